@@ -1,0 +1,55 @@
+# make report and make test are each all the set-up there is: they build .venv when it is missing or older than
+# pyproject.toml. All paths are relative, so that a checkout whose path holds a space works.
+
+TARGETS = eight_schools eight_schools_centered breast_cancer
+KERNELS = rwm mala mala_dense nuts
+CHAINS = 16
+OUT = report.html
+PYTEST_ARGS =
+
+BIN = .venv/bin
+# A .venv whose Python has gone (an upgrade removed it) is built again although its stamps look fresh.
+GONE = $(if $(wildcard $(BIN)/python),,no-python)
+
+.PHONY: help report test test-slow lint format clean no-python
+
+help:
+	@echo 'make report     compare kernels on three posteriors and write $(OUT)'
+	@echo 'make test       lint, type check and the test suite'
+	@echo 'make test-slow  the same with the slow tests'
+	@echo 'make lint       ruff and mypy only'
+	@echo 'make format     let ruff fix and format the code'
+	@echo 'make clean      remove .venv, caches and the report'
+	@echo
+	@echo 'Each builds what it needs first. To choose the Python: make test PYTHON=/path/to/python3.12'
+	@echo 'Options to pytest: make test PYTEST_ARGS="-x -k mala". Report: TARGETS, KERNELS, CHAINS, OUT.'
+
+report: .venv/.core
+	$(BIN)/numpyro-score compare $(TARGETS:%=--target %) $(KERNELS:%=--kernel %) --chains $(CHAINS) --out '$(OUT)'
+	@case '$(OUT)' in /*) out='$(OUT)';; *) out="$$PWD/$(OUT)";; esac; echo "The report is at $$out"
+
+test: lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-slow: lint
+	$(BIN)/python -m pytest -m '' $(PYTEST_ARGS)
+
+lint: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache build dist '$(OUT)'
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The script writes the stamps itself, last, so that an interrupted install leaves none.
+.venv/.core: pyproject.toml $(GONE)
+	@sh .ci/setup.sh
+
+.venv/.test: pyproject.toml $(GONE)
+	@sh .ci/setup.sh test
