@@ -40,7 +40,7 @@ lint: .venv/.test
 	$(BIN)/mypy
 
 format: .venv/.test
-	$(BIN)/ruff check --fix .
+	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
 clean:
