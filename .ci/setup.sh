@@ -71,8 +71,9 @@ find_python() {
 
 # No Python will do: uv can fetch one, and pip can fetch uv if there is at least an older Python.
 fetch_python() {
-  say "No Python >= $oldest that can be used was found:$passed_over" "Asking uv for Python $fetched"
-  if [ -z "$uv" ]; then
+  say "No Python >= $oldest that can be used was found.$passed_over"
+  say "Asking uv for Python $fetched"
+  if [ -z "$uv" ] && command -v python3 >/dev/null; then
     { python3 -m venv .uv && .uv/bin/python -m pip install --quiet uv; } && uv=.uv/bin/uv
   fi
   [ -n "$uv" ] && "$uv" venv --quiet --allow-existing --python "$fetched" .venv && return
@@ -102,7 +103,7 @@ fi
 
 find_uv
 if [ -e "$unfinished" ]; then
-  say 'The last install was cut short: building .venv anew'
+  say 'The last install did not finish: building .venv anew'
   rm -rf .venv
 elif [ -e .venv ]; then
   if ! answer=$(probe .venv/bin/python); then
@@ -127,14 +128,18 @@ fi
 
 say "Installing numpyro_score${extra:+ with what its $extra extra needs} (a minute or two the first time)"
 : >"$unfinished"
-rm -f .venv/.core .venv/.test .venv/.installed
-if [ -n "$uv" ]; then
-  "$uv" pip install --python .venv/bin/python -e ".${extra:+[$extra]}" && : >.venv/.installed
-else
-  .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null || exit 1
-  { .venv/bin/python -m pip install --disable-pip-version-check -e ".${extra:+[$extra]}" && : >.venv/.installed; } | brief
-fi
-[ -e .venv/.installed ] || die 'The install failed; what is above says why. make starts it again.'
-rm -f "$unfinished" .venv/.installed
+rm -f .venv/.core .venv/.test
+what=.${extra:+[$extra]}
+with_uv() { [ -n "$uv" ] && "$uv" pip install --python .venv/bin/python -e "$what"; }
+with_pip() {
+  .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null || return
+  rm -f .venv/.piped
+  { .venv/bin/python -m pip install --disable-pip-version-check -e "$what" && : >.venv/.piped; } | brief
+  [ -e .venv/.piped ] # a pipe's status is that of its last command
+}
+# pip may be set up for this network (its index, its certificates) where uv is not.
+with_uv || { [ -n "$uv" ] && say 'uv could not install it: trying pip' >&2; with_pip; } ||
+  die 'The install failed; what is above says why. make starts it again.'
+rm -f "$unfinished"
 : >.venv/.core
 : >"$stamp"
