@@ -1,0 +1,27 @@
+"""Metropolis-Hastings, Langevin and learned-score kernels for NumPyro and BlackJAX."""
+
+from numpyro_score.infer import (
+    MALA,
+    ULA,
+    BlackJAXKernel,
+    IndependenceMetropolis,
+    MetropolisHastings,
+    RandomWalkMetropolis,
+)
+from numpyro_score.kernels import independence, mala, metropolis_hastings, random_walk, ula
+from numpyro_score.run import sample
+
+__all__ = [
+    "MALA",
+    "ULA",
+    "BlackJAXKernel",
+    "IndependenceMetropolis",
+    "MetropolisHastings",
+    "RandomWalkMetropolis",
+    "independence",
+    "mala",
+    "metropolis_hastings",
+    "random_walk",
+    "sample",
+    "ula",
+]

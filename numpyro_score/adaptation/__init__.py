@@ -1,0 +1,1 @@
+"""Warmup: step size and preconditioner, pooled over chains, steppable inside a scan."""

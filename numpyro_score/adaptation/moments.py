@@ -1,0 +1,92 @@
+"""Running mean and covariance of draws that arrive in batches of chains, in one pass.
+
+The update merges each batch with the batches before it (Chan, Golub and LeVeque 1983,
+doi:10.2307/2683386), so that a coordinate of mean 1e4 and deviation 1e-2 keeps its digits in
+float32, where sums of squares would lose them.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class Moments(NamedTuple):
+    """Weighted moments of what was seen so far.
+
+    Attributes
+    ----------
+    count
+        Sum of the weights.
+    mean
+        Shape `(dim,)`.
+    scatter
+        Weighted sum of squared deviations from the mean: `(dim,)` of each coordinate, or
+        `(dim, dim)` of each pair.
+    """
+
+    count: Float[Array, ""]
+    mean: Float[Array, " dim"]
+    scatter: Float[Array, " dim"] | Float[Array, "dim dim"]
+
+
+def empty(dim: int, dtype: jnp.dtype, *, is_dense: bool) -> Moments:
+    """Moments of nothing."""
+    zero = jnp.zeros((), dtype)
+    return Moments(
+        zero, jnp.zeros(dim, dtype), jnp.zeros((dim, dim) if is_dense else (dim,), dtype)
+    )
+
+
+def _scatter(moments: Moments, left: Array, right: Array) -> Array:
+    return left.T @ right if moments.scatter.ndim == 2 else jnp.sum(left * right, axis=0)
+
+
+def update(
+    moments: Moments, batch: Float[Array, "chain dim"], weight: Float[Array, " chain"]
+) -> Moments:
+    """Add one draw of every chain.
+
+    Parameters
+    ----------
+    moments
+        What was seen so far.
+    batch
+        One draw a chain, shape `(chain, dim)`. A row of weight 0 may hold anything, NaN too.
+    weight
+        Weight of each chain, at least 0, shape `(chain,)`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> moments = empty(1, jnp.float32, is_dense=False)
+    >>> moments = update(moments, jnp.array([[1.0], [3.0]]), jnp.ones(2))
+    >>> float(moments.mean[0]), float(variance(moments)[0])
+    (2.0, 2.0)
+    """
+    batch = jnp.where(weight[:, None] > 0, batch, 0.0)
+    added = jnp.sum(weight)
+    safe = jnp.where(added > 0, added, 1.0)
+    batch_mean = weight @ batch / safe
+    deviation = jnp.where(weight[:, None] > 0, batch - batch_mean, 0.0)
+    count = moments.count + added
+    share = added / jnp.where(count > 0, count, 1.0)
+    shift = batch_mean - moments.mean
+    between = _scatter(moments, shift[None], shift[None]) * moments.count * share
+    within = _scatter(moments, deviation * weight[:, None], deviation)
+    return Moments(
+        count,
+        moments.mean + jnp.where(added > 0, share, 0.0) * shift,
+        moments.scatter + within + jnp.where(added > 0, between, 0.0),
+    )
+
+
+def covariance(moments: Moments) -> Float[Array, " dim"] | Float[Array, "dim dim"]:
+    """Unbiased covariance: variances `(dim,)` or a matrix `(dim, dim)`, as the scatter is kept."""
+    return moments.scatter / jnp.maximum(moments.count - 1, 1)
+
+
+def variance(moments: Moments) -> Float[Array, " dim"]:
+    """Unbiased variance of each coordinate, shape `(dim,)`."""
+    values = covariance(moments)
+    return jnp.diagonal(values) if values.ndim == 2 else values

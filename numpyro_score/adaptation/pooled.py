@@ -1,0 +1,306 @@
+"""Warmup pooled over chains: one step size and one preconditioner, learned from all of them.
+
+A triple `init, update, final` that a sampler steps inside its own scan; every length is a traced
+number, so that another `num_warmup` compiles nothing again. With one chain it is an ordinary
+single-chain warmup. For `N` steps:
+
+1.  The first `P` is diagonal, from the gradients at the starting points.
+2.  *Opening*, the first fifth: every chain has a step size of its own, driven hard towards the
+    target acceptance, and short doubling windows re-estimate `P`. Chains that start in places of
+    very different curvature all arrive.
+3.  *Windows*, the middle: doubling windows, each re-estimating `P`; the shared step size is found
+    anew after each by dual averaging (Hoffman and Gelman 2014, arXiv:1111.4246).
+4.  *Close*, the last fifth: the step size alone.
+
+A chain counts in the moments only while its log density is above the chains' median less
+`10 dim`; at the end of a window a chain more than `10 dim` below their .9 quantile restarts from
+another's place. Both keep chains that are stuck far out from spoiling `P` for all. Restarts
+happen in warmup only and are counted; switch them off for modes that are far apart in density.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from blackjax.adaptation.step_size import (
+    DualAveragingAdaptationState,
+    dual_averaging_adaptation,
+)
+from jaxtyping import Array, Float, Int
+
+from numpyro_score.adaptation import moments
+from numpyro_score.adaptation.metric import Estimator
+from numpyro_score.adaptation.moments import Moments
+from numpyro_score.preconditioner import Preconditioner
+from numpyro_score.types import RngKey
+
+OPENING = 0.2
+"""Share of the warmup in which every chain has its own step size."""
+CLOSE = 0.2
+"""Share of the warmup at its end that adapts the step size alone."""
+FIRST_OPENING_WINDOW = 5
+"""Steps of the first window of the opening, where the chains are enough to fill it."""
+FIRST_WINDOW = 10
+"""Steps of the first window after it."""
+OPENING_GAIN = 2.0
+"""`d log eps / d acceptance` in the opening."""
+STUCK_DEPTH = 10.0
+"""Depth in log density, per dimension, below which a chain is held to be stuck."""
+RESTART_QUANTILE = 0.9
+
+
+class PooledState(NamedTuple):
+    """State of a pooled warmup over `chain` chains.
+
+    Attributes
+    ----------
+    step, num_warmup
+        Steps taken, and steps in all.
+    window_end, window_length
+        Step at which the present window closes, and how long it was meant to be.
+    log_step_size
+        What each chain uses now, shape `(chain,)`.
+    preconditioner
+        `P` in use, shared.
+    dual_averaging
+        Search for the shared step size.
+    draws, grads
+        Moments of the present window.
+    num_restarts
+        How often each chain was restarted from another's place, shape `(chain,)`.
+    """
+
+    step: Int[Array, ""]
+    num_warmup: Int[Array, ""]
+    window_end: Int[Array, ""]
+    window_length: Int[Array, ""]
+    log_step_size: Float[Array, " chain"]
+    preconditioner: Preconditioner
+    dual_averaging: DualAveragingAdaptationState
+    draws: Moments
+    grads: Moments
+    num_restarts: Int[Array, " chain"]
+
+
+class PooledWarmup(NamedTuple):
+    """The functions of a warmup.
+
+    Attributes
+    ----------
+    init
+        `(position (chain, dim), grad (chain, dim), step_size, preconditioner, num_warmup)` ->
+        state; the gradients may be None, and so may `P`, to be found from the starts.
+    update
+        `(state, rng_key, position, grad, logdensity (chain,), acceptance_rate (chain,))` ->
+        `(state, source)`: chain i goes on from where chain `source[i]` is.
+    final
+        state -> state with the parameters frozen: the averaged step size, for every chain.
+    """
+
+    init: Callable[..., PooledState]
+    update: Callable[..., tuple[PooledState, Int[Array, " chain"]]]
+    final: Callable[[PooledState], PooledState]
+
+
+def _first_preconditioner(
+    position: Float[Array, "chain dim"], grad: Float[Array, "chain dim"] | None, *, is_dense: bool
+) -> Preconditioner:
+    """Diagonal `P` from the starts: their spread over the gradients' size (unit spread if none)."""
+    spread = jnp.std(position, axis=0)
+    # no gradient tells nothing of the scale: the identity
+    size = jnp.zeros_like(spread) if grad is None else jnp.sqrt(jnp.mean(grad**2, axis=0))
+    diagonal = jnp.where(spread > 0, spread, 1.0) / jnp.maximum(size, 1e-10)
+    diagonal = jnp.where(jnp.isfinite(diagonal) & (size > 0), jnp.clip(diagonal, 1e-10, 1e10), 1.0)
+    root = jnp.sqrt(diagonal)
+    if is_dense:
+        return Preconditioner(jnp.diag(diagonal), jnp.diag(root))
+    return Preconditioner(diagonal, root)
+
+
+def _fraction(share: float, num_warmup: Int[Array, ""]) -> Int[Array, ""]:
+    return jnp.round(share * num_warmup).astype(jnp.int32)
+
+
+def _absorb(
+    end: Int[Array, ""], length: Int[Array, ""], boundary: Int[Array, ""]
+) -> Int[Array, ""]:
+    """A phase's last window takes in what is too short for one more."""
+    return jnp.where(end + 2 * length > boundary, boundary, end)
+
+
+def _first_windows(estimator: Estimator, num_chains: int, dim: int) -> tuple[int, int]:
+    """Lengths of the first windows of the opening and of the middle, in steps."""
+    needed = -(-estimator.first_window_draws(dim) // num_chains)
+    return max(FIRST_OPENING_WINDOW, needed), max(FIRST_WINDOW, needed)
+
+
+def _next_window(state: PooledState, first_window: int) -> tuple[Int[Array, ""], Int[Array, ""]]:
+    """End and length of the window after the one that closes now; -1 when there is none."""
+    opening_end = _fraction(OPENING, state.num_warmup)
+    close_start = state.num_warmup - _fraction(CLOSE, state.num_warmup)
+    closed = state.window_end
+    is_in_opening = closed < opening_end
+    length = jnp.where(closed == opening_end, first_window, 2 * state.window_length)
+    boundary = jnp.where(is_in_opening, opening_end, close_start)
+    end = closed + length
+    end = _absorb(end, length, boundary)
+    return jnp.where(closed >= close_start, -1, end), length
+
+
+def _is_usable(new: Preconditioner) -> Array:
+    return jnp.all(jnp.isfinite(new.factor)) & jnp.all(jnp.isfinite(new.inverse_mass_matrix))
+
+
+def pooled_warmup(
+    *,
+    target_acceptance_rate: float,
+    estimator: Estimator,
+    is_dense: bool,
+    optimal_step_size: Callable[[int], float] | None = None,
+    adapt_step_size: bool = True,
+    adapt_mass_matrix: bool = True,
+    restart_stuck_chains: bool = True,
+) -> PooledWarmup:
+    """Build a pooled warmup.
+
+    Parameters
+    ----------
+    target_acceptance_rate
+        Mean acceptance over chains that the step size is tuned to.
+    estimator
+        `metric.fisher` with gradients, `metric.sample_covariance` without.
+    is_dense
+        Whether `P` is a matrix.
+    optimal_step_size
+        dim -> step size known to be right for a good `P`, where the search for the shared step
+        restarts after each window; None restarts it at its present average.
+    adapt_step_size, adapt_mass_matrix
+        What to learn; the rest stays as given.
+    restart_stuck_chains
+        Whether chains far below the others restart from another's place at a window's end.
+    """
+    da_init, da_update, da_final = dual_averaging_adaptation(target_acceptance_rate)
+
+    def start_search(step_size: Array) -> DualAveragingAdaptationState:
+        """Fresh dual averaging from `step_size`, as arrays of fixed types for a scan's carry."""
+        search = jax.tree.map(lambda x: jnp.asarray(x, step_size.dtype), da_init(step_size))
+        return search._replace(step=jnp.ones((), jnp.int32))
+
+    def init(
+        position: Float[Array, "chain dim"],
+        grad: Float[Array, "chain dim"] | None,
+        step_size: float | Array,
+        preconditioner: Preconditioner | None,
+        num_warmup: int,
+    ) -> PooledState:
+        num_chains, dim = position.shape
+        if preconditioner is None:
+            preconditioner = _first_preconditioner(position, grad, is_dense=is_dense)
+        num_warmup = jnp.asarray(num_warmup, jnp.int32)
+        opening_end = _fraction(OPENING, num_warmup)
+        first = jnp.asarray(_first_windows(estimator, num_chains, dim)[0], jnp.int32)
+        step_size = jnp.asarray(step_size, position.dtype)
+        nothing = moments.empty(dim, position.dtype, is_dense=is_dense)
+        return PooledState(
+            step=jnp.zeros((), jnp.int32),
+            num_warmup=num_warmup,
+            window_end=_absorb(first, first, opening_end),
+            window_length=first,
+            log_step_size=jnp.full(num_chains, jnp.log(step_size), position.dtype),
+            preconditioner=preconditioner,
+            dual_averaging=start_search(step_size),
+            draws=nothing,
+            grads=nothing,
+            num_restarts=jnp.zeros(num_chains, jnp.int32),
+        )
+
+    def close_window(
+        state: PooledState, rng_key: RngKey, logdensity: Float[Array, " chain"], dim: int
+    ) -> tuple[PooledState, Int[Array, " chain"]]:
+        """Re-estimate `P`, restart the search for the step size, restart stuck chains."""
+        num_chains = logdensity.size
+        source = jnp.arange(num_chains)
+        if adapt_mass_matrix:
+            new = estimator.estimate(state.draws, state.grads)
+            is_usable = _is_usable(new) & (state.draws.count > 2)
+            preconditioner = jax.tree.map(
+                lambda a, b: jnp.where(is_usable, a, b), new, state.preconditioner
+            )
+            nothing = moments.empty(dim, state.draws.mean.dtype, is_dense=is_dense)
+            state = state._replace(preconditioner=preconditioner, draws=nothing, grads=nothing)
+        if adapt_step_size:
+            is_opening = state.window_end < _fraction(OPENING, state.num_warmup)
+            if optimal_step_size is not None and adapt_mass_matrix:
+                start = jnp.asarray(optimal_step_size(dim), state.log_step_size.dtype)
+            else:
+                start = jnp.where(
+                    state.dual_averaging.step > 1,
+                    da_final(state.dual_averaging),
+                    jnp.exp(jnp.median(state.log_step_size)),
+                )
+            state = state._replace(
+                log_step_size=jnp.where(is_opening, state.log_step_size, jnp.log(start)),
+                dual_averaging=start_search(start),
+            )
+        if restart_stuck_chains and num_chains > 1:
+            level = jnp.where(jnp.isfinite(logdensity), logdensity, -jnp.inf)
+            is_stuck = level < jnp.quantile(level, RESTART_QUANTILE) - STUCK_DEPTH * dim
+            donors = jnp.where(is_stuck, -jnp.inf, 0.0)
+            donor = jax.random.categorical(rng_key, donors, shape=(num_chains,))
+            source = jnp.where(is_stuck, donor, source)
+            state = state._replace(
+                log_step_size=state.log_step_size[source],
+                num_restarts=state.num_restarts + is_stuck,
+            )
+        first_window = _first_windows(estimator, num_chains, dim)[1]
+        window_end, window_length = _next_window(state, first_window)
+        return state._replace(window_end=window_end, window_length=window_length), source
+
+    def update(
+        state: PooledState,
+        rng_key: RngKey,
+        position: Float[Array, "chain dim"],
+        grad: Float[Array, "chain dim"] | None,
+        logdensity: Float[Array, " chain"],
+        acceptance_rate: Float[Array, " chain"],
+    ) -> tuple[PooledState, Int[Array, " chain"]]:
+        num_chains, dim = position.shape
+        is_opening = state.step < _fraction(OPENING, state.num_warmup)
+        if adapt_mass_matrix:
+            counts = logdensity > jnp.median(logdensity) - STUCK_DEPTH * dim
+            counts = (counts | (num_chains == 1)) & (
+                state.step < state.num_warmup - _fraction(CLOSE, state.num_warmup)
+            )
+            weight = counts.astype(position.dtype)
+            state = state._replace(draws=moments.update(state.draws, position, weight))
+            if grad is not None:
+                state = state._replace(grads=moments.update(state.grads, grad, weight))
+        if adapt_step_size:
+            own = state.log_step_size + OPENING_GAIN * (acceptance_rate - target_acceptance_rate)
+            shared = da_update(state.dual_averaging, jnp.mean(acceptance_rate))
+            state = state._replace(
+                log_step_size=jnp.where(is_opening, own, shared.log_step_size),
+                dual_averaging=jax.tree.map(
+                    lambda new, old: jnp.where(is_opening, old, new), shared, state.dual_averaging
+                ),
+            )
+        state = state._replace(step=state.step + 1)
+        return jax.lax.cond(
+            state.step == state.window_end,
+            lambda: close_window(state, rng_key, logdensity, dim),
+            lambda: (state, jnp.arange(num_chains)),
+        )
+
+    def final(state: PooledState) -> PooledState:
+        if not adapt_step_size:
+            return state
+        # a warmup too short to leave its opening has only the chains' own step sizes
+        log_shared = jnp.where(
+            state.dual_averaging.step > 1,
+            jnp.log(da_final(state.dual_averaging)),
+            jnp.median(state.log_step_size),
+        )
+        return state._replace(log_step_size=jnp.full_like(state.log_step_size, log_shared))
+
+    return PooledWarmup(init, update, final)

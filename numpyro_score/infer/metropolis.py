@@ -1,0 +1,208 @@
+"""Metropolis-Hastings kernels in NumPyro's protocol: any proposal, a random walk, independence."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from numpyro.infer.initialization import init_to_uniform
+
+from numpyro_score.infer.adapter import AdapterKernel
+from numpyro_score.infer.algorithm import Algorithm
+from numpyro_score.kernels.independence import independence
+from numpyro_score.kernels.metropolis import Proposal, metropolis_hastings
+from numpyro_score.kernels.proposals import IndependentProposal, from_distribution
+from numpyro_score.kernels.random_walk import (
+    TARGET_ACCEPTANCE_RATE,
+    optimal_step_size,
+    random_walk,
+)
+from numpyro_score.targets.numpyro_model import prior_proposal
+from numpyro_score.types import LogDensityFn, Temperature
+
+
+class MetropolisHastings(AdapterKernel):
+    """Metropolis-Hastings with a proposal of your own; exact.
+
+    Parameters
+    ----------
+    model, potential_fn, logdensity_fn
+        What to sample: one of the three.
+    proposal
+        `(rng_key, x) -> (x', log q(x | x') - log q(x' | x))` on the unconstrained position, a
+        dict of sites for a model. See `numpyro_score.kernels.proposals`.
+    temperature
+        Number or schedule of the step; T samples `p^(1/T)`, and the kernel is then not `exact`.
+    init_strategy
+        Where chains start, as in `numpyro.infer.HMC`.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> from numpyro.infer import MCMC
+    >>> from numpyro_score.kernels.proposals import gaussian_random_walk
+    >>> kernel = MetropolisHastings(
+    ...     logdensity_fn=lambda x: -0.5 * jnp.sum(x**2), proposal=gaussian_random_walk(1.5)
+    ... )
+    >>> mcmc = MCMC(kernel, num_warmup=0, num_samples=100, progress_bar=False)
+    >>> mcmc.run(jax.random.key(0), init_params=jnp.zeros(2))
+    >>> mcmc.get_samples().shape
+    (100, 2)
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any] | None = None,
+        potential_fn: Callable[[Any], Any] | None = None,
+        logdensity_fn: LogDensityFn | None = None,
+        *,
+        proposal: Proposal,
+        temperature: Temperature = 1.0,
+        init_strategy: Callable[..., Any] = init_to_uniform,
+    ) -> None:
+        parameters = {"proposal": proposal, "temperature": temperature}
+        super().__init__(
+            Algorithm(metropolis_hastings, parameters),
+            model,
+            potential_fn,
+            logdensity_fn,
+            init_strategy=init_strategy,
+        )
+
+
+class RandomWalkMetropolis(AdapterKernel):
+    """Random walk Metropolis, `x' ~ N(x, step_size^2 P)`; exact, needs no gradient.
+
+    Parameters
+    ----------
+    model, potential_fn, logdensity_fn
+        What to sample: one of the three.
+    step_size, inverse_mass_matrix, adapt_step_size, adapt_mass_matrix, dense_mass
+        As in `numpyro.infer.HMC`; `P` is `inverse_mass_matrix`, by default learned in warmup.
+    target_accept_prob
+        Acceptance that the step size is tuned to, by default .234.
+    init_strategy
+        Where chains start, as in `numpyro.infer.HMC`.
+    temperature
+        Number or schedule of the step; T samples `p^(1/T)`, and the kernel is then not `exact`.
+    restart_stuck_chains
+        Whether chains left far below the others in warmup restart from another's place.
+
+    Examples
+    --------
+    >>> import jax, numpyro, numpyro.distributions as dist
+    >>> from numpyro.infer import MCMC
+    >>> def model():
+    ...     numpyro.sample("x", dist.Normal(0.0, 1.0))
+    >>> mcmc = MCMC(
+    ...     RandomWalkMetropolis(model),
+    ...     num_warmup=100,
+    ...     num_samples=100,
+    ...     num_chains=4,
+    ...     chain_method="vectorized",
+    ...     progress_bar=False,
+    ... )
+    >>> mcmc.run(jax.random.key(0))
+    >>> mcmc.get_samples()["x"].shape
+    (400,)
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any] | None = None,
+        potential_fn: Callable[[Any], Any] | None = None,
+        logdensity_fn: LogDensityFn | None = None,
+        *,
+        step_size: float | None = None,
+        inverse_mass_matrix: Any = None,
+        adapt_step_size: bool = True,
+        adapt_mass_matrix: bool = True,
+        dense_mass: bool = False,
+        target_accept_prob: float = TARGET_ACCEPTANCE_RATE,
+        init_strategy: Callable[..., Any] = init_to_uniform,
+        temperature: Temperature = 1.0,
+        restart_stuck_chains: bool = True,
+    ) -> None:
+        super().__init__(
+            Algorithm(
+                random_walk,
+                {"temperature": temperature},
+                target_acceptance_rate=TARGET_ACCEPTANCE_RATE,
+                optimal_step_size=optimal_step_size,
+                takes_factored=True,
+            ),
+            model,
+            potential_fn,
+            logdensity_fn,
+            step_size=step_size,
+            inverse_mass_matrix=inverse_mass_matrix,
+            adapt_step_size=adapt_step_size,
+            adapt_mass_matrix=adapt_mass_matrix,
+            dense_mass=dense_mass,
+            target_accept_prob=target_accept_prob,
+            init_strategy=init_strategy,
+            restart_stuck_chains=restart_stuck_chains,
+        )
+
+
+class IndependenceMetropolis(AdapterKernel):
+    """Independence Metropolis: candidates from a law that ignores the chain; exact where it covers.
+
+    Parameters
+    ----------
+    model, potential_fn, logdensity_fn
+        What to sample: one of the three.
+    proposal
+        An `IndependentProposal` on the unconstrained position, or a NumPyro distribution over it
+        where the position is one array. By default the model's own prior, which covers the
+        posterior but is rarely accepted where the data say much.
+    init_strategy
+        Where chains start, as in `numpyro.infer.HMC`.
+
+    Raises
+    ------
+    ValueError
+        If there is neither a proposal nor a model.
+
+    Examples
+    --------
+    >>> import jax, numpyro, numpyro.distributions as dist
+    >>> from numpyro.infer import MCMC
+    >>> def model(y):
+    ...     x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+    ...     numpyro.sample("y", dist.Normal(x, 1.0), obs=y)
+    >>> mcmc = MCMC(
+    ...     IndependenceMetropolis(model), num_warmup=0, num_samples=100, progress_bar=False
+    ... )
+    >>> mcmc.run(jax.random.key(0), 0.5)
+    >>> mcmc.get_samples()["x"].shape
+    (100,)
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any] | None = None,
+        potential_fn: Callable[[Any], Any] | None = None,
+        logdensity_fn: LogDensityFn | None = None,
+        *,
+        proposal: IndependentProposal | Any = None,
+        init_strategy: Callable[..., Any] = init_to_uniform,
+    ) -> None:
+        if proposal is None and model is None:
+            raise ValueError(
+                "IndependenceMetropolis without a model has no prior to propose from; give "
+                "proposal=, a NumPyro distribution or an IndependentProposal."
+            )
+        if proposal is not None and not isinstance(proposal, IndependentProposal):
+            proposal = from_distribution(proposal)
+        super().__init__(
+            Algorithm(independence, {"proposal": proposal}),
+            model,
+            potential_fn,
+            logdensity_fn,
+            init_strategy=init_strategy,
+        )
+
+    def _bound_algorithm(self, model_args: Any, model_kwargs: Mapping[str, Any]) -> Algorithm:
+        if self._algorithm.parameters["proposal"] is not None:
+            return self._algorithm
+        proposal = prior_proposal(self._model, model_args, model_kwargs or {})
+        return self._algorithm._replace(parameters={"proposal": IndependentProposal(*proposal)})

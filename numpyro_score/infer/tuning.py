@@ -1,0 +1,144 @@
+"""What the user asked of the warmup, checked, and the warmup that does it."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from numpyro_score.adaptation.metric import fisher, sample_covariance
+from numpyro_score.adaptation.pooled import PooledWarmup, pooled_warmup
+from numpyro_score.infer.algorithm import Algorithm
+from numpyro_score.kernels.base import check_step_size
+from numpyro_score.preconditioner import (
+    Preconditioner,
+    as_preconditioner,
+    check_inverse_mass_matrix,
+)
+
+DEFAULT_STEP_SIZE = 0.1
+"""Where the search for a step size starts if nothing is known of the kernel."""
+
+
+class Tuning(NamedTuple):
+    """Which parameters start where, and which of them warmup learns.
+
+    Attributes
+    ----------
+    algorithm
+        The kernel that is tuned.
+    step_size, inverse_mass_matrix
+        As given, or None.
+    adapt_step_size, adapt_mass_matrix
+        What warmup learns.
+    is_dense
+        Whether `P` is a full matrix.
+    target_accept_prob
+        Acceptance that the step size is tuned to.
+    restart_stuck_chains
+        Whether chains left far below the others restart, in warmup.
+    """
+
+    algorithm: Algorithm
+    step_size: Any
+    inverse_mass_matrix: Any
+    adapt_step_size: bool
+    adapt_mass_matrix: bool
+    is_dense: bool
+    target_accept_prob: float
+    restart_stuck_chains: bool
+
+    @property
+    def is_adapting(self) -> bool:
+        """Whether warmup learns anything."""
+        return self.adapt_step_size or self.adapt_mass_matrix
+
+    def first_step_size(self, dim: int) -> float:
+        """Step size to start from: as given, else the best one for a good preconditioner."""
+        if self.step_size is not None:
+            return self.step_size
+        optimal = self.algorithm.optimal_step_size
+        return DEFAULT_STEP_SIZE if optimal is None else optimal(dim)
+
+    def first_preconditioner(self, dim: int, dtype: Any) -> Preconditioner | None:
+        """`P` to start from: as given; None where warmup is to find it; else the identity."""
+        given = self.inverse_mass_matrix
+        if given is None and self.adapt_mass_matrix:
+            return None
+        given = jnp.asarray(1.0 if given is None else given, dtype)
+        given = jnp.broadcast_to(given, given.shape or (dim,))
+        return as_preconditioner(jnp.diag(given) if self.is_dense and given.ndim < 2 else given)
+
+    def warmup(self, *, has_grad: bool) -> PooledWarmup:
+        """The warmup's functions, for a kernel with or without gradients."""
+        return pooled_warmup(
+            target_acceptance_rate=self.target_accept_prob,
+            estimator=fisher if has_grad else sample_covariance,
+            is_dense=self.is_dense,
+            optimal_step_size=self.algorithm.optimal_step_size,
+            # a kernel that runs in warmup only tunes its step size for itself
+            adapt_step_size=self.adapt_step_size or self.algorithm.warmup_api is not None,
+            adapt_mass_matrix=self.adapt_mass_matrix,
+            restart_stuck_chains=self.restart_stuck_chains,
+        )
+
+
+def make_tuning(
+    algorithm: Algorithm,
+    *,
+    step_size: Any,
+    inverse_mass_matrix: Any,
+    adapt_step_size: bool | None,
+    adapt_mass_matrix: bool | None,
+    dense_mass: bool,
+    target_accept_prob: float | None,
+    restart_stuck_chains: bool,
+) -> Tuning:
+    """Check the arguments of a NumPyro kernel that concern its warmup.
+
+    Parameters are those of `AdapterKernel`; a step size or inverse mass matrix among the
+    algorithm's own parameters is fixed.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If one cannot be used, with what to give instead.
+    """
+    algorithm.check_parameters()
+    step_size = algorithm.parameters.get("step_size", step_size)
+    inverse_mass_matrix = algorithm.parameters.get("inverse_mass_matrix", inverse_mass_matrix)
+    if step_size is not None:
+        check_step_size(step_size)
+    if not isinstance(dense_mass, bool) or isinstance(inverse_mass_matrix, Mapping):
+        raise TypeError(
+            "dense_mass must be True or False and inverse_mass_matrix an array over the raveled "
+            "position: blocks of sites are not supported; use dense_mass=True for one matrix over "
+            "all sites."
+        )
+    check_inverse_mass_matrix(inverse_mass_matrix, dim=None)
+    best = algorithm.target_acceptance_rate
+    target_accept_prob = best if target_accept_prob is None else target_accept_prob
+    if not 0 < target_accept_prob < 1:
+        raise ValueError(
+            f"target_accept_prob is {target_accept_prob}, but must lie between 0 and 1; {best} is "
+            "this kernel's default."
+        )
+    return Tuning(
+        algorithm,
+        step_size,
+        inverse_mass_matrix,
+        _whether_to_adapt(algorithm, "step_size", adapt_step_size),
+        _whether_to_adapt(algorithm, "inverse_mass_matrix", adapt_mass_matrix),
+        dense_mass or jnp.ndim(inverse_mass_matrix) == 2,
+        target_accept_prob,
+        restart_stuck_chains,
+    )
+
+
+def _whether_to_adapt(algorithm: Algorithm, name: str, wish: bool | None) -> bool:
+    can = algorithm.can_adapt(name)
+    if wish and not can:
+        raise ValueError(
+            f"{name} cannot be adapted: the kernel has no such argument, or it is fixed in "
+            "parameters; leave out one of the two requests."
+        )
+    return can if wish is None else wish

@@ -1,0 +1,117 @@
+"""What every kernel shares: evaluating a density with its checks, and binding a kernel to one."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from blackjax import SamplingAlgorithm
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from numpyro_score.preconditioner import as_preconditioner, check_inverse_mass_matrix
+from numpyro_score.types import LogDensityFn, Position, RngKey
+
+
+def check_position(position: Position) -> None:
+    """Refuse a position that has no gradient.
+
+    Raises
+    ------
+    TypeError
+        If a leaf is not a real floating-point array.
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(position):
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            raise TypeError(
+                f"the position's leaf {jax.tree_util.keystr(path) or '(the whole)'} has type "
+                f"{jnp.result_type(leaf)}; kernels move real coordinates: convert it with "
+                "jnp.asarray(..., dtype=float), or marginalize a discrete variable out."
+            )
+
+
+def check_scalar(value: Any) -> None:
+    """Refuse a log density that is not one number.
+
+    Raises
+    ------
+    ValueError
+        If its shape is not `()`.
+    """
+    if jnp.shape(value) != ():
+        raise ValueError(
+            f"the log density has shape {jnp.shape(value)} but must be a scalar for one chain; "
+            "sum over the independent terms (jnp.sum), and leave batches of chains to jax.vmap."
+        )
+
+
+def evaluate(logdensity_fn: LogDensityFn, position: Position) -> Float[Array, ""]:
+    """Log density at `position`, checked to be a scalar of real coordinates."""
+    check_position(position)
+    logdensity = logdensity_fn(position)
+    check_scalar(logdensity)
+    return jnp.asarray(logdensity)
+
+
+def check_step_size(step_size: Any) -> None:
+    """Refuse a step size that is not above 0, where its value is known.
+
+    Raises
+    ------
+    ValueError
+        If it is 0, negative or NaN.
+    """
+    if isinstance(step_size, jax.core.Tracer):
+        return
+    if not bool(jnp.all(jnp.asarray(step_size) > 0)):
+        raise ValueError(
+            f"step_size is {step_size} but must be above 0; start from 0.1, or leave it out of a "
+            "NumPyro kernel to have it adapted."
+        )
+
+
+def bind(
+    kernel: Callable[..., Any],
+    init: Callable[..., Any],
+    logdensity_fn: LogDensityFn | None,
+    parameters: Mapping[str, Any],
+) -> SamplingAlgorithm:
+    """Bind a kernel to a density and to fixed parameters, which are checked and factored once.
+
+    Parameters
+    ----------
+    kernel
+        `(rng_key, state, logdensity_fn, **parameters) -> (state, info)`.
+    init
+        `(position, logdensity_fn, ...) -> state`; it gets those parameters that it names.
+    logdensity_fn
+        The target.
+    parameters
+        Keyword arguments of the kernel.
+
+    Raises
+    ------
+    ValueError
+        If a step size or an inverse mass matrix cannot be one.
+    """
+    parameters = dict(parameters)
+    if "step_size" in parameters:
+        check_step_size(parameters["step_size"])
+    inverse_mass_matrix = parameters.get("inverse_mass_matrix")
+    if inverse_mass_matrix is not None:
+        check_inverse_mass_matrix(inverse_mass_matrix, dim=None)
+        parameters["inverse_mass_matrix"] = as_preconditioner(inverse_mass_matrix)
+    accepted_by_init = inspect.signature(init).parameters
+    init_parameters = {k: v for k, v in parameters.items() if k in accepted_by_init}
+
+    def init_fn(position: Position, rng_key: RngKey | None = None) -> Any:
+        del rng_key
+        dim = ravel_pytree(position)[0].size
+        check_inverse_mass_matrix(parameters.get("inverse_mass_matrix"), dim)
+        return init(position, logdensity_fn, **init_parameters)
+
+    def step_fn(rng_key: RngKey, state: Any) -> tuple[Any, Any]:
+        return kernel(rng_key, state, logdensity_fn, **parameters)
+
+    return SamplingAlgorithm(init_fn, step_fn)

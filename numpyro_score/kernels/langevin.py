@@ -1,0 +1,247 @@
+"""Langevin dynamics, and its unadjusted kernel (ULA).
+
+The Euler-Maruyama step of `dX = P grad log p dt + sqrt(2 T) P^(1/2) dW` is
+
+    x' = x + eps P s(x) + sqrt(2 eps T) P^(1/2) z,    z ~ N(0, I),
+
+with `s` the score, or any other drift. In the whitened noise `z`, the reverse move needs
+
+    z' = -(z + sqrt(eps / (2 T)) P^(1/2)^T (s(x) + s(x'))),
+
+so that `T (log q(x | x') - log q(x' | x)) = -sqrt(eps T / 2) u . z - eps / 4 |u|^2` with
+`u = P^(1/2)^T (s(x) + s(x'))`: no inverse of `P`, and no cancellation between two long vectors
+(Roberts and Tweedie 1996, doi:10.2307/3318418, for the algorithm).
+
+Without accept/reject the chain's law is not the target: on a unit Gaussian its variance is
+`1 / (1 - eps / 2)` at T = 1 (eps < 2). At T = 0 it is gradient ascent to the nearest mode.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from blackjax import GenerateSamplingAPI, SamplingAlgorithm
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
+
+from numpyro_score.kernels.base import bind, check_position, check_scalar
+from numpyro_score.kernels.metropolis import (
+    MetropolisInfo,
+    accept_reject,
+    is_number,
+    temperature_at,
+)
+from numpyro_score.preconditioner import (
+    InverseMassMatrix,
+    as_preconditioner,
+    scale,
+    scale_transpose,
+)
+from numpyro_score.types import DriftFn, LogDensityFn, Position, RngKey, ScoreFn, Temperature
+
+
+class LangevinState(NamedTuple):
+    """State of a chain that follows a drift.
+
+    Attributes
+    ----------
+    position
+        Where the chain is, a pytree.
+    logdensity
+        Log density there, scalar; NaN where only a score is known.
+    logdensity_grad
+        The drift there, a pytree like the position: the gradient of the log density, unless a
+        `drift_fn` or `score_fn` replaces it.
+    step
+        Steps taken so far, which a temperature schedule reads.
+    """
+
+    position: Position
+    logdensity: Float[Array, ""]
+    logdensity_grad: Position
+    step: Int[Array, ""]
+
+
+def logdensity_and_drift(
+    logdensity_fn: LogDensityFn | None, drift_fn: DriftFn | None
+) -> Callable[[Position], tuple[Float[Array, ""], Position]]:
+    """Function of the position that gives the log density and the drift in one evaluation."""
+    if logdensity_fn is None and drift_fn is None:
+        raise ValueError(
+            "nothing to follow: give logdensity_fn, or a score_fn where only the score is known."
+        )
+    if drift_fn is None:
+        return jax.value_and_grad(logdensity_fn)
+
+    def evaluate(position: Position) -> tuple[Float[Array, ""], Position]:
+        drift = drift_fn(position)
+        if logdensity_fn is None:
+            # the score says nothing of the density's value
+            return jnp.full((), jnp.nan, ravel_pytree(position)[0].dtype), drift
+        return logdensity_fn(position), drift
+
+    return evaluate
+
+
+def init(
+    position: Position, logdensity_fn: LogDensityFn | None, drift_fn: DriftFn | None = None
+) -> LangevinState:
+    """State of a chain that starts at `position`.
+
+    `drift_fn` must be the kernel's own: its value is carried in the state.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the log density is no scalar, the position holds integers, the drift has another
+        shape than the position, or neither function is given.
+    """
+    check_position(position)
+    if drift_fn is None and logdensity_fn is not None:
+        check_scalar(jax.eval_shape(logdensity_fn, position))
+    logdensity, drift = logdensity_and_drift(logdensity_fn, drift_fn)(position)
+    check_scalar(logdensity)
+    shapes = [jax.tree.map(jnp.shape, tree) for tree in (drift, position)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"the drift has shapes {shapes[0]} but the position has {shapes[1]}; drift_fn must "
+            "return a pytree like its argument."
+        )
+    return LangevinState(position, logdensity, drift, jnp.zeros((), jnp.int32))
+
+
+def langevin_step(
+    rng_key: RngKey,
+    state: LangevinState,
+    logdensity_fn: LogDensityFn | None,
+    *,
+    drift_fn: DriftFn | None,
+    step_size: ArrayLike,
+    inverse_mass_matrix: InverseMassMatrix,
+    temperature: Temperature,
+    is_adjusted: bool | Bool[Array, ""],
+) -> tuple[LangevinState, MetropolisInfo]:
+    """One Langevin step, with (MALA) or without (ULA) accept/reject."""
+    key_noise, key_accept = jax.random.split(rng_key)
+    preconditioner = as_preconditioner(inverse_mass_matrix)
+    temperature = temperature_at(temperature, state.step)
+    x, unravel = ravel_pytree(state.position)
+    drift = scale_transpose(preconditioner, ravel_pytree(state.logdensity_grad)[0])
+    noise = jax.random.normal(key_noise, x.shape, x.dtype)
+    move = step_size * drift + jnp.sqrt(2 * step_size * temperature) * noise
+    position = unravel(x + scale(preconditioner, move))
+
+    logdensity, new_grad = logdensity_and_drift(logdensity_fn, drift_fn)(position)
+    new_grad_flat = ravel_pytree(new_grad)[0]
+    if is_adjusted is False:
+        log_ratio = jnp.zeros((), x.dtype)
+    else:
+        both = drift + scale_transpose(preconditioner, new_grad_flat)
+        log_ratio = (
+            logdensity
+            - state.logdensity
+            - jnp.sqrt(0.5 * step_size * temperature) * jnp.dot(both, noise)
+            - 0.25 * step_size * jnp.dot(both, both)
+        )
+    step = state.step + 1
+    return accept_reject(
+        key_accept,
+        state._replace(step=step),
+        LangevinState(position, logdensity, new_grad, step),
+        log_ratio=log_ratio,
+        logdensity=log_ratio if logdensity_fn is None else logdensity,
+        temperature=temperature,
+        is_adjusted=is_adjusted,
+        is_valid=is_number(new_grad_flat),
+    )
+
+
+def init_ula(
+    position: Position, logdensity_fn: LogDensityFn | None, score_fn: ScoreFn | None = None
+) -> LangevinState:
+    """State of an unadjusted chain that starts at `position`; see `init`."""
+    return init(position, logdensity_fn, score_fn)
+
+
+def build_kernel() -> Callable[..., tuple[LangevinState, MetropolisInfo]]:
+    """Build the kernel `(rng_key, state, logdensity_fn, step_size, inverse_mass_matrix)`."""
+
+    def kernel(
+        rng_key: RngKey,
+        state: LangevinState,
+        logdensity_fn: LogDensityFn | None,
+        step_size: ArrayLike,
+        inverse_mass_matrix: InverseMassMatrix = None,
+        score_fn: ScoreFn | None = None,
+        temperature: Temperature = 1.0,
+    ) -> tuple[LangevinState, MetropolisInfo]:
+        return langevin_step(
+            rng_key,
+            state,
+            logdensity_fn,
+            drift_fn=score_fn,
+            step_size=step_size,
+            inverse_mass_matrix=inverse_mass_matrix,
+            temperature=temperature,
+            is_adjusted=False,
+        )
+
+    return kernel
+
+
+def as_top_level_api(
+    logdensity_fn: LogDensityFn | None = None,
+    step_size: ArrayLike = 0.1,
+    inverse_mass_matrix: InverseMassMatrix = None,
+    score_fn: ScoreFn | None = None,
+    temperature: Temperature = 1.0,
+) -> SamplingAlgorithm:
+    """Unadjusted Langevin algorithm: **biased**, its law is not the target's.
+
+    The bias falls with `eps` (variance `1 / (1 - eps / 2)` on a unit Gaussian) and the chain
+    diverges where `eps` times the largest curvature of `P^(1/2)^T (-Hessian) P^(1/2)` exceeds 2.
+    A move to a place where the log density or the score is not a number is not made, and counted.
+
+    Parameters
+    ----------
+    logdensity_fn
+        Position -> scalar log density, unnormalized; None where only a score is known.
+    step_size
+        `eps > 0`, units of time.
+    inverse_mass_matrix
+        `P`, shape `(dim,)` or `(dim, dim)`; None for the identity.
+    score_fn
+        Position -> gradient of the log density, in place of the gradient of `logdensity_fn`.
+    temperature
+        Number or schedule of the step; T samples `p^(1/T)` up to the bias, 0 climbs to the
+        nearest mode.
+
+    Raises
+    ------
+    ValueError
+        If neither function is given, the step size is not above 0, or `P` cannot be one.
+
+    Examples
+    --------
+    Gradient ascent on a parabola, from a score alone:
+
+    >>> import jax, jax.numpy as jnp
+    >>> algorithm = ula(score_fn=lambda x: 3.0 - x, step_size=0.5, temperature=0.0)
+    >>> state = algorithm.init(jnp.array(0.0))
+    >>> for key in jax.random.split(jax.random.key(0), 20):
+    ...     state, info = algorithm.step(key, state)
+    >>> round(float(state.position), 3)
+    3.0
+    """
+    parameters = {
+        "step_size": step_size,
+        "inverse_mass_matrix": inverse_mass_matrix,
+        "score_fn": score_fn,
+        "temperature": temperature,
+    }
+    logdensity_and_drift(logdensity_fn, score_fn)
+    return bind(build_kernel(), init_ula, logdensity_fn, parameters)
+
+
+ula = GenerateSamplingAPI(as_top_level_api, init_ula, build_kernel)

@@ -1,0 +1,197 @@
+"""Metropolis-Hastings: the one place of the package where a candidate is accepted or refused.
+
+A candidate `x'` drawn from `q(. | x)` is accepted with probability
+
+    min(1, (p(x') / p(x))^(1/T) * q(x | x') / q(x' | x)),
+
+which leaves `p^(1/T)` invariant whatever `q` is (Hastings 1970, doi:10.1093/biomet/57.1.97).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from blackjax import GenerateSamplingAPI, SamplingAlgorithm
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
+
+from numpyro_score.kernels.base import bind, evaluate
+from numpyro_score.types import LogDensityFn, Position, RngKey, Temperature
+
+Proposal = Callable[[RngKey, Position], tuple[Position, Float[Array, ""]]]
+"""`(rng_key, x) -> (x', log q(x | x') - log q(x' | x))`."""
+
+
+class MetropolisState(NamedTuple):
+    """State of a chain that needs no gradient.
+
+    Attributes
+    ----------
+    position
+        Where the chain is, a pytree.
+    logdensity
+        Log density there, scalar.
+    step
+        Steps taken so far, which a temperature schedule reads.
+    """
+
+    position: Position
+    logdensity: Float[Array, ""]
+    step: Int[Array, ""]
+
+
+class MetropolisInfo(NamedTuple):
+    """What happened in one accept/reject step.
+
+    Attributes
+    ----------
+    acceptance_rate
+        Probability with which the candidate was to be accepted, in [0, 1].
+    is_accepted
+        Whether it was.
+    is_divergent
+        Whether the candidate was refused because its log density or gradient was NaN or +inf.
+    """
+
+    acceptance_rate: Float[Array, ""]
+    is_accepted: Bool[Array, ""]
+    is_divergent: Bool[Array, ""]
+
+
+def temperature_at(temperature: Temperature, step: Int[Array, ""]) -> ArrayLike:
+    """Temperature in force at `step`: the number itself, or the schedule's value."""
+    return temperature(step) if callable(temperature) else temperature
+
+
+def tempered(log_ratio: Float[Array, ""], temperature: ArrayLike) -> Float[Array, ""]:
+    """`log_ratio / T`, where T = 0 stands for its limit: uphill +inf, downhill or level -inf."""
+    if isinstance(temperature, int | float) and temperature == 1:
+        return log_ratio
+    frozen = jnp.where(log_ratio > 0, jnp.inf, -jnp.inf)
+    return jnp.where(temperature == 0, frozen, log_ratio / temperature)
+
+
+def is_number(value: Float[Array, "..."]) -> Bool[Array, ""]:
+    """Whether every entry is finite, as one boolean."""
+    return jnp.all(jnp.isfinite(value))
+
+
+def accept_reject[State](
+    rng_key: RngKey,
+    state: State,
+    candidate: State,
+    *,
+    log_ratio: Float[Array, ""],
+    logdensity: Float[Array, ""],
+    temperature: ArrayLike = 1.0,
+    is_adjusted: bool | Bool[Array, ""] = True,
+    is_valid: bool | Bool[Array, ""] = True,
+) -> tuple[State, MetropolisInfo]:
+    """Move to the candidate with the Metropolis-Hastings probability, or stay.
+
+    A candidate of log density -inf is outside of the support and plainly refused. One of log
+    density NaN or +inf, or marked not valid, is refused and counted as divergent.
+
+    Parameters
+    ----------
+    rng_key
+        Decides, used once.
+    state, candidate
+        Where the chain is and where it might go: pytrees of one structure.
+    log_ratio
+        `T` times the logarithm of the acceptance ratio, so that T = 0 makes sense: the
+        candidate is accepted if and only if the ratio of densities favours it.
+    logdensity
+        Log density of the candidate.
+    temperature
+        `T >= 0`, a number (not a schedule).
+    is_adjusted
+        False accepts every candidate that is a number: the unadjusted chain.
+    is_valid
+        Whether what belongs to the candidate besides its log density (a gradient) is finite.
+
+    Returns
+    -------
+    The next state and what happened.
+    """
+    is_outside = logdensity == -jnp.inf
+    is_divergent = ~is_outside & ~(is_number(logdensity) & is_valid & ~jnp.isnan(log_ratio))
+    is_refused = is_outside | is_divergent
+    probability = jnp.exp(jnp.minimum(tempered(log_ratio, temperature), 0.0))
+    probability = jnp.where(is_refused, 0.0, jnp.where(is_adjusted, probability, 1.0))
+    is_accepted = jax.random.uniform(rng_key, dtype=probability.dtype) < probability
+    state = jax.tree.map(lambda new, old: jnp.where(is_accepted, new, old), candidate, state)
+    return state, MetropolisInfo(probability, is_accepted, is_divergent)
+
+
+def init(position: Position, logdensity_fn: LogDensityFn) -> MetropolisState:
+    """State of a chain that starts at `position`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the log density is no scalar or the position holds integers.
+    """
+    return MetropolisState(position, evaluate(logdensity_fn, position), jnp.zeros((), jnp.int32))
+
+
+def build_kernel() -> Callable[..., tuple[MetropolisState, MetropolisInfo]]:
+    """Build the Metropolis-Hastings kernel `(rng_key, state, logdensity_fn, proposal)`."""
+
+    def kernel(
+        rng_key: RngKey,
+        state: MetropolisState,
+        logdensity_fn: LogDensityFn,
+        proposal: Proposal,
+        temperature: Temperature = 1.0,
+    ) -> tuple[MetropolisState, MetropolisInfo]:
+        key_propose, key_accept = jax.random.split(rng_key)
+        temperature = temperature_at(temperature, state.step)
+        position, log_correction = proposal(key_propose, state.position)
+        logdensity = logdensity_fn(position)
+        step = state.step + 1
+        return accept_reject(
+            key_accept,
+            state._replace(step=step),
+            MetropolisState(position, logdensity, step),
+            log_ratio=logdensity - state.logdensity + temperature * log_correction,
+            logdensity=logdensity,
+            temperature=temperature,
+        )
+
+    return kernel
+
+
+def as_top_level_api(
+    logdensity_fn: LogDensityFn, proposal: Proposal, temperature: Temperature = 1.0
+) -> SamplingAlgorithm:
+    """Metropolis-Hastings with any proposal.
+
+    Parameters
+    ----------
+    logdensity_fn
+        Position -> scalar log density, unnormalized.
+    proposal
+        `(rng_key, x) -> (x', log q(x | x') - log q(x' | x))`: a candidate and its Hastings
+        correction, 0 for a symmetric proposal. `numpyro_score.kernels.proposals` has some.
+    temperature
+        Number or schedule of the step; T samples `p^(1/T)`.
+
+    Examples
+    --------
+    A multiplicative move on a positive coordinate, whose correction is `log(x' / x)`:
+
+    >>> import jax, jax.numpy as jnp
+    >>> def scale_move(rng_key, x):
+    ...     log_factor = 0.5 * jax.random.normal(rng_key, x.shape)
+    ...     return x * jnp.exp(log_factor), jnp.sum(log_factor)
+    >>> algorithm = metropolis_hastings(lambda x: -jnp.sum(x), scale_move)
+    >>> state, info = algorithm.step(jax.random.key(0), algorithm.init(jnp.ones(1)))
+    >>> bool(state.position[0] > 0)
+    True
+    """
+    parameters = {"proposal": proposal, "temperature": temperature}
+    return bind(build_kernel(), init, logdensity_fn, parameters)
+
+
+metropolis_hastings = GenerateSamplingAPI(as_top_level_api, init, build_kernel)

@@ -1,0 +1,27 @@
+"""Names for the shapes of things: the callables and pytrees that every room passes around."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree, UInt32
+
+RngKey: TypeAlias = PRNGKeyArray | Key[Array, ""] | UInt32[Array, "2"]
+"""A single JAX random key, typed (`jax.random.key`) or raw (`jax.random.PRNGKey`)."""
+
+Position: TypeAlias = PyTree[Float[Array, "..."]]
+"""A point of the sample space: any pytree of real arrays."""
+
+LogDensityFn: TypeAlias = Callable[[Any], Any]
+"""Position -> scalar log density, up to an additive constant."""
+
+ScoreFn: TypeAlias = Callable[[Any], Any]
+"""Position -> gradient of the log density, a pytree of the position's structure."""
+
+DriftFn: TypeAlias = ScoreFn
+"""Position -> vector field that a Langevin proposal follows in place of the gradient."""
+
+Schedule: TypeAlias = Callable[[Any], Any]
+"""Step count (int32 scalar, from 0) -> scalar."""
+
+Temperature: TypeAlias = float | Float[Array, ""] | Schedule
+"""A fixed temperature or a schedule of it; temperature T samples `p^(1/T)`."""
