@@ -8,10 +8,10 @@ OUT = report.html
 PYTEST_ARGS =
 
 BIN = .venv/bin
-# A .venv whose Python has gone (an upgrade removed it) is built again although its stamps look fresh.
-GONE = $(if $(wildcard $(BIN)/python),,no-python)
+# Fresh stamps do not help a .venv that was copied here from elsewhere, or whose Python an upgrade removed.
+STALE := $(shell { read -r at <.venv/.core && test "$$at" = "$$(pwd -P)" && test -x $(BIN)/python; } 2>/dev/null || echo stale)
 
-.PHONY: help report test test-slow lint format clean no-python
+.PHONY: help report test test-slow lint format clean stale
 
 help:
 	@echo 'make report     compare kernels on three posteriors and write $(OUT)'
@@ -44,12 +44,13 @@ format: .venv/.test
 	$(BIN)/ruff format .
 
 clean:
+	rm -f .venv/.core .venv/.test
 	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache build dist '$(OUT)'
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The script writes the stamps itself, last, so that an interrupted install leaves none.
-.venv/.core: pyproject.toml $(GONE)
+.venv/.core: pyproject.toml $(STALE)
 	@sh .ci/setup.sh
 
-.venv/.test: pyproject.toml $(GONE)
+.venv/.test: pyproject.toml $(STALE)
 	@sh .ci/setup.sh test

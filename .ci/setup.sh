@@ -1,14 +1,17 @@
 #!/bin/sh
 # Builds .venv and installs the package in it, editable:  sh .ci/setup.sh [EXTRA]
 # make calls it from the top of the checkout. It finds a Python that runs and is new enough, or lets uv fetch one.
-# The stamps that make looks at (.venv/.core, .venv/.test) are written last.
+# The stamps that make looks at (.venv/.core, .venv/.test) are written last, and hold the checkout's path.
 set -u
+trap 'exit 130' INT TERM # also where the interrupted installer exits as if nothing were amiss
 
 extra=${1:-}
 stamp=.venv/.${extra:-core}
-unfinished=.venv/.unfinished # there from before the first step until after the last
 oldest=3.12
 fetched=3.13 # what uv is asked for where no Python is found
+
+# Is .venv whole, and made for this place? A copied or moved one would still run the code where it was made.
+in_place() { [ -x .venv/bin/python ] && [ "$(cat .venv/.core 2>/dev/null)" = "$(pwd -P)" ]; }
 
 say() { printf '%s\n' "$*"; }
 die() { say "$@" >&2; exit 1; }
@@ -76,7 +79,7 @@ fetch_python() {
   if [ -z "$uv" ] && command -v python3 >/dev/null; then
     { python3 -m venv .uv && .uv/bin/python -m pip install --quiet uv; } && uv=.uv/bin/uv
   fi
-  [ -n "$uv" ] && "$uv" venv --quiet --allow-existing --python "$fetched" .venv && return
+  [ -n "$uv" ] && "$uv" venv --quiet --python "$fetched" .venv && return
   rm -rf .venv .uv
   die "
 uv could not fetch one either. Install any Python from $oldest on, with its venv module, and run make again:
@@ -98,28 +101,19 @@ brief() {
 if command -v flock >/dev/null; then
   exec 9<"$0"
   flock -n 9 || { say 'Waiting for another install in this checkout to end'; flock 9; }
-  [ -z "$(find "$stamp" -newer pyproject.toml 2>/dev/null)" ] || [ ! -x .venv/bin/python ] || exit 0
+  in_place && [ -n "$(find "$stamp" -newer pyproject.toml 2>/dev/null)" ] && exit
 fi
 
 find_uv
-if [ -e "$unfinished" ]; then
-  say 'The last install did not finish: building .venv anew'
+if ! in_place; then
+  [ ! -e .venv ] || say '.venv is not whole, was made elsewhere, or has lost its Python: building it anew'
   rm -rf .venv
-elif [ -e .venv ]; then
-  if ! answer=$(probe .venv/bin/python); then
-    say ".venv cannot be used ($(say "$answer" | head -n 1)): building it anew"
-    rm -rf .venv
-  fi
-fi
-
-if [ ! -e .venv ]; then
   find_python
-  mkdir .venv && : >"$unfinished" || exit 1
   if [ -z "$python" ]; then
     fetch_python
   elif [ -n "$uv" ]; then
     say "Making .venv with $python and uv"
-    "$uv" venv --quiet --allow-existing --python "$python" .venv || exit 1
+    "$uv" venv --quiet --python "$python" .venv || exit 1
   else
     say "Making .venv with $python"
     "$python" -m venv .venv || exit 1
@@ -127,7 +121,6 @@ if [ ! -e .venv ]; then
 fi
 
 say "Installing numpyro_score${extra:+ with what its $extra extra needs} (a minute or two the first time)"
-: >"$unfinished"
 rm -f .venv/.core .venv/.test
 what=.${extra:+[$extra]}
 with_uv() { [ -n "$uv" ] && "$uv" pip install --python .venv/bin/python -e "$what"; }
@@ -140,6 +133,5 @@ with_pip() {
 # pip may be set up for this network (its index, its certificates) where uv is not.
 with_uv || { [ -n "$uv" ] && say 'uv could not install it: trying pip' >&2; with_pip; } ||
   die 'The install failed; what is above says why. make starts it again.'
-rm -f "$unfinished"
-: >.venv/.core
-: >"$stamp"
+pwd -P >.venv/.core
+pwd -P >"$stamp"
