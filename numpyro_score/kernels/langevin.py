@@ -26,12 +26,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from numpyro_score.kernels.base import bind, check_position, check_scalar
-from numpyro_score.kernels.metropolis import (
-    MetropolisInfo,
-    accept_reject,
-    is_number,
-    temperature_at,
-)
+from numpyro_score.kernels.metropolis import MetropolisInfo, accept_reject, temperature_at
 from numpyro_score.preconditioner import (
     InverseMassMatrix,
     as_preconditioner,
@@ -136,14 +131,14 @@ def langevin_step(
     new_grad_flat = ravel_pytree(new_grad)[0]
     if is_adjusted is False:
         log_ratio = jnp.zeros((), x.dtype)
+        is_valid = jnp.all(jnp.isfinite(new_grad_flat))
     else:
         both = drift + scale_transpose(preconditioner, new_grad_flat)
-        log_ratio = (
-            logdensity
-            - state.logdensity
-            - jnp.sqrt(0.5 * step_size * temperature) * jnp.dot(both, noise)
-            - 0.25 * step_size * jnp.dot(both, both)
-        )
+        weights = jnp.sqrt(0.5 * step_size * temperature) * noise + 0.25 * step_size * both
+        # one fused reduction, which is also NaN or infinite if any entry of a gradient is
+        correction = jnp.sum(both * weights)
+        log_ratio = logdensity - state.logdensity - correction
+        is_valid = jnp.isfinite(correction)
     step = state.step + 1
     return accept_reject(
         key_accept,
@@ -153,7 +148,7 @@ def langevin_step(
         logdensity=log_ratio if logdensity_fn is None else logdensity,
         temperature=temperature,
         is_adjusted=is_adjusted,
-        is_valid=is_number(new_grad_flat),
+        is_valid=is_valid,
     )
 
 

@@ -71,11 +71,6 @@ def tempered(log_ratio: Float[Array, ""], temperature: ArrayLike) -> Float[Array
     return jnp.where(temperature == 0, frozen, log_ratio / temperature)
 
 
-def is_number(value: Float[Array, "..."]) -> Bool[Array, ""]:
-    """Whether every entry is finite, as one boolean."""
-    return jnp.all(jnp.isfinite(value))
-
-
 def accept_reject[State](
     rng_key: RngKey,
     state: State,
@@ -115,7 +110,7 @@ def accept_reject[State](
     The next state and what happened.
     """
     is_outside = logdensity == -jnp.inf
-    is_divergent = ~is_outside & ~(is_number(logdensity) & is_valid & ~jnp.isnan(log_ratio))
+    is_divergent = ~is_outside & ~(jnp.isfinite(logdensity) & is_valid & ~jnp.isnan(log_ratio))
     is_refused = is_outside | is_divergent
     probability = jnp.exp(jnp.minimum(tempered(log_ratio, temperature), 0.0))
     probability = jnp.where(is_refused, 0.0, jnp.where(is_adjusted, probability, 1.0))
