@@ -20,8 +20,11 @@ ScoreFn: TypeAlias = Callable[[Any], Any]
 DriftFn: TypeAlias = ScoreFn
 """Position -> vector field that a Langevin proposal follows in place of the gradient."""
 
+Scalar: TypeAlias = float | Float[Array, ""]
+"""One real number, traced or not."""
+
 Schedule: TypeAlias = Callable[[Any], Any]
 """Step count (int32 scalar, from 0) -> scalar."""
 
-Temperature: TypeAlias = float | Float[Array, ""] | Schedule
+Temperature: TypeAlias = Scalar | Schedule
 """A fixed temperature or a schedule of it; temperature T samples `p^(1/T)`."""

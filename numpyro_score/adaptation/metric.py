@@ -103,7 +103,7 @@ def covariance_metric(draws: Moments, grads: Moments) -> Preconditioner:
     var_x = variance(draws)
     if draws.scatter.ndim == 1:
         return Preconditioner(var_x, jnp.sqrt(var_x))
-    weight = PRIOR_DRAWS / (draws.count + PRIOR_DRAWS)
+    weight = PRIOR_DRAWS / (draws.num_draws + PRIOR_DRAWS)
     sd = jnp.sqrt(var_x)
     factor = sd[:, None] * jnp.linalg.cholesky(_correlation(covariance(draws), weight))
     return Preconditioner(factor @ factor.T, factor)

@@ -16,7 +16,7 @@ class Moments(NamedTuple):
 
     Attributes
     ----------
-    count
+    num_draws
         Sum of the weights.
     mean
         Shape `(dim,)`.
@@ -25,7 +25,7 @@ class Moments(NamedTuple):
         `(dim, dim)` of each pair.
     """
 
-    count: Float[Array, ""]
+    num_draws: Float[Array, ""]
     mean: Float[Array, " dim"]
     scatter: Float[Array, " dim"] | Float[Array, "dim dim"]
 
@@ -69,10 +69,10 @@ def update(
     safe = jnp.where(added > 0, added, 1.0)
     batch_mean = weight @ batch / safe
     deviation = jnp.where(weight[:, None] > 0, batch - batch_mean, 0.0)
-    count = moments.count + added
+    count = moments.num_draws + added
     share = added / jnp.where(count > 0, count, 1.0)
     shift = batch_mean - moments.mean
-    between = _scatter(moments, shift[None], shift[None]) * moments.count * share
+    between = _scatter(moments, shift[None], shift[None]) * moments.num_draws * share
     within = _scatter(moments, deviation * weight[:, None], deviation)
     return Moments(
         count,
@@ -83,7 +83,7 @@ def update(
 
 def covariance(moments: Moments) -> Float[Array, " dim"] | Float[Array, "dim dim"]:
     """Unbiased covariance: variances `(dim,)` or a matrix `(dim, dim)`, as the scatter is kept."""
-    return moments.scatter / jnp.maximum(moments.count - 1, 1)
+    return moments.scatter / jnp.maximum(moments.num_draws - 1, 1)
 
 
 def variance(moments: Moments) -> Float[Array, " dim"]:

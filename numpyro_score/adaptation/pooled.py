@@ -197,14 +197,14 @@ def pooled_warmup(
         num_chains, dim = position.shape
         if preconditioner is None:
             preconditioner = _first_preconditioner(position, grad, is_dense=is_dense)
-        num_warmup = jnp.asarray(num_warmup, jnp.int32)
-        opening_end = _fraction(OPENING, num_warmup)
+        length = jnp.asarray(num_warmup, jnp.int32)
+        opening_end = _fraction(OPENING, length)
         first = jnp.asarray(_first_windows(estimator, num_chains, dim)[0], jnp.int32)
         step_size = jnp.asarray(step_size, position.dtype)
         nothing = moments.empty(dim, position.dtype, is_dense=is_dense)
         return PooledState(
             step=jnp.zeros((), jnp.int32),
-            num_warmup=num_warmup,
+            num_warmup=length,
             window_end=_absorb(first, first, opening_end),
             window_length=first,
             log_step_size=jnp.full(num_chains, jnp.log(step_size), position.dtype),
@@ -223,7 +223,7 @@ def pooled_warmup(
         source = jnp.arange(num_chains)
         if adapt_mass_matrix:
             new = estimator.estimate(state.draws, state.grads)
-            is_usable = _is_usable(new) & (state.draws.count > 2)
+            is_usable = _is_usable(new) & (state.draws.num_draws > 2)
             preconditioner = jax.tree.map(
                 lambda a, b: jnp.where(is_usable, a, b), new, state.preconditioner
             )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from numpyro_score.adaptation.metric import fisher, sample_covariance
 from numpyro_score.adaptation.pooled import PooledWarmup, pooled_warmup
@@ -128,7 +129,7 @@ def make_tuning(
         inverse_mass_matrix,
         _whether_to_adapt(algorithm, "step_size", adapt_step_size),
         _whether_to_adapt(algorithm, "inverse_mass_matrix", adapt_mass_matrix),
-        dense_mass or jnp.ndim(inverse_mass_matrix) == 2,
+        dense_mass or np.ndim(inverse_mass_matrix) == 2,
         target_accept_prob,
         restart_stuck_chains,
     )

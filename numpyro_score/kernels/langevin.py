@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from blackjax import GenerateSamplingAPI, SamplingAlgorithm
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, ArrayLike, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from numpyro_score.kernels.base import bind, check_position, check_scalar
 from numpyro_score.kernels.metropolis import MetropolisInfo, accept_reject, temperature_at
@@ -33,7 +33,15 @@ from numpyro_score.preconditioner import (
     scale,
     scale_transpose,
 )
-from numpyro_score.types import DriftFn, LogDensityFn, Position, RngKey, ScoreFn, Temperature
+from numpyro_score.types import (
+    DriftFn,
+    LogDensityFn,
+    Position,
+    RngKey,
+    Scalar,
+    ScoreFn,
+    Temperature,
+)
 
 
 class LangevinState(NamedTuple):
@@ -62,11 +70,12 @@ def logdensity_and_drift(
     logdensity_fn: LogDensityFn | None, drift_fn: DriftFn | None
 ) -> Callable[[Position], tuple[Float[Array, ""], Position]]:
     """Function of the position that gives the log density and the drift in one evaluation."""
-    if logdensity_fn is None and drift_fn is None:
+    if drift_fn is None and logdensity_fn is None:
         raise ValueError(
             "nothing to follow: give logdensity_fn, or a score_fn where only the score is known."
         )
     if drift_fn is None:
+        assert logdensity_fn is not None
         return jax.value_and_grad(logdensity_fn)
 
     def evaluate(position: Position) -> tuple[Float[Array, ""], Position]:
@@ -112,7 +121,7 @@ def langevin_step(
     logdensity_fn: LogDensityFn | None,
     *,
     drift_fn: DriftFn | None,
-    step_size: ArrayLike,
+    step_size: Scalar,
     inverse_mass_matrix: InverseMassMatrix,
     temperature: Temperature,
     is_adjusted: bool | Bool[Array, ""],
@@ -120,11 +129,11 @@ def langevin_step(
     """One Langevin step, with (MALA) or without (ULA) accept/reject."""
     key_noise, key_accept = jax.random.split(rng_key)
     preconditioner = as_preconditioner(inverse_mass_matrix)
-    temperature = temperature_at(temperature, state.step)
+    now = temperature_at(temperature, state.step)
     x, unravel = ravel_pytree(state.position)
     drift = scale_transpose(preconditioner, ravel_pytree(state.logdensity_grad)[0])
     noise = jax.random.normal(key_noise, x.shape, x.dtype)
-    move = step_size * drift + jnp.sqrt(2 * step_size * temperature) * noise
+    move = step_size * drift + jnp.sqrt(2 * step_size * now) * noise
     position = unravel(x + scale(preconditioner, move))
 
     logdensity, new_grad = logdensity_and_drift(logdensity_fn, drift_fn)(position)
@@ -134,7 +143,7 @@ def langevin_step(
         is_valid = jnp.all(jnp.isfinite(new_grad_flat))
     else:
         both = drift + scale_transpose(preconditioner, new_grad_flat)
-        weights = jnp.sqrt(0.5 * step_size * temperature) * noise + 0.25 * step_size * both
+        weights = jnp.sqrt(0.5 * step_size * now) * noise + 0.25 * step_size * both
         # one fused reduction, which is also NaN or infinite if any entry of a gradient is
         correction = jnp.sum(both * weights)
         log_ratio = logdensity - state.logdensity - correction
@@ -146,7 +155,7 @@ def langevin_step(
         LangevinState(position, logdensity, new_grad, step),
         log_ratio=log_ratio,
         logdensity=log_ratio if logdensity_fn is None else logdensity,
-        temperature=temperature,
+        temperature=now,
         is_adjusted=is_adjusted,
         is_valid=is_valid,
     )
@@ -166,7 +175,7 @@ def build_kernel() -> Callable[..., tuple[LangevinState, MetropolisInfo]]:
         rng_key: RngKey,
         state: LangevinState,
         logdensity_fn: LogDensityFn | None,
-        step_size: ArrayLike,
+        step_size: Scalar,
         inverse_mass_matrix: InverseMassMatrix = None,
         score_fn: ScoreFn | None = None,
         temperature: Temperature = 1.0,
@@ -187,7 +196,7 @@ def build_kernel() -> Callable[..., tuple[LangevinState, MetropolisInfo]]:
 
 def as_top_level_api(
     logdensity_fn: LogDensityFn | None = None,
-    step_size: ArrayLike = 0.1,
+    step_size: Scalar = 0.1,
     inverse_mass_matrix: InverseMassMatrix = None,
     score_fn: ScoreFn | None = None,
     temperature: Temperature = 1.0,

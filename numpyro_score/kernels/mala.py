@@ -12,13 +12,12 @@ Gaussian target (Roberts and Rosenthal 1998, doi:10.1111/1467-9868.00123).
 from collections.abc import Callable
 
 from blackjax import GenerateSamplingAPI, SamplingAlgorithm
-from jaxtyping import ArrayLike
 
 from numpyro_score.kernels.base import bind
 from numpyro_score.kernels.langevin import LangevinState, init, langevin_step
 from numpyro_score.kernels.metropolis import MetropolisInfo
 from numpyro_score.preconditioner import InverseMassMatrix
-from numpyro_score.types import DriftFn, LogDensityFn, RngKey, Temperature
+from numpyro_score.types import DriftFn, LogDensityFn, RngKey, Scalar, Temperature
 
 TARGET_ACCEPTANCE_RATE = 0.574
 
@@ -35,7 +34,7 @@ def build_kernel() -> Callable[..., tuple[LangevinState, MetropolisInfo]]:
         rng_key: RngKey,
         state: LangevinState,
         logdensity_fn: LogDensityFn,
-        step_size: ArrayLike,
+        step_size: Scalar,
         inverse_mass_matrix: InverseMassMatrix = None,
         drift_fn: DriftFn | None = None,
         temperature: Temperature = 1.0,
@@ -56,7 +55,7 @@ def build_kernel() -> Callable[..., tuple[LangevinState, MetropolisInfo]]:
 
 def as_top_level_api(
     logdensity_fn: LogDensityFn,
-    step_size: ArrayLike,
+    step_size: Scalar,
     inverse_mass_matrix: InverseMassMatrix = None,
     drift_fn: DriftFn | None = None,
     temperature: Temperature = 1.0,

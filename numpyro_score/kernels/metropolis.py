@@ -13,10 +13,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from blackjax import GenerateSamplingAPI, SamplingAlgorithm
-from jaxtyping import Array, ArrayLike, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from numpyro_score.kernels.base import bind, evaluate
-from numpyro_score.types import LogDensityFn, Position, RngKey, Temperature
+from numpyro_score.types import LogDensityFn, Position, RngKey, Scalar, Temperature
 
 Proposal = Callable[[RngKey, Position], tuple[Position, Float[Array, ""]]]
 """`(rng_key, x) -> (x', log q(x | x') - log q(x' | x))`."""
@@ -58,12 +58,12 @@ class MetropolisInfo(NamedTuple):
     is_divergent: Bool[Array, ""]
 
 
-def temperature_at(temperature: Temperature, step: Int[Array, ""]) -> ArrayLike:
+def temperature_at(temperature: Temperature, step: Int[Array, ""]) -> Scalar:
     """Temperature in force at `step`: the number itself, or the schedule's value."""
     return temperature(step) if callable(temperature) else temperature
 
 
-def tempered(log_ratio: Float[Array, ""], temperature: ArrayLike) -> Float[Array, ""]:
+def tempered(log_ratio: Float[Array, ""], temperature: Scalar) -> Float[Array, ""]:
     """`log_ratio / T`, where T = 0 stands for its limit: uphill +inf, downhill or level -inf."""
     if isinstance(temperature, int | float) and temperature == 1:
         return log_ratio
@@ -78,7 +78,7 @@ def accept_reject[State](
     *,
     log_ratio: Float[Array, ""],
     logdensity: Float[Array, ""],
-    temperature: ArrayLike = 1.0,
+    temperature: Scalar = 1.0,
     is_adjusted: bool | Bool[Array, ""] = True,
     is_valid: bool | Bool[Array, ""] = True,
 ) -> tuple[State, MetropolisInfo]:
@@ -141,7 +141,7 @@ def build_kernel() -> Callable[..., tuple[MetropolisState, MetropolisInfo]]:
         temperature: Temperature = 1.0,
     ) -> tuple[MetropolisState, MetropolisInfo]:
         key_propose, key_accept = jax.random.split(rng_key)
-        temperature = temperature_at(temperature, state.step)
+        now = temperature_at(temperature, state.step)
         position, log_correction = proposal(key_propose, state.position)
         logdensity = logdensity_fn(position)
         step = state.step + 1
@@ -149,9 +149,9 @@ def build_kernel() -> Callable[..., tuple[MetropolisState, MetropolisInfo]]:
             key_accept,
             state._replace(step=step),
             MetropolisState(position, logdensity, step),
-            log_ratio=logdensity - state.logdensity + temperature * log_correction,
+            log_ratio=logdensity - state.logdensity + now * log_correction,
             logdensity=logdensity,
-            temperature=temperature,
+            temperature=now,
         )
 
     return kernel

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from numpyro_score.preconditioner import (
     InverseMassMatrix,
@@ -20,11 +20,11 @@ from numpyro_score.preconditioner import (
     as_preconditioner,
     scale,
 )
-from numpyro_score.types import Position, RngKey
+from numpyro_score.types import Position, RngKey, Scalar
 
 
 def gaussian_random_walk(
-    step_size: ArrayLike, inverse_mass_matrix: InverseMassMatrix = None
+    step_size: Scalar, inverse_mass_matrix: InverseMassMatrix = None
 ) -> Callable[[RngKey, Position], tuple[Position, Float[Array, ""]]]:
     """`x' ~ N(x, step_size^2 P)`: symmetric, so the correction is 0.
 
@@ -51,7 +51,7 @@ def _gaussian_move(
     rng_key: RngKey,
     position: Position,
     *,
-    step_size: ArrayLike,
+    step_size: Scalar,
     preconditioner: Preconditioner | None,
 ) -> tuple[Position, Float[Array, ""]]:
     x, unravel = ravel_pytree(position)

@@ -7,14 +7,13 @@ covariance (Roberts, Gelman and Gilks 1997, doi:10.1214/aoap/1034625254).
 from collections.abc import Callable
 
 from blackjax import GenerateSamplingAPI, SamplingAlgorithm
-from jaxtyping import ArrayLike
 
 from numpyro_score.kernels import metropolis
 from numpyro_score.kernels.base import bind
 from numpyro_score.kernels.metropolis import MetropolisInfo, MetropolisState, init
 from numpyro_score.kernels.proposals import gaussian_random_walk
 from numpyro_score.preconditioner import InverseMassMatrix
-from numpyro_score.types import LogDensityFn, RngKey, Temperature
+from numpyro_score.types import LogDensityFn, RngKey, Scalar, Temperature
 
 TARGET_ACCEPTANCE_RATE = 0.234
 
@@ -32,7 +31,7 @@ def build_kernel() -> Callable[..., tuple[MetropolisState, MetropolisInfo]]:
         rng_key: RngKey,
         state: MetropolisState,
         logdensity_fn: LogDensityFn,
-        step_size: ArrayLike,
+        step_size: Scalar,
         inverse_mass_matrix: InverseMassMatrix = None,
         temperature: Temperature = 1.0,
     ) -> tuple[MetropolisState, MetropolisInfo]:
@@ -44,7 +43,7 @@ def build_kernel() -> Callable[..., tuple[MetropolisState, MetropolisInfo]]:
 
 def as_top_level_api(
     logdensity_fn: LogDensityFn,
-    step_size: ArrayLike,
+    step_size: Scalar,
     inverse_mass_matrix: InverseMassMatrix = None,
     temperature: Temperature = 1.0,
 ) -> SamplingAlgorithm:

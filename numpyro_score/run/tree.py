@@ -42,7 +42,7 @@ class Draws(NumPyroInferenceAdapter):
     ) -> None:
         super().__init__(
             None,
-            model=getattr(kernel, "model", None),
+            model=getattr(kernel, "model", None),  # type: ignore[arg-type]  # may be None
             model_args=args,
             model_kwargs=dict(kwargs),
             sample_shape=jax.tree.leaves(samples)[0].shape[:2],
