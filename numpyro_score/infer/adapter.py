@@ -17,23 +17,15 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
-from numpyro.infer.gibbs import GIBBS_SITES_KWARG
 from numpyro.infer.initialization import init_to_uniform
 from numpyro.infer.mcmc import MCMCKernel
-from numpyro.util import identity, is_prng_key
+from numpyro.util import is_prng_key
 
 from numpyro_score.infer.algorithm import Algorithm
+from numpyro_score.infer.problem import Problem
 from numpyro_score.infer.state import AdapterState, AdaptState
 from numpyro_score.infer.tuning import make_tuning
 from numpyro_score.preconditioner import check_inverse_mass_matrix
-from numpyro_score.targets.numpyro_model import (
-    ModelFunctions,
-    check_start,
-    initialize,
-    negate,
-    nonfinite_sites,
-    unconstrain,
-)
 from numpyro_score.types import LogDensityFn, Position
 
 TARGET_FIELDS = ("logdensity", "logdensity_grad", "log_proposal")
@@ -103,9 +95,14 @@ class AdapterKernel(MCMCKernel):
         restart_stuck_chains: bool = True,
     ) -> None:
         self._algorithm = algorithm
-        self._check_target(model, potential_fn, logdensity_fn)
-        self._model = model
-        self._potential_fn = potential_fn if logdensity_fn is None else negate(logdensity_fn)
+        self._problem = Problem(
+            type(self).__name__,
+            model,
+            potential_fn,
+            logdensity_fn,
+            needs_density=algorithm.parameters.get("score_fn") is None,
+            init_strategy=init_strategy,
+        )
         self._tuning = make_tuning(
             algorithm,
             step_size=step_size,
@@ -116,29 +113,13 @@ class AdapterKernel(MCMCKernel):
             target_accept_prob=target_accept_prob,
             restart_stuck_chains=restart_stuck_chains,
         )
-        self._init_strategy = init_strategy
-        self._functions: ModelFunctions | None = None
         # NumPyro's MCMC initializes a kernel again on every run unless this is set
         self._sample_fn: Callable[..., Any] | None = None
-
-    def _check_target(self, model: Any, potential_fn: Any, logdensity_fn: Any) -> None:
-        given = {"model": model, "potential_fn": potential_fn, "logdensity_fn": logdensity_fn}
-        given = {name: fn for name, fn in given.items() if fn is not None}
-        has_score = self._algorithm.parameters.get("score_fn") is not None
-        if len(given) != 1 and not (has_score and not given):
-            raise ValueError(
-                f"{type(self).__name__} needs exactly one of model, potential_fn and "
-                f"logdensity_fn, but got {' and '.join(given) or 'none'}; model= takes a NumPyro "
-                "model, potential_fn= a negative log density, logdensity_fn= a log density."
-            )
-        for name, fn in given.items():
-            if not callable(fn):
-                raise TypeError(f"{name} must be callable, but is a {type(fn).__name__}.")
 
     @property
     def model(self) -> Callable[..., Any] | None:
         """The NumPyro model, or None."""
-        return self._model
+        return self._problem.model
 
     @property
     def exact(self) -> bool:
@@ -181,46 +162,6 @@ class AdapterKernel(MCMCKernel):
 
     # -- init -------------------------------------------------------------------------------------
 
-    def _logdensity_fn(self, model_args: Any, model_kwargs: Any) -> LogDensityFn | None:
-        if self._functions is not None:
-            return self._functions.logdensity_fn(model_args, model_kwargs or {})
-        return None if self._potential_fn is None else negate(self._potential_fn)
-
-    def _start(
-        self, rng_key: Any, init_params: Any, model_args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Position:
-        """Where the chains start; makes the model's functions on the way."""
-        if init_params is not None:
-            init_params = jax.tree.map(jnp.asarray, init_params)
-        if self._model is None:
-            if init_params is None:
-                raise ValueError(
-                    f"{type(self).__name__} without a model cannot know where to start: give "
-                    "init_params to run(), one starting point a chain."
-                )
-            return init_params
-        position, self._functions = initialize(
-            rng_key, self._model, model_args, kwargs, init_strategy=self._init_strategy
-        )
-        if init_params is None:
-            return position
-        if GIBBS_SITES_KWARG in kwargs:
-            if self._functions.has_dynamic_support:
-                raise ValueError(
-                    f"{type(self).__name__} cannot be a block of Gibbs on this model: the support "
-                    "of a site depends on another site; sample those in one block without Gibbs."
-                )
-            # as a block of Gibbs the kernel is handed constrained values
-            init_params = unconstrain(self._model, model_args, kwargs, init_params)
-        shapes = [jax.tree.map(jnp.shape, tree) for tree in (init_params, position)]
-        if shapes[0] != shapes[1]:
-            raise ValueError(
-                f"init_params has shapes {shapes[0]} but the model's unconstrained sites have "
-                f"{shapes[1]}; give every latent site in unconstrained coordinates, with a "
-                "leading chain axis for several chains."
-            )
-        return init_params
-
     def init(
         self,
         rng_key: Any,
@@ -239,15 +180,13 @@ class AdapterKernel(MCMCKernel):
         kwargs = dict(model_kwargs or {})
         is_single = is_prng_key(rng_key)
         rng_key, key_start, key_kernel = _split(rng_key, 3)
-        position = self._start(key_start, init_params, model_args, kwargs)
-        logdensity_fn = self._logdensity_fn(model_args, kwargs)
+        position = self._problem.start(key_start, init_params, model_args, kwargs)
+        logdensity_fn = self._problem.logdensity_fn(model_args, kwargs)
         algorithm = self._bound_algorithm(model_args, kwargs)
         start = partial(algorithm.init, logdensity_fn=logdensity_fn)
         kernel_state = (start if is_single else jax.vmap(start))(key_kernel, position)
         grad = getattr(kernel_state, "logdensity_grad", None)
-        if logdensity_fn is not None:
-            culprits = partial(self._culprits, position, is_single, model_args, kwargs)
-            check_start(kernel_state.logdensity, grad, culprits)
+        self._problem.check_start(rng_key, kernel_state, model_args, kwargs)
         chains = (position, grad)
         positions, grads = _add_axis(chains) if is_single else chains
         flat = jax.vmap(_ravel)(positions)
@@ -274,20 +213,6 @@ class AdapterKernel(MCMCKernel):
             rng_key=rng_key,
         )
 
-    def _culprits(
-        self,
-        position: Position,
-        is_single: bool,
-        model_args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        chain: int,
-    ) -> list[str]:
-        """Sites that make chain number `chain` start at a density that is not finite."""
-        if self._model is None:
-            return []
-        one = position if is_single else jax.tree.map(lambda x: x[chain], position)
-        return nonfinite_sites(self._model, model_args, kwargs, one)
-
     # -- sample -----------------------------------------------------------------------------------
 
     def sample(
@@ -295,7 +220,7 @@ class AdapterKernel(MCMCKernel):
     ) -> AdapterState:
         """One step of every chain; while in warmup, one step of the adaptation too."""
         algorithm = self._bound_algorithm(model_args, model_kwargs)
-        logdensity_fn = self._logdensity_fn(model_args, model_kwargs)
+        logdensity_fn = self._problem.logdensity_fn(model_args, model_kwargs)
         is_single = is_prng_key(state.rng_key)
         rng_key, key_step, key_warmup = _split(state.rng_key, 3)
         warmup = state.adapt_state.warmup
@@ -389,20 +314,17 @@ class AdapterKernel(MCMCKernel):
 
     def postprocess_fn(self, model_args: Any, model_kwargs: Any) -> Callable[[Any], Any]:
         """Function from an unconstrained position to the model's constrained sites."""
-        if self._functions is None:
-            return identity
-        return self._functions.postprocess_fn_gen(*model_args, **(model_kwargs or {}))
+        return self._problem.postprocess_fn(model_args, model_kwargs)
 
     def get_constrain_fn(self, model_args: Any, model_kwargs: Any) -> Callable[[Any], Any]:
         """Function from an unconstrained position to site values, which does not run the model."""
-        if self._functions is None or self._functions.has_dynamic_support:
-            return self.postprocess_fn(model_args, model_kwargs)
-        return self._functions.constrain
+        return self._problem.constrain_fn(model_args, model_kwargs)
 
     def refresh(self, state: AdapterState, model_args: Any, model_kwargs: Any) -> AdapterState:
         """The state with all that belongs to the target evaluated anew at the same position."""
         algorithm = self._bound_algorithm(model_args, model_kwargs)
-        start = partial(algorithm.init, logdensity_fn=self._logdensity_fn(model_args, model_kwargs))
+        logdensity_fn = self._problem.logdensity_fn(model_args, model_kwargs)
+        start = partial(algorithm.init, logdensity_fn=logdensity_fn)
         # an init that draws (a momentum) must not use the next step's key; what it draws is dropped
         fresh = (start if is_prng_key(state.rng_key) else jax.vmap(start))(
             _split(state.rng_key, 2)[0], state.z
@@ -418,15 +340,11 @@ class AdapterKernel(MCMCKernel):
         ValueError
             If the kernel has no model.
         """
-        if self._model is None:
-            raise ValueError(
-                "wrap_model needs a kernel that was built on a NumPyro model; give model=."
-            )
         kernel = copy.copy(self)
-        kernel._model = wrapper(self._model)
-        kernel._functions = kernel._sample_fn = None
+        kernel._problem = self._problem.with_model(wrapper)
+        kernel._sample_fn = None
         return kernel
 
     def __getstate__(self) -> dict[str, Any]:
-        # what init makes of the model, it makes again
-        return {**self.__dict__, "_functions": None, "_sample_fn": None}
+        # a kernel that was pickled has to be initialized before it samples
+        return {**self.__dict__, "_sample_fn": None}

@@ -204,6 +204,6 @@ class IndependenceMetropolis(AdapterKernel):
     def _bound_algorithm(self, model_args: Any, model_kwargs: Mapping[str, Any]) -> Algorithm:
         if self._algorithm.parameters["proposal"] is not None:
             return self._algorithm
-        assert self._model is not None  # checked at construction
-        proposal = prior_proposal(self._model, model_args, model_kwargs or {})
+        assert self.model is not None  # checked at construction
+        proposal = prior_proposal(self.model, model_args, model_kwargs or {})
         return self._algorithm._replace(parameters={"proposal": IndependentProposal(*proposal)})

@@ -1,0 +1,169 @@
+"""What a NumPyro kernel samples: a model, or a function given in its place, and where it starts."""
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+from numpyro.infer.gibbs import GIBBS_SITES_KWARG
+from numpyro.infer.initialization import init_to_uniform
+from numpyro.util import identity, is_prng_key
+
+from numpyro_score.targets.numpyro_model import (
+    ModelFunctions,
+    check_start,
+    initialize,
+    negate,
+    nonfinite_sites,
+    unconstrain,
+)
+from numpyro_score.types import LogDensityFn, Position
+
+
+class Problem:
+    """A model and its functions, or a potential energy, or a log density, or a score alone.
+
+    Parameters
+    ----------
+    owner
+        Name of the kernel, for messages.
+    model, potential_fn, logdensity_fn
+        Exactly one of the three; none where only a score is known.
+    needs_density
+        False allows none of the three.
+    init_strategy
+        Where chains of a model start.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If none or several are given, or one cannot be called.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        model: Callable[..., Any] | None,
+        potential_fn: Callable[[Any], Any] | None,
+        logdensity_fn: LogDensityFn | None,
+        *,
+        needs_density: bool = True,
+        init_strategy: Callable[..., Any] = init_to_uniform,
+    ) -> None:
+        given = {"model": model, "potential_fn": potential_fn, "logdensity_fn": logdensity_fn}
+        given = {name: fn for name, fn in given.items() if fn is not None}
+        if len(given) != 1 and (given or needs_density):
+            raise ValueError(
+                f"{owner} needs exactly one of model, potential_fn and logdensity_fn, but got "
+                f"{' and '.join(given) or 'none'}; model= takes a NumPyro model, potential_fn= a "
+                "negative log density, logdensity_fn= a log density."
+            )
+        for name, fn in given.items():
+            if not callable(fn):
+                raise TypeError(f"{name} must be callable, but is a {type(fn).__name__}.")
+        self._owner = owner
+        self.model = model
+        self._given = logdensity_fn if potential_fn is None else negate(potential_fn)
+        self._init_strategy = init_strategy
+        self._functions: ModelFunctions | None = None
+
+    def logdensity_fn(self, args: Any, kwargs: Any) -> LogDensityFn | None:
+        """Log density of an unconstrained position; None where only a score is known."""
+        if self._functions is None:
+            return self._given
+        return self._functions.logdensity_fn(args, kwargs or {})
+
+    def start(self, rng_key: Any, init_params: Any, args: Any, kwargs: dict[str, Any]) -> Position:
+        """Where the chains start; makes the model's functions on the way.
+
+        Raises
+        ------
+        ValueError
+            If the start is missing or misshapen, or the model cannot be started.
+        """
+        if init_params is not None:
+            init_params = jax.tree.map(jnp.asarray, init_params)
+        if self.model is None:
+            if init_params is None:
+                raise ValueError(
+                    f"{self._owner} without a model cannot know where to start: give init_params "
+                    "to run(), one starting point a chain."
+                )
+            return init_params
+        position, self._functions = initialize(
+            rng_key, self.model, args, kwargs, init_strategy=self._init_strategy
+        )
+        if init_params is None:
+            return position
+        if GIBBS_SITES_KWARG in kwargs:
+            if self._functions.has_dynamic_support:
+                raise ValueError(
+                    f"{self._owner} cannot be a block of Gibbs on this model: the support of a "
+                    "site depends on another site; sample the model in one block without Gibbs."
+                )
+            # as a block of Gibbs the kernel is handed constrained values
+            init_params = unconstrain(self.model, args, kwargs, init_params)
+        shapes = [jax.tree.map(jnp.shape, tree) for tree in (init_params, position)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"init_params has shapes {shapes[0]} but the model's unconstrained sites have "
+                f"{shapes[1]}; give every latent site in unconstrained coordinates, with a "
+                "leading chain axis for several chains."
+            )
+        return init_params
+
+    def check_start(self, rng_key: Any, kernel_state: Any, args: Any, kwargs: Any) -> None:
+        """Refuse a start of log density or gradient that is not finite, naming the sites.
+
+        Raises
+        ------
+        ValueError
+            If one is not finite.
+        """
+        if self.model is None and self._given is None:
+            return
+
+        def culprits(chain: int) -> list[str]:
+            if self.model is None:
+                return []
+            z = kernel_state.position
+            one = z if is_prng_key(rng_key) else jax.tree.map(lambda x: x[chain], z)
+            return nonfinite_sites(self.model, args, kwargs, one)
+
+        grad = getattr(kernel_state, "logdensity_grad", None)
+        check_start(kernel_state.logdensity, grad, culprits)
+
+    def postprocess_fn(self, args: Any, kwargs: Any) -> Callable[[Any], Any]:
+        """Function from an unconstrained position to all sites, deterministic ones included."""
+        if self._functions is None:
+            return identity
+        return self._functions.postprocess_fn_gen(*args, **(kwargs or {}))
+
+    def constrain_fn(self, args: Any, kwargs: Any) -> Callable[[Any], Any]:
+        """Function from an unconstrained position to latent sites, without running the model."""
+        if self._functions is None or self._functions.has_dynamic_support:
+            return self.postprocess_fn(args, kwargs)
+        return partial(self._functions.constrain)
+
+    def with_model(self, wrapper: Callable[..., Any]) -> Self:
+        """The problem of `wrapper(model)`.
+
+        Raises
+        ------
+        ValueError
+            If there is no model.
+        """
+        if self.model is None:
+            raise ValueError(
+                "wrap_model needs a kernel that was built on a NumPyro model; give model=."
+            )
+        problem = copy.copy(self)
+        problem.model = wrapper(self.model)
+        problem._functions = None
+        return problem
+
+    def __getstate__(self) -> dict[str, Any]:
+        # what start makes of the model, it makes again
+        return {**self.__dict__, "_functions": None}
