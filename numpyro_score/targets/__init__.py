@@ -1,0 +1,29 @@
+"""What is sampled: densities and NumPyro models with expectations whose values are known."""
+
+from numpyro_score.targets.base import DensityTarget, ModelTarget, Target
+from numpyro_score.targets.expectation import Expectation, moments
+from numpyro_score.targets.gaussian import ill_gaussian, ill_gaussian_rotated, std_gaussian
+from numpyro_score.targets.hierarchical import eight_schools, eight_schools_centered
+from numpyro_score.targets.mixture import mixture_1d, two_modes
+from numpyro_score.targets.regression import breast_cancer
+from numpyro_score.targets.shaped import banana, funnel
+from numpyro_score.targets.skewed import gumbel
+
+__all__ = [
+    "DensityTarget",
+    "Expectation",
+    "ModelTarget",
+    "Target",
+    "banana",
+    "breast_cancer",
+    "eight_schools",
+    "eight_schools_centered",
+    "funnel",
+    "gumbel",
+    "ill_gaussian",
+    "ill_gaussian_rotated",
+    "mixture_1d",
+    "moments",
+    "std_gaussian",
+    "two_modes",
+]

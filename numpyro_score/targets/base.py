@@ -1,0 +1,277 @@
+"""What every target offers: a density, its NumPyro model, expectations with known values, draws.
+
+A target is `p(x)` known up to a constant. `logdensity_fn` is its log density on a flat
+unconstrained vector `(dim,)`; `model` is the same density as a NumPyro model, whose unconstrained
+sites, raveled in the order of `jax.flatten_util.ravel_pytree` (sites sorted by name), are that
+vector.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import numpyro
+import numpyro.distributions as dist
+from jaxtyping import Array, Float, Shaped
+from numpyro.distributions import constraints
+
+from numpyro_score.targets.expectation import Expectation
+from numpyro_score.targets.flat import flat_logdensity
+from numpyro_score.types import LogDensityFn, RngKey
+
+type Model = Callable[..., Any]
+"""A callable of NumPyro primitives."""
+
+
+@eqx.filter_jit
+def _draw_many(
+    draw_fn: Callable[[RngKey], dict[str, Any]], rng_keys: Shaped[Array, "num_samples ..."]
+) -> dict[str, Shaped[Array, "num_samples ..."]]:
+    return jax.vmap(draw_fn)(rng_keys)
+
+
+class Target(eqx.Module):
+    """What is sampled: the interface of `DensityTarget` and `ModelTarget`.
+
+    Attributes
+    ----------
+    name
+        short identifier.
+    description
+        the definition written out, with its constants (and whether they are sd or variance).
+    dim
+        length of the flat unconstrained position.
+    model, model_args, model_kwargs
+        a NumPyro model and what it is called with.
+    logdensity_fn
+        flat unconstrained position `(dim,)` -> unnormalised log density `()`.
+    expectations
+        what is known about the target, each with its truth.
+    draw_fn
+        random key -> one exact draw of every variable, or None where no such draws are known.
+
+    The callables are plain functions or `functools.partial`s of them, so that a target pickles, and
+    `logdensity_fn` and `model` hash by identity as `jax.jit` requires.
+    """
+
+    name: eqx.AbstractVar[str]
+    description: eqx.AbstractVar[str]
+    dim: eqx.AbstractVar[int]
+    model: eqx.AbstractVar[Model]
+    model_args: eqx.AbstractVar[tuple[Any, ...]]
+    model_kwargs: eqx.AbstractVar[dict[str, Any]]
+    logdensity_fn: eqx.AbstractVar[LogDensityFn]
+    expectations: eqx.AbstractVar[tuple[Expectation, ...]]
+    draw_fn: eqx.AbstractVar[Callable[[RngKey], dict[str, Any]] | None]
+
+    @property
+    def has_exact_draws(self) -> bool:
+        """Whether `sample` can make exact independent draws."""
+        return self.draw_fn is not None
+
+    def sample(
+        self, rng_key: RngKey, num_samples: int
+    ) -> dict[str, Shaped[Array, "num_samples ..."]]:
+        """Exact independent draws of every variable that the expectations read.
+
+        Parameters
+        ----------
+        rng_key
+            one random key.
+        num_samples
+            how many draws, at least 1.
+
+        Returns
+        -------
+        Variable name -> draws `(num_samples, *event)`, in the default float type.
+
+        Raises
+        ------
+        ValueError
+            the target has no exact draws, or `num_samples` is less than 1.
+
+        Examples
+        --------
+        >>> import jax
+        >>> from numpyro_score.targets import gumbel
+        >>> gumbel().sample(jax.random.key(0), 100)["x"].shape
+        (100, 2)
+        """
+        if self.draw_fn is None:
+            raise ValueError(
+                f"target {self.name!r} has no exact independent draws (has_exact_draws is False); "
+                "run a long chain instead, and compare it with the truths in `expectations`"
+            )
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+        return _draw_many(self.draw_fn, jax.random.split(rng_key, num_samples))
+
+    def __check_init__(self) -> None:
+        if self.dim < 1:
+            raise ValueError(f"target {self.name!r}: dim must be at least 1, got {self.dim}")
+        named = [(e.name, e.variable) for e in self.expectations]
+        for pair in named:
+            if named.count(pair) > 1:
+                raise ValueError(
+                    f"target {self.name!r} has two expectations named {pair[0]!r} of {pair[1]!r}; "
+                    "give each (name, variable) once"
+                )
+
+
+def density_model(logdensity_fn: LogDensityFn, dim: int) -> None:
+    """A plain log density as a NumPyro model: one flat site "x" `(dim,)` and a factor.
+
+    Parameters
+    ----------
+    logdensity_fn
+        position `(dim,)` -> log density `()`.
+    dim
+        the length of the position.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from numpyro.infer.util import log_density
+    >>> from numpyro_score.targets import std_gaussian
+    >>> value, _ = log_density(
+    ...     density_model, (std_gaussian().logdensity_fn, 10), {}, {"x": jnp.ones(10)}
+    ... )
+    >>> float(value)
+    -5.0
+    """
+    x = numpyro.sample("x", dist.ImproperUniform(constraints.real_vector, (), (dim,)))
+    numpyro.factor("logdensity", logdensity_fn(x))
+
+
+def _draw_x(rng_key: RngKey, draw_fn: Callable[[RngKey], Any]) -> dict[str, Any]:
+    return {"x": draw_fn(rng_key)}
+
+
+@final
+class DensityTarget(Target):
+    """A target given by its log density on R^dim; its one variable is "x".
+
+    Parameters
+    ----------
+    name
+        short identifier.
+    description
+        the definition written out.
+    dim
+        dimension.
+    logdensity_fn
+        position `(dim,)` -> unnormalised log density `()`.
+    expectations
+        functions of the draws `{"x": (..., dim)}` with their truth.
+    draw_fn
+        random key -> one exact draw `(dim,)`; None where there is none.
+
+    Raises
+    ------
+    ValueError
+        `dim` is less than 1, or two expectations have one name.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> def quartic(x):
+    ...     return -jnp.sum(x**4)
+    >>> target = DensityTarget("quartic", "density exp(-sum x_i^4)", 3, quartic)
+    >>> target.has_exact_draws
+    False
+    """
+
+    name: str = eqx.field(static=True)
+    description: str = eqx.field(static=True)
+    dim: int = eqx.field(static=True)
+    model: Model
+    model_args: tuple[Any, ...]
+    model_kwargs: dict[str, Any]
+    logdensity_fn: LogDensityFn
+    expectations: tuple[Expectation, ...]
+    draw_fn: Callable[[RngKey], dict[str, Any]] | None
+
+    def __init__(
+        self,
+        name: str,
+        description: str,
+        dim: int,
+        logdensity_fn: LogDensityFn,
+        expectations: tuple[Expectation, ...] = (),
+        draw_fn: Callable[[RngKey], Float[Array, " dim"]] | None = None,
+    ):
+        self.name = name
+        self.description = description
+        self.dim = dim
+        self.model = partial(density_model, logdensity_fn, dim)
+        self.model_args = ()
+        self.model_kwargs = {}
+        self.logdensity_fn = logdensity_fn
+        self.expectations = tuple(expectations)
+        self.draw_fn = None if draw_fn is None else partial(_draw_x, draw_fn=draw_fn)
+
+
+@final
+class ModelTarget(Target):
+    """A target given by a NumPyro model; its variables are the model's sites.
+
+    Parameters
+    ----------
+    name
+        short identifier.
+    description
+        the definition written out.
+    model
+        callable of NumPyro primitives, a module-level function if the target is to pickle.
+    model_args, model_kwargs
+        what the model is called with, data included.
+    expectations
+        functions of the draws of the model's sites (constrained, deterministic ones too).
+    draw_fn
+        random key -> one exact draw of the sites that the expectations read; None where there
+        is none (most posteriors).
+
+    Raises
+    ------
+    ValueError
+        the model has no continuous latent site, or has a discrete one; or two
+        expectations have one name.
+
+    Examples
+    --------
+    >>> from numpyro_score.targets import eight_schools
+    >>> target = eight_schools()
+    >>> target.dim, target.has_exact_draws
+    (10, False)
+    """
+
+    name: str = eqx.field(static=True)
+    description: str = eqx.field(static=True)
+    dim: int = eqx.field(static=True)
+    model: Model
+    model_args: tuple[Any, ...]
+    model_kwargs: dict[str, Any]
+    logdensity_fn: LogDensityFn
+    expectations: tuple[Expectation, ...]
+    draw_fn: Callable[[RngKey], dict[str, Any]] | None
+
+    def __init__(
+        self,
+        name: str,
+        description: str,
+        model: Model,
+        model_args: tuple[Any, ...] = (),
+        model_kwargs: Mapping[str, Any] | None = None,
+        expectations: tuple[Expectation, ...] = (),
+        draw_fn: Callable[[RngKey], dict[str, Any]] | None = None,
+    ):
+        self.name = name
+        self.description = description
+        self.model = model
+        self.model_args = tuple(model_args)
+        self.model_kwargs = dict(model_kwargs or {})
+        self.logdensity_fn, self.dim = flat_logdensity(model, self.model_args, self.model_kwargs)
+        self.expectations = tuple(expectations)
+        self.draw_fn = draw_fn

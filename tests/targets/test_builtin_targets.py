@@ -1,0 +1,235 @@
+"""Every built-in target: density, gradient, model, exact draws and truths belong together."""
+
+import functools
+import pickle
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+from numpyro.infer.util import initialize_model
+from scipy import stats
+
+from numpyro_score import targets
+from numpyro_score.targets import DensityTarget, Expectation, Target
+
+BUILT_IN: dict[str, Callable[[], Target]] = {
+    "std_gaussian": targets.std_gaussian,
+    "ill_gaussian": targets.ill_gaussian,
+    "ill_gaussian_rotated": targets.ill_gaussian_rotated,
+    "gumbel": targets.gumbel,
+    "banana": targets.banana,
+    "funnel": targets.funnel,
+    "two_modes": targets.two_modes,
+    "mixture_1d": targets.mixture_1d,
+    "eight_schools": targets.eight_schools,
+    "eight_schools_centered": targets.eight_schools_centered,
+    "breast_cancer": targets.breast_cancer,
+}
+POSTERIORS = ("eight_schools", "eight_schools_centered", "breast_cancer")
+WITH_DRAWS = [name for name in BUILT_IN if name not in POSTERIORS]
+NUM_DRAWS = 20_000
+
+
+@pytest.fixture(params=BUILT_IN)
+def target(request: pytest.FixtureRequest) -> Target:
+    return BUILT_IN[request.param]()
+
+
+def flat(draws: dict[str, np.ndarray]) -> np.ndarray:
+    """Draws of sites on the whole line as flat positions `(num, dim)`."""
+    return np.concatenate([draws[k].reshape(NUM_DRAWS, -1) for k in sorted(draws)], axis=1)
+
+
+def standard_errors_off(values: np.ndarray, truth: np.ndarray, sd: np.ndarray) -> float:
+    """Largest distance of a mean of independent values from its truth, in standard errors."""
+    values = np.asarray(values, np.float64)
+    return float(np.max(np.abs(values.mean(axis=0) - truth) / (sd / np.sqrt(len(values)))))
+
+
+def by_parts_off(logdensity_fn: Callable, positions: np.ndarray) -> float:
+    """How far `E[x_i d_i log p] = -1` is from holding over draws, in standard errors."""
+    gradient = jax.jit(jax.vmap(jax.grad(logdensity_fn)))(positions)
+    values = positions * np.asarray(gradient)
+    return standard_errors_off(values, np.full(values.shape[1], -1.0), values.std(axis=0))
+
+
+def test_names_are_unique_and_those_of_the_functions() -> None:
+    made = [make() for make in BUILT_IN.values()]
+    assert [t.name for t in made] == list(BUILT_IN)
+    assert all(t.description for t in made)
+    assert len({t.description for t in made}) == len(made)
+
+
+def test_logdensity_and_gradient_are_finite_in_float32(target: Target) -> None:
+    # A plain density keeps float32 where float64 is on; a model's data is float64 there.
+    with jax.enable_x64(isinstance(target, DensityTarget)):
+        x = jnp.outer(jnp.array([0.0, 0.5, -2.0], jnp.float32), jnp.ones(target.dim, jnp.float32))
+        value, gradient = jax.jit(jax.vmap(jax.value_and_grad(target.logdensity_fn)))(x)
+    assert value.shape == (3,)
+    assert value.dtype == gradient.dtype == jnp.float32
+    assert jnp.isfinite(value).all()
+    assert jnp.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("name", ["eight_schools", "two_modes"])
+def test_one_target_serves_both_float_types(name: str) -> None:
+    target = BUILT_IN[name]()
+    logdensity_fn = jax.jit(target.logdensity_fn)
+    with jax.enable_x64(False):
+        low = logdensity_fn(jnp.ones(target.dim))
+    with jax.enable_x64(True):
+        high = logdensity_fn(jnp.ones(target.dim, jnp.float64))
+    assert (low.dtype, high.dtype) == (jnp.float32, jnp.float64)
+    np.testing.assert_allclose(low, high, rtol=1e-5)
+
+
+def test_callables_hash_as_jit_requires(target: Target) -> None:
+    assert isinstance(hash(target.logdensity_fn), int)
+    assert isinstance(hash(target.model), int)
+
+
+def test_model_s_potential_is_minus_the_log_density(target: Target) -> None:
+    copy = pickle.loads(pickle.dumps(target))  # a pickled target is the same target
+    with jax.enable_x64(True):
+        info = initialize_model(
+            jax.random.key(0),
+            target.model,
+            model_args=target.model_args,
+            model_kwargs=target.model_kwargs,
+            validate_grad=False,
+        )
+        x0, unravel = ravel_pytree(info.param_info.z)
+        assert x0.shape == (target.dim,)
+        points = x0[None] + jax.random.normal(jax.random.key(1), (5, target.dim))
+        both = jax.jit(jax.vmap(lambda x: (info.potential_fn(unravel(x)), copy.logdensity_fn(x))))
+        potential, logdensity = both(points)
+        total = potential + logdensity
+        np.testing.assert_allclose(total, total[0], atol=1e-8)
+        assert np.ptp(potential) > 0.01
+
+
+@functools.cache
+def exact_draws(name: str) -> dict[str, np.ndarray]:
+    with jax.enable_x64(True):
+        draws = BUILT_IN[name]().sample(jax.random.key(20), NUM_DRAWS)
+        return {variable: np.asarray(values) for variable, values in draws.items()}
+
+
+def test_expectations_take_any_leading_dimensions_of_numpy_and_jax(target: Target) -> None:
+    if target.has_exact_draws:
+        draws = {name: values[:12] for name, values in exact_draws(target.name).items()}
+    else:
+        draws = {e.variable: np.ones((12, *e.truth.shape)) for e in target.expectations}
+    for e in target.expectations:
+        values = draws[e.variable].astype(np.float32)
+        values = values.reshape(3, 4, *values.shape[1:])
+        from_numpy = e.fn({e.variable: values})
+        assert isinstance(from_numpy, np.ndarray)
+        assert from_numpy.shape == (3, 4, *e.truth.shape)
+        from_jax = e.fn({e.variable: jnp.asarray(values)})
+        assert isinstance(from_jax, jax.Array)
+        np.testing.assert_allclose(from_jax, from_numpy, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", WITH_DRAWS)
+def test_truths_and_sds_agree_with_exact_draws(name: str) -> None:
+    target = BUILT_IN[name]()
+    assert target.has_exact_draws
+    draws = exact_draws(name)
+    assert {draw.dtype for draw in draws.values()} == {np.dtype(np.float64)}
+    for e in target.expectations:
+        values = e.fn(draws)
+        assert not e.standard_error.any()
+        assert standard_errors_off(values, e.truth, e.sd) < 4.5, e.name
+        squares = (values - e.truth) ** 2
+        assert standard_errors_off(squares, e.sd**2, squares.std(axis=0)) < 4.5, e.name
+        # A truth that is wrong by a tenth of an sd is seen.
+        assert standard_errors_off(values, e.truth + 0.1 * e.sd, e.sd) > 9, e.name
+
+
+@pytest.mark.parametrize("name", WITH_DRAWS)
+def test_exact_draws_are_draws_of_the_density(name: str) -> None:
+    target = BUILT_IN[name]()
+    with jax.enable_x64(True):
+        positions = flat(exact_draws(name))
+        assert by_parts_off(target.logdensity_fn, positions) < 4.5
+        # Draws of another temperature are not.
+        assert by_parts_off(lambda x: 2 * target.logdensity_fn(x), positions) > 9
+
+
+def scipy_logpdf(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Normalised log densities from scipy, `(num, dim)` -> `(num,)`."""
+    norm = stats.norm.logpdf
+    return {
+        "std_gaussian": lambda x: norm(x).sum(axis=1),
+        "ill_gaussian": lambda x: stats.multivariate_normal.logpdf(
+            x, cov=np.diag(np.geomspace(0.01, 100, 50))
+        ),
+        "gumbel": lambda x: stats.gumbel_r.logpdf(x).sum(axis=1),
+        "banana": lambda x: norm(x[:, 0], 0, 10) + norm(x[:, 1], 0.03 * (x[:, 0] ** 2 - 100), 1),
+        "funnel": lambda x: (
+            norm(x[:, 0], 0, 3) + norm(x[:, 1:], 0, np.exp(x[:, :1] / 2)).sum(axis=1)
+        ),
+        "two_modes": lambda x: np.logaddexp(
+            np.log(0.2) + norm(x, -5).sum(axis=1), np.log(0.8) + norm(x, 5).sum(axis=1)
+        ),
+        "mixture_1d": lambda x: np.log(
+            3 * np.exp(-((x[:, 0] + 2) ** 2) / 2) + np.exp(-((x[:, 0] - 4) ** 2) / 8)
+        ),
+    }[name]
+
+
+@pytest.mark.parametrize("name", [n for n in WITH_DRAWS if n != "ill_gaussian_rotated"])
+def test_density_is_scipy_s_up_to_a_constant(name: str) -> None:
+    target = BUILT_IN[name]()
+    x = np.random.default_rng(1).uniform(-3, 3, size=(20, target.dim))
+    with jax.enable_x64(True):
+        ours = jax.jit(jax.vmap(target.logdensity_fn))(jnp.asarray(x))
+    difference = np.asarray(ours) - scipy_logpdf(name)(x)
+    np.testing.assert_allclose(difference, difference[0], atol=1e-9)
+
+
+def test_rotated_gaussian_has_the_spectrum_it_states_and_no_short_axis() -> None:
+    target = targets.ill_gaussian_rotated()
+    with jax.enable_x64(True):
+        precision = -np.asarray(jax.hessian(target.logdensity_fn)(jnp.zeros(50, jnp.float64)))
+    covariance = np.linalg.inv(precision)
+    np.testing.assert_allclose(np.linalg.eigvalsh(covariance), np.geomspace(0.01, 100, 50))
+    np.testing.assert_allclose(np.linalg.cond(covariance), 1e4)
+    np.testing.assert_allclose(np.diag(covariance), target.expectations[1].truth)
+    scale = np.sqrt(np.diag(covariance))
+    assert np.linalg.cond(covariance / np.outer(scale, scale)) > 1e3
+
+
+def test_mode_weight_is_right_where_modes_overlap() -> None:
+    x = np.linspace(-40, 60, 200_001)[:, None]
+    density = np.exp(scipy_logpdf("mixture_1d")(x))
+    density /= density.sum()
+    mode_weight: Expectation = targets.mixture_1d().expectations[2]
+    values = mode_weight.fn({"x": x})
+    np.testing.assert_allclose(values.sum(axis=1), 1)
+    np.testing.assert_allclose(density @ values, [0.6, 0.4], rtol=1e-9)
+    np.testing.assert_allclose(density @ (values - [0.6, 0.4]) ** 2, mode_weight.sd**2, rtol=1e-8)
+
+
+def test_log_abs_of_the_funnel_survives_an_exact_zero() -> None:
+    log_abs = targets.funnel().expectations[2]
+    values = log_abs.fn({"x": np.zeros((1, 9), np.float32)})
+    assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: targets.std_gaussian(0), "dim must be at least 1, got 0"),
+        (lambda: targets.ill_gaussian(dim=1), "dim must be at least 2"),
+        (lambda: targets.ill_gaussian(condition=0.5), "condition must be at least 1"),
+        (lambda: targets.funnel(dim=1), "dim must be at least 2"),
+    ],
+)
+def test_bad_arguments_are_refused(make: Callable[[], Target], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
