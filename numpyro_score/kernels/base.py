@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from blackjax import SamplingAlgorithm
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
@@ -64,7 +65,7 @@ def check_step_size(step_size: Any) -> None:
     """
     if isinstance(step_size, jax.core.Tracer):
         return
-    if not bool(jnp.all(jnp.asarray(step_size) > 0)):
+    if not np.all(np.asarray(step_size) > 0):  # numpy: a constant stays one under jit
         raise ValueError(
             f"step_size is {step_size} but must be above 0; start from 0.1, or leave it out of a "
             "NumPyro kernel to have it adapted."

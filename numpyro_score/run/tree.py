@@ -4,6 +4,7 @@ ArviZ names the statistics, takes dimensions from the model's plates, and adds t
 the log likelihood; this file hands it draws that did not come from `numpyro.infer.MCMC`.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -84,6 +85,11 @@ def with_gradient_count(
     return {**stats, "num_grad": num_grad, "num_logdensity": np.zeros_like(num_grad)}
 
 
+def _without_empty(dataset: xr.Dataset) -> xr.Dataset:
+    """Leave out variables without values: a `numpyro.factor` counts as an observed site."""
+    return dataset.drop_vars([str(name) for name, x in dataset.items() if x.size == 0])
+
+
 def to_tree(
     kernel: MCMCKernel,
     posterior: tuple[Any, dict[str, Any]] | None,
@@ -115,10 +121,13 @@ def to_tree(
             continue
         samples, stats = draws
         adapter = Draws(kernel, samples, with_gradient_count(kernel, stats), args, kwargs)
-        tree = az.from_numpyro(adapter, log_likelihood=log_likelihood and not prefix)
+        with warnings.catch_warnings():
+            # the axes are what they are called, also where chains outnumber draws
+            warnings.filterwarnings("ignore", "Found chain dimension to be longer")
+            tree = az.from_numpyro(adapter, log_likelihood=log_likelihood and not prefix)
         for name, group in tree.children.items():
             if not prefix or name in ("posterior", "sample_stats"):
-                groups[prefix + name] = group.to_dataset()
+                groups[prefix + name] = _without_empty(group.to_dataset())
     tree = xr.DataTree.from_dict(groups)
     tree.attrs.update(attrs)
     return tree

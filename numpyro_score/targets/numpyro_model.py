@@ -250,21 +250,33 @@ def prior_proposal(
 ) -> tuple[Callable[[RngKey], tuple[Position, Any]], Callable[[Position], Any]]:
     """The model's prior on the unconstrained sites: joint draw and density, and density alone.
 
-    It covers the posterior's support by construction. Sites without a sampler (improper priors)
-    make the draw fail with NumPyro's own error, which names the site.
+    It covers the posterior's support by construction.
+
+    Raises
+    ------
+    ValueError
+        From the draw, if a site's prior cannot be drawn from (it is improper).
     """
     prior = _without_likelihood(model)
     kwargs = dict(kwargs)
 
     def log_prob(position: Position) -> Float[Array, ""]:
-        return negate(lambda z: potential_energy(prior, args, kwargs, z))(position)
+        return negate(partial(potential_energy, prior, args, kwargs))(position)
 
     def sample_and_log_prob(rng_key: RngKey) -> tuple[Position, Float[Array, ""]]:
-        sites = trace(seed(model, rng_key)).get_trace(*args, **kwargs)
+        try:
+            sites = trace(seed(model, rng_key)).get_trace(*args, **kwargs)
+        except NotImplementedError as error:
+            raise ValueError(
+                "the model's prior cannot be drawn from, because a site's distribution is "
+                "improper; give proposal=, or give the site a proper prior."
+            ) from error
         values = {
             name: site["value"]
             for name, site in sites.items()
-            if site["type"] == "sample" and not site["is_observed"]
+            if site["type"] == "sample"
+            and not site["is_observed"]
+            and not site["fn"].support.is_discrete
         }
         position = unconstrain(model, args, kwargs, values)
         return position, log_prob(position)
