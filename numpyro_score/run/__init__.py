@@ -1,5 +1,5 @@
 """`sample`: any NumPyro kernel run to a `DataTree`."""
 
-from numpyro_score.run.sample import sample
+from numpyro_score.run.runner import sample
 
 __all__ = ["sample"]

@@ -1,58 +1,74 @@
-"""Draws as an ArviZ `DataTree`, by ArviZ's own NumPyro converter.
+"""Draws as ArviZ datasets, by ArviZ's own NumPyro converter.
 
 ArviZ names the statistics, takes dimensions from the model's plates, and adds the observed data and
-the log likelihood; this file hands it draws that did not come from `numpyro.infer.MCMC`.
+the log likelihood; this file hands it draws that did not come from `numpyro.infer.MCMC`, whole or
+a chunk at a time.
 """
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-import arviz as az
 import jax
 import numpy as np
 import xarray as xr
-from arviz_base.io_numpyro import NumPyroInferenceAdapter
-from jaxtyping import Float, Shaped
+from arviz_base.io_numpyro import NumPyroConverter, NumPyroInferenceAdapter, infer_dims
+from jaxtyping import Shaped
 from numpyro.infer import BarkerMH
 from numpyro.infer.mcmc import MCMCKernel
 
+WARMUP, SAMPLING = "warmup", "sampling"
+"""The two phases of a run."""
 
-class Draws(NumPyroInferenceAdapter):
-    """Draws and statistics of a batch of chains, as ArviZ's converter wants them.
+PREFIX = {WARMUP: "warmup_", SAMPLING: ""}
+"""Phase -> prefix of its groups."""
 
-    Parameters
+
+class Chunk(NamedTuple):
+    """Draws of all chains in consecutive steps of one phase, on the host.
+
+    Attributes
     ----------
-    kernel
-        The NumPyro kernel that made them.
+    phase
+        `WARMUP` or `SAMPLING`.
+    first
+        Number of the first draw within the phase.
     samples
-        Variable name (or any pytree) -> draws `(chain, draw, ...)`.
+        Constrained draws, a dict of sites or any pytree, each `(chain, draw, ...)`.
     stats
         Field name -> values `(chain, draw, ...)`.
-    args, kwargs
-        What the model is called with.
     """
 
+    phase: str
+    first: int
+    samples: Any
+    stats: dict[str, Shaped[np.ndarray, "chain draw ..."]]
+
+    @property
+    def num_draws(self) -> int:
+        """Draws of each chain."""
+        return jax.tree.leaves(self.samples)[0].shape[1]
+
+
+def join(chunks: list[Chunk]) -> Chunk:
+    """Consecutive chunks of one phase as one."""
+    parts = [(chunk.samples, chunk.stats) for chunk in chunks]
+    samples, stats = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *parts)
+    return Chunk(chunks[0].phase, chunks[0].first, samples, stats)
+
+
+class Draws(NumPyroInferenceAdapter):
+    """A chunk as ArviZ's converter wants it; without a model it converts the draws alone."""
+
     def __init__(
-        self,
-        kernel: MCMCKernel,
-        samples: Any,
-        stats: dict[str, Shaped[np.ndarray, "chain draw ..."]],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
+        self, chunk: Chunk, kernel: MCMCKernel, model: Any, args: Any, kwargs: Any
     ) -> None:
-        super().__init__(
-            None,
-            model=getattr(kernel, "model", None),  # type: ignore[arg-type]  # may be None
-            model_args=args,
-            model_kwargs=dict(kwargs),
-            sample_shape=jax.tree.leaves(samples)[0].shape[:2],
-        )
-        self._samples = samples
-        self._stats = stats
+        shape = jax.tree.leaves(chunk.samples)[0].shape[:2]
+        super().__init__(self, model, args, kwargs, shape)
+        self._samples = chunk.samples
+        self._stats = with_gradient_count(kernel, chunk.stats)
         # read by the converter, which derives the tree depth of NUTS from it
         self._max_tree_depth = getattr(kernel, "_max_tree_depth", None)
-        self.posterior = self
 
     @property
     def sample_dims(self) -> list[str]:
@@ -85,49 +101,66 @@ def with_gradient_count(
     return {**stats, "num_grad": num_grad, "num_logdensity": np.zeros_like(num_grad)}
 
 
-def _without_empty(dataset: xr.Dataset) -> xr.Dataset:
-    """Leave out variables without values: a `numpyro.factor` counts as an observed site."""
-    return dataset.drop_vars([str(name) for name, x in dataset.items() if x.size == 0])
-
-
-def to_tree(
-    kernel: MCMCKernel,
-    posterior: tuple[Any, dict[str, Any]] | None,
-    warmup: tuple[Any, dict[str, Any]] | None,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    *,
-    log_likelihood: bool,
-    attrs: Mapping[str, str | int | Float[np.ndarray, ""] | float],
-) -> xr.DataTree:
-    """`DataTree` of a run.
+class Converter:
+    """Chunks of one run to ArviZ groups.
 
     Parameters
     ----------
     kernel
         The NumPyro kernel.
-    posterior, warmup
-        `(samples, stats)` of the two phases, or None for one without draws.
     args, kwargs
-        What the model was called with.
+        What its model is called with.
     log_likelihood
-        Whether to compute the pointwise log likelihood.
-    attrs
-        Attributes of the root: how the draws came about.
+        Whether to compute the pointwise log likelihood of the draws that are reported.
     """
-    groups: dict[str, xr.Dataset] = {}
-    for prefix, draws in (("", posterior), ("warmup_", warmup)):
-        if draws is None:
-            continue
-        samples, stats = draws
-        adapter = Draws(kernel, samples, with_gradient_count(kernel, stats), args, kwargs)
+
+    def __init__(
+        self,
+        kernel: MCMCKernel,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        log_likelihood: bool,
+    ) -> None:
+        self._kernel = kernel
+        self._model = getattr(kernel, "model", None)
+        self._args, self._kwargs = args, dict(kwargs)
+        self._log_likelihood = log_likelihood and self._model is not None
+        # read off the model once, not once a chunk
+        self._dims = infer_dims(self._model, args, self._kwargs) if self._model else None
+
+    def _convert(self, chunk: Chunk, model: Any, **options: Any) -> NumPyroConverter:
+        draws = Draws(chunk, self._kernel, model, self._args, self._kwargs)
+        return NumPyroConverter(posterior=draws, dims=self._dims, pred_dims=self._dims, **options)
+
+    def groups(self, chunk: Chunk) -> dict[str, xr.Dataset]:
+        """The groups of a chunk's phase by name, with the draws numbered from the phase's start."""
+        prefix = PREFIX[chunk.phase]
         with warnings.catch_warnings():
             # the axes are what they are called, also where chains outnumber draws
             warnings.filterwarnings("ignore", "Found chain dimension to be longer")
-            tree = az.from_numpyro(adapter, log_likelihood=log_likelihood and not prefix)
-        for name, group in tree.children.items():
-            if not prefix or name in ("posterior", "sample_stats"):
-                groups[prefix + name] = _without_empty(group.to_dataset())
-    tree = xr.DataTree.from_dict(groups)
-    tree.attrs.update(attrs)
-    return tree
+            converter = self._convert(chunk, None)
+            groups = {
+                f"{prefix}posterior": converter.posterior_to_xarray(),
+                f"{prefix}sample_stats": converter.sample_stats_to_xarray(),
+            }
+            if self._log_likelihood and chunk.phase == SAMPLING:
+                converter = self._convert(chunk, self._model, log_likelihood=True)
+                groups["log_likelihood"] = converter.log_likelihood_to_xarray()
+        numbers = np.arange(chunk.first, chunk.first + chunk.num_draws)
+        return {
+            name: dataset.assign_coords(draw=numbers) if "draw" in dataset.dims else dataset
+            for name, dataset in groups.items()
+        }
+
+    def observed(self, chunk: Chunk) -> dict[str, xr.Dataset]:
+        """The model's data as a group, none if it has none."""
+        if self._model is None:
+            return {}
+        observed = self._convert(chunk, self._model).observed_data_to_xarray()
+        if observed is None:
+            return {}
+        # a numpyro.factor counts as an observed site, without a value
+        empty = [str(name) for name, values in observed.items() if values.size == 0]
+        observed = observed.drop_vars(empty)
+        return {"observed_data": observed} if observed.data_vars else {}

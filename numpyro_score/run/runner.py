@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from numpyro.infer.mcmc import MCMCKernel
-from tqdm.auto import tqdm
 
+from numpyro_score.run.memory import Memory
 from numpyro_score.run.program import (
     Buffers,
     Constants,
@@ -21,7 +21,8 @@ from numpyro_score.run.program import (
     run_chunk,
     runs_batches,
 )
-from numpyro_score.run.tree import to_tree
+from numpyro_score.run.progress import Bar
+from numpyro_score.run.tree import SAMPLING, WARMUP, Chunk, Converter
 from numpyro_score.types import RngKey
 
 CHUNK_SECONDS = 0.5
@@ -134,44 +135,33 @@ def sample(
     state, buffers = jax.block_until_ready(run_chunk(program, state, buffers, jnp.asarray(0)))
     seconds = {"compile": time.perf_counter() - began}
 
-    phases = {"warmup": num_warmup // thinning, "sampling": num_samples // thinning}
-    kept: dict[str, list[Buffers]] = {name: [] for name in phases}
+    rows = {WARMUP: num_warmup // thinning, SAMPLING: num_samples // thinning}
+    converter = Converter(kernel, model_args, model_kwargs, log_likelihood=log_likelihood)
+    sink = Memory(converter)
     is_complete = False
-    with tqdm(total=sum(phases.values()) * thinning, disable=not progress, unit="step") as bar:
+    with Bar(sum(rows.values()) * thinning, 0, is_shown=progress) as bar:
         try:
             pace = float(FIRST_CHUNK)
-            for phase, rows in phases.items():
-                bar.set_description(phase)
+            for phase in rows:
                 began = time.perf_counter()
                 done = 0
-                while done < rows:
-                    now = min(rows - done, max(int(pace), 1), _capacity(buffers))
+                while done < rows[phase]:
+                    now = min(rows[phase] - done, max(int(pace), 1), _capacity(buffers))
                     start = time.perf_counter()
                     state, buffers = run_chunk(program, state, buffers, jnp.asarray(now))
-                    # slice on the host: on the device every length would be compiled
-                    chunk = jax.tree.map(lambda x, n=now: np.asarray(x)[:n].copy(), buffers)
+                    chunk = _to_host(kernel, buffers, phase, done, now)
                     # grow gently: the first steps of NUTS are not those of its warmed-up self
                     elapsed = time.perf_counter() - start
                     pace = min(now * CHUNK_SECONDS / max(elapsed, 1e-6), 4 * pace)
                     done += now
-                    if keep_warmup or phase == "sampling":
-                        kept[phase].append(chunk)
-                    bar.set_postfix_str(_progress(chunk.fields), refresh=False)
-                    bar.update(now * thinning)
+                    if keep_warmup or phase == SAMPLING:
+                        sink.add(chunk, state)
+                    bar.update(chunk, now * thinning)
                 seconds[phase] = time.perf_counter() - began
             is_complete = True
         except KeyboardInterrupt:
-            bar.write("interrupted: returning the draws so far (attribute complete=0)")
-    draws = {phase: _concatenate(kernel, chunks) for phase, chunks in kept.items()}
-    return to_tree(
-        kernel,
-        draws["sampling"],
-        draws["warmup"],
-        model_args,
-        model_kwargs,
-        log_likelihood=log_likelihood,
-        attrs=_attributes(kernel, state, num_warmup, num_chains, seconds, is_complete),
-    )
+            bar.say("interrupted: returning the draws so far (attribute complete=0)")
+    return sink.finish(_attributes(kernel, state, num_warmup, num_chains, seconds, is_complete))
 
 
 def _check_lengths(num_warmup: int, num_samples: int, num_chains: int, thinning: int) -> None:
@@ -222,24 +212,15 @@ def _capacity(buffers: Buffers) -> int:
     return len(jax.tree.leaves(buffers.fields)[0])
 
 
-def _progress(fields: Mapping[str, Any]) -> str:
-    """Acceptance, step size and divergences of a chunk, as far as the kernel reports them."""
-    parts = []
-    if "accept_prob" in fields:
-        parts.append(f"accept {fields['accept_prob'].mean():.2f}")
-    if "adapt_state.step_size" in fields:
-        parts.append(f"step size {fields['adapt_state.step_size'][-1].mean():.2g}")
-    if "diverging" in fields:
-        parts.append(f"diverging {int(fields['diverging'].sum())}")
-    return ", ".join(parts)
+def _to_host(kernel: MCMCKernel, buffers: Buffers, phase: str, first: int, num_rows: int) -> Chunk:
+    """The buffers' first rows as a chunk; sliced here, since on the device every length compiles."""
 
+    def rows(x: jax.Array) -> np.ndarray:
+        return np.swapaxes(np.asarray(x)[:num_rows], 0, 1).copy()
 
-def _concatenate(kernel: MCMCKernel, chunks: list[Buffers]) -> tuple[Any, dict[str, Any]] | None:
-    """Chunks `(draw, chain, ...)` as whole arrays `(chain, draw, ...)`: samples and statistics."""
-    if not chunks:
-        return None
-    whole = jax.tree.map(lambda *x: np.swapaxes(np.concatenate(x), 0, 1), *chunks)
-    return whole.constrained, {k: v for k, v in whole.fields.items() if k != kernel.sample_field}
+    samples, fields = jax.tree.map(rows, (buffers.constrained, buffers.fields))
+    stats = {name: values for name, values in fields.items() if name != kernel.sample_field}
+    return Chunk(phase, first, samples, stats)
 
 
 def _attributes(

@@ -1,0 +1,39 @@
+"""Draws kept in memory until the run ends."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import xarray as xr
+
+from numpyro_score.run.tree import Chunk, Converter, join
+
+
+class Memory:
+    """Sink that keeps every chunk.
+
+    Parameters
+    ----------
+    converter
+        Makes the groups, once, at the end.
+    """
+
+    def __init__(self, converter: Converter) -> None:
+        self._converter = converter
+        self._chunks: dict[str, list[Chunk]] = {}
+
+    def add(self, chunk: Chunk, state: Any) -> None:
+        """Keep a chunk; the state after it is of no use here."""
+        del state
+        self._chunks.setdefault(chunk.phase, []).append(chunk)
+
+    def finish(self, attrs: Mapping[str, Any]) -> xr.DataTree:
+        """The run as a tree, with `attrs` at its root."""
+        groups: dict[str, xr.Dataset] = {}
+        for chunks in reversed(list(self._chunks.values())):
+            whole = join(chunks)
+            groups |= self._converter.groups(whole)
+            if "observed_data" not in groups:
+                groups |= self._converter.observed(whole)
+        tree = xr.DataTree.from_dict(groups)
+        tree.attrs.update(attrs)
+        return tree
