@@ -1,0 +1,200 @@
+"""What a comparison of kernels found: a table, the errors behind it, and the draws.
+
+A row of the table says what one kernel did on one target. Effective sample sizes are those of the
+worst scalar; a cost includes warmup, but not compilation, which does not grow with the run.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from numpyro_score.diagnostics.cost import Costs
+from numpyro_score.diagnostics.verdict import Verdict
+
+MOMENTS = {"mean": "mean", "second_moment": "second_moment"}
+"""Expectations with columns of their own; the rest are `other`."""
+
+COLUMNS = (
+    "exact",
+    "converged",
+    "ess_bulk",
+    "ess_tail",
+    "rhat",
+    "ess_per_evaluation",
+    "ess_per_second",
+    "acceptance",
+    "divergences",
+    "num_grad",
+    "num_logdensity",
+    "warmup_share",
+    "seconds_compile",
+    "seconds_warmup",
+    "seconds_sampling",
+    "mean_error_mcse",
+    "mean_error_sd",
+    "second_moment_error_mcse",
+    "second_moment_error_sd",
+    "other_error_mcse",
+    "other_error_sd",
+    "num_quantities",
+    "failure",
+)
+"""Columns of the table, in its order."""
+
+
+@final
+@dataclass(frozen=True)
+class Settings:
+    """What every run of a comparison had in common.
+
+    Attributes
+    ----------
+    num_warmup, num_samples
+        Steps of the two phases, a chain.
+    num_chains
+        Chains.
+    """
+
+    num_warmup: int
+    num_samples: int
+    num_chains: int
+
+
+@final
+@dataclass(frozen=True)
+class Comparison:
+    """Kernels compared on targets.
+
+    Attributes
+    ----------
+    table
+        A row for each target and kernel (the index), columns `COLUMNS`: `exact` (whether the
+        kernel's law is the target), `converged` (R-hat and effective sample sizes within the
+        thresholds), worst `ess_bulk`, `ess_tail` and `rhat`, `ess_per_evaluation` and
+        `ess_per_second` (worst bulk ESS over the cost of warmup and draws; a gradient counts as
+        two evaluations), mean `acceptance` of the draws, number of `divergences`, `num_grad` and
+        `num_logdensity` (gradients, and log densities without a gradient, of all chains, warmup
+        included) and the share of them in warmup, seconds, and the worst error of a mean, of a
+        second moment and of any other known expectation in Monte Carlo standard errors and in the
+        target's standard deviations. `failure` is empty, or says why there are no figures.
+    errors
+        A row for each element of each known expectation of each run, in the columns `target`,
+        `kernel` and those of `expectation_errors`.
+    runs
+        `(target, kernel)` -> draws; runs that failed are absent.
+    verdicts
+        `(target, kernel)` -> what its draws can be trusted for.
+    descriptions
+        target -> its definition in words.
+    settings
+        What the runs had in common.
+    is_complete
+        Whether all runs were made; False after an interrupt.
+    html_writer
+        Writes the HTML report; `numpyro_score.compare` provides it.
+    """
+
+    table: pd.DataFrame
+    errors: pd.DataFrame
+    runs: Mapping[tuple[str, str], xr.DataTree]
+    verdicts: Mapping[tuple[str, str], Verdict]
+    descriptions: Mapping[str, str]
+    settings: Settings
+    is_complete: bool = True
+    html_writer: Callable[..., Path] | None = None
+
+    def to_html(self, path: str | Path, *, progress: bool = True) -> Path:
+        """Write the comparison as one self-contained HTML page.
+
+        Parameters
+        ----------
+        path
+            Where to; an existing file is replaced.
+        progress
+            Whether to show how the figures come along.
+
+        Returns
+        -------
+        The path, absolute.
+
+        Raises
+        ------
+        ValueError
+            If the comparison has no writer of HTML.
+        OSError
+            If the file cannot be written.
+        """
+        if self.html_writer is None:
+            raise ValueError(
+                "this comparison comes from numpyro_score.diagnostics, which writes no HTML; use "
+                "numpyro_score.compare, or numpyro_score.report.write_comparison(comparison, path)"
+            )
+        return self.html_writer(self, path, progress=progress)
+
+
+def _worst_errors(errors: pd.DataFrame) -> dict[str, float]:
+    row = {}
+    kinds = errors["expectation"].map(MOMENTS.get).fillna("other")
+    for kind in (*MOMENTS.values(), "other"):
+        for unit in ("error_mcse", "error_sd"):
+            row[f"{kind}_{unit}"] = errors.loc[kinds == kind, unit].max()
+    return row
+
+
+def make_row(
+    dt: xr.DataTree, verdict: Verdict, spent: Costs, errors: pd.DataFrame
+) -> dict[str, Any]:
+    """The table's row of a run that went through.
+
+    Parameters
+    ----------
+    dt
+        The run.
+    verdict, spent, errors
+        What the other files of this room say about it.
+    """
+    stats = dt["sample_stats"].data_vars if "sample_stats" in dt.children else {}
+    acceptance = float(stats["acceptance_rate"].mean()) if "acceptance_rate" in stats else math.nan
+    divergences = math.nan if verdict.num_divergent is None else verdict.num_divergent
+    return {
+        "exact": verdict.is_exact,
+        "converged": verdict.is_converged,
+        "ess_bulk": verdict.ess_bulk_min,
+        "ess_tail": verdict.ess_tail_min,
+        "rhat": verdict.rhat_max,
+        "ess_per_evaluation": np.divide(verdict.ess_bulk_min, spent.evaluations or math.nan),
+        "ess_per_second": np.divide(verdict.ess_bulk_min, spent.seconds or math.nan),
+        "acceptance": acceptance,
+        "divergences": divergences,
+        "num_grad": spent.num_grad + spent.num_grad_warmup,
+        "num_logdensity": spent.num_logdensity + spent.num_logdensity_warmup,
+        "warmup_share": spent.warmup_share,
+        "seconds_compile": spent.seconds_compile,
+        "seconds_warmup": spent.seconds_warmup,
+        "seconds_sampling": spent.seconds_sampling,
+        **_worst_errors(errors),
+        "num_quantities": len(errors),
+        "failure": "",
+    }
+
+
+def make_table(rows: Mapping[tuple[str, str], Mapping[str, Any]]) -> pd.DataFrame:
+    """The table of a comparison.
+
+    Parameters
+    ----------
+    rows
+        `(target, kernel)` -> its row, with any of `COLUMNS`; a failed run has `failure` and,
+        if it is known, `exact`.
+    """
+    index = pd.MultiIndex.from_tuples(list(rows), names=["target", "kernel"])
+    table = pd.DataFrame(list(rows.values()), index=index, columns=list(COLUMNS))
+    flags = dict.fromkeys(("exact", "converged"), "boolean")
+    numbers = dict.fromkeys((n for n in COLUMNS if n not in (*flags, "failure")), "float64")
+    return table.astype({**flags, **numbers})

@@ -1,0 +1,100 @@
+"""What a run cost: evaluations of the log density and of its gradient, and seconds.
+
+Evaluations are counted per chain step by the kernels themselves (`num_grad`, `num_logdensity` in
+the sample statistics) and summed over chains and steps, warmup and draws apart. A gradient comes
+with its log density, and counts as two evaluations: reverse-mode differentiation costs a small
+multiple of the function, whatever the dimension (Griewank and Walther, Evaluating Derivatives,
+2008).
+"""
+
+import math
+from typing import NamedTuple
+
+import xarray as xr
+
+GRADIENT_COST = 2
+"""Evaluations of the log density that one evaluation of its gradient counts as."""
+
+
+class Costs(NamedTuple):
+    """What a run cost; NaN where it is not recorded.
+
+    Attributes
+    ----------
+    num_grad, num_logdensity
+        Gradients, and log densities without a gradient, that the draws took, all chains together.
+    num_grad_warmup, num_logdensity_warmup
+        The same for warmup.
+    seconds_compile, seconds_warmup, seconds_sampling
+        Wall time.
+    """
+
+    num_grad: float
+    num_logdensity: float
+    num_grad_warmup: float
+    num_logdensity_warmup: float
+    seconds_compile: float
+    seconds_warmup: float
+    seconds_sampling: float
+
+    @property
+    def evaluations(self) -> float:
+        """Log densities and `GRADIENT_COST` times gradients, warmup included."""
+        return (
+            self.num_logdensity
+            + self.num_logdensity_warmup
+            + GRADIENT_COST * (self.num_grad + self.num_grad_warmup)
+        )
+
+    @property
+    def warmup_share(self) -> float:
+        """Share of the evaluations that warmup took."""
+        warmup = self.num_logdensity_warmup + GRADIENT_COST * self.num_grad_warmup
+        return warmup / self.evaluations if self.evaluations else math.nan
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of warmup and sampling; compilation apart."""
+        return self.seconds_warmup + self.seconds_sampling
+
+
+def costs(dt: xr.DataTree) -> Costs:
+    """What a run cost, from its sample statistics and the root's attributes.
+
+    Parameters
+    ----------
+    dt
+        A run of `numpyro_score.sample`, unthinned and with its warmup kept, or any other; what is
+        not recorded is NaN.
+
+    Examples
+    --------
+    >>> import arviz as az, numpy as np
+    >>> groups = {"posterior": {"x": np.zeros((4, 100))}}
+    >>> one = np.ones((4, 100), int)
+    >>> groups["sample_stats"] = {"num_grad": one, "num_logdensity": 0 * one}
+    >>> run = costs(az.from_dict(groups))
+    >>> run.num_grad, run.num_grad_warmup  # no warmup kept
+    (400.0, nan)
+    """
+
+    def total(group: str, name: str) -> float:
+        if group not in dt.children or name not in dt[group].data_vars:
+            return math.nan
+        return float(dt[group][name].sum())
+
+    def count(name: str) -> tuple[float, float]:
+        has_none = dt.attrs.get("num_warmup") == 0
+        return total("sample_stats", name), 0.0 if has_none else total("warmup_sample_stats", name)
+
+    num_grad, num_grad_warmup = count("num_grad")
+    num_logdensity, num_logdensity_warmup = count("num_logdensity")
+    return Costs(
+        num_grad=num_grad,
+        num_logdensity=num_logdensity,
+        num_grad_warmup=num_grad_warmup,
+        num_logdensity_warmup=num_logdensity_warmup,
+        seconds_compile=float(dt.attrs.get("seconds_compile", math.nan)),
+        seconds_warmup=float(dt.attrs.get("seconds_warmup", math.nan)),
+        seconds_sampling=float(dt.attrs.get("seconds_sampling", math.nan)),
+    )

@@ -1,0 +1,127 @@
+"""R-hat and effective sample sizes of every scalar of a posterior.
+
+Rank-normalised split R-hat (the larger of bulk and folded) and bulk and tail effective sample
+sizes: Vehtari, Gelman, Simpson, Carpenter and Bürkner, Rank-normalization, folding, and
+localization: An improved R-hat (Bayesian Analysis 16, 2021, arXiv:1903.08008). The numbers are
+those of arviz-stats.
+"""
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import xarray as xr
+from arviz_base import rcParams
+from arviz_stats.base import array_stats
+from jaxtyping import Float
+
+from numpyro_score.diagnostics.draws import Scalar, posterior, scalars
+
+MIN_DRAWS = 4
+"""Draws a chain below which arviz-stats computes nothing."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings about the numbers: what cannot be computed is NaN, and is reported as such."""
+    logger = logging.getLogger("arviz_stats")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _statistics(scalar: Scalar) -> dict[str, float | bool]:
+    values = scalar.values
+    is_finite = bool(np.isfinite(values).all())
+    is_constant = is_finite and bool(values.min() == values.max())
+    nothing = {"ess_bulk": math.nan, "ess_tail": math.nan, "rhat": math.nan}
+    flags = {"is_finite": is_finite, "is_constant": is_constant}
+    moments = {"mean": float(values.mean()), "sd": float(values.std())}
+    num_chains, num_draws = values.shape
+    if not is_finite or is_constant or num_draws < MIN_DRAWS:
+        return nothing | moments | flags
+    # the quantiles that `arviz.ess` and `arviz.summary` look at
+    tail = rcParams["stats.ci_prob"]
+    return {
+        "ess_bulk": float(array_stats.ess(values, method="bulk")),
+        "ess_tail": float(array_stats.ess(values, method="tail", prob=tail)),
+        "rhat": float(array_stats.rhat(values)) if num_chains > 1 else math.nan,
+        **moments,
+        **flags,
+    }
+
+
+def convergence(dt: xr.DataTree) -> xr.Dataset:
+    """R-hat and effective sample sizes of every scalar of the posterior.
+
+    Parameters
+    ----------
+    dt
+        Draws, of any origin.
+
+    Returns
+    -------
+    Dataset with dimension `parameter` (its coordinate the label, `theta[0]`) and variables
+    `ess_bulk`, `ess_tail`, `rhat`, `mean`, `sd`, `is_finite`, `is_constant`. What cannot be
+    computed is NaN: all three of a scalar that is constant or not finite or has fewer than 4
+    draws a chain, and R-hat of a single chain. The attribute `num_stuck_chains` counts the chains
+    that never moved.
+
+    Raises
+    ------
+    ValueError
+        If there is no posterior.
+
+    Examples
+    --------
+    >>> import arviz as az, numpy as np
+    >>> draws = np.random.default_rng(0).normal(size=(4, 500, 2))
+    >>> table = convergence(az.from_dict({"posterior": {"x": draws}}))
+    >>> table.parameter.values.tolist(), bool((table.rhat < 1.01).all())
+    (['x[0]', 'x[1]'], True)
+    """
+    rows: dict[str, dict[str, float | bool]] = {}
+    labels: list[str] = []
+    moves: Float[np.ndarray, " chain"] | float = 0.0
+    with quiet():
+        for place, scalar in enumerate(scalars(posterior(dt))):
+            labels.append(scalar.label)
+            rows[str(place)] = _statistics(scalar)
+            moves = np.maximum(moves, np.nan_to_num(np.ptp(scalar.values, axis=1), nan=1.0))
+    names = next(iter(rows.values()))
+    return xr.Dataset(
+        {name: ("parameter", [row[name] for row in rows.values()]) for name in names},
+        coords={"parameter": labels},
+        attrs={"num_stuck_chains": int(np.sum(np.asarray(moves) == 0))},
+    )
+
+
+def worst_first(table: xr.Dataset) -> list[int]:
+    """Places of the scalars that vary, the least trustworthy first.
+
+    Those that are not finite, then by the smaller of the two effective sample sizes.
+
+    Parameters
+    ----------
+    table
+        As `convergence` returns it.
+
+    Examples
+    --------
+    >>> import arviz as az, numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(4, 200))
+    >>> draws = {"fine": x, "still": np.ones((4, 200)), "slow": np.cumsum(x, axis=1)}
+    >>> table = convergence(az.from_dict({"posterior": draws}))
+    >>> table.parameter.values[worst_first(table)].tolist()
+    ['slow', 'fine']
+    """
+    ess = np.minimum(table.ess_bulk.values, table.ess_tail.values)
+    ess = np.where(table.is_finite.values, np.nan_to_num(ess, nan=0.0), -1.0)
+    order = np.argsort(ess, kind="stable")
+    return [int(place) for place in order if not table.is_constant.values[place]]

@@ -1,0 +1,135 @@
+"""What the draws of a run can be trusted for, judged by R-hat and effective sample sizes.
+
+The limits are those of Vehtari, Gelman, Simpson, Carpenter and Bürkner, Rank-normalization,
+folding, and localization: An improved R-hat (Bayesian Analysis 16, 2021, arXiv:1903.08008): R-hat
+at most 1.01, and an effective 100 draws a chain in bulk and tail.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import xarray as xr
+
+from numpyro_score.diagnostics.rhat_ess import convergence
+
+RHAT_MAX = 1.01
+"""R-hat above which chains are held to disagree."""
+
+ESS_PER_CHAIN = 100
+"""Effective draws a chain below which ESS and R-hat are themselves not to be relied on."""
+
+
+@final
+@dataclass(frozen=True)
+class Verdict:
+    """What the draws of one run can be trusted for.
+
+    Attributes
+    ----------
+    num_chains, num_draws
+        Size of the posterior.
+    num_parameters, num_constant, num_nonfinite
+        Scalars in all, those that never change, those with a draw that is not finite.
+    num_stuck_chains
+        Chains that never moved.
+    rhat_max, ess_bulk_min, ess_tail_min
+        Worst over the scalars; NaN where it cannot be computed.
+    num_divergent
+        Draws marked as divergent; None where the sampler does not say.
+    is_exact
+        Whether the sampler's law is the target; None where it does not say.
+    is_complete
+        Whether the run came to its end.
+    """
+
+    num_chains: int
+    num_draws: int
+    num_parameters: int
+    num_constant: int
+    num_nonfinite: int
+    num_stuck_chains: int
+    rhat_max: float
+    ess_bulk_min: float
+    ess_tail_min: float
+    num_divergent: int | None
+    is_exact: bool | None
+    is_complete: bool
+
+    @property
+    def ess_min(self) -> float:
+        """The smaller of the worst bulk and the worst tail effective sample size."""
+        return float(np.minimum(self.ess_bulk_min, self.ess_tail_min))
+
+    @property
+    def ess_needed(self) -> int:
+        """Effective sample size that is asked for: `ESS_PER_CHAIN` a chain."""
+        return ESS_PER_CHAIN * self.num_chains
+
+    @property
+    def has_mixed(self) -> bool:
+        """Whether the chains agree; False where nothing could tell."""
+        # NaN compares as False
+        return self.num_nonfinite == 0 and self.rhat_max <= RHAT_MAX
+
+    @property
+    def has_enough_draws(self) -> bool:
+        """Whether the effective sample sizes suffice; False where nothing could tell."""
+        return self.num_nonfinite == 0 and self.ess_min >= self.ess_needed
+
+    @property
+    def is_converged(self) -> bool:
+        """Whether chains agree and draws suffice. A biased sampler can converge, elsewhere."""
+        return self.has_mixed and self.has_enough_draws
+
+
+def _worst(values: xr.DataArray, *, largest: bool = False) -> float:
+    known = values.values[~np.isnan(values.values)]
+    if not known.size:
+        return math.nan
+    return float(known.max() if largest else known.min())
+
+
+def judge(dt: xr.DataTree, table: xr.Dataset | None = None) -> Verdict:
+    """What the draws can be trusted for, by R-hat and effective sample sizes.
+
+    Parameters
+    ----------
+    dt
+        Draws, of any origin. The root's attributes `exact` and `complete` are read, where there.
+    table
+        `convergence(dt)`, if that is at hand.
+
+    Raises
+    ------
+    ValueError
+        If there is no posterior.
+
+    Examples
+    --------
+    >>> import arviz as az, numpy as np
+    >>> draws = np.random.default_rng(0).normal(size=(4, 500))
+    >>> judge(az.from_dict({"posterior": {"x": draws}})).is_converged
+    True
+    >>> draws[0] += 1.0  # one chain elsewhere
+    >>> judge(az.from_dict({"posterior": {"x": draws}})).has_mixed
+    False
+    """
+    table = convergence(dt) if table is None else table
+    sizes = dt["posterior"].sizes
+    stats = dt["sample_stats"].data_vars if "sample_stats" in dt.children else {}
+    return Verdict(
+        num_chains=sizes["chain"],
+        num_draws=sizes["draw"],
+        num_parameters=table.sizes["parameter"],
+        num_constant=int(table.is_constant.sum()),
+        num_nonfinite=int((~table.is_finite).sum()),
+        num_stuck_chains=int(table.attrs["num_stuck_chains"]),
+        rhat_max=_worst(table.rhat, largest=True),
+        ess_bulk_min=_worst(table.ess_bulk),
+        ess_tail_min=_worst(table.ess_tail),
+        num_divergent=int(stats["diverging"].sum()) if "diverging" in stats else None,
+        is_exact=bool(dt.attrs["exact"]) if "exact" in dt.attrs else None,
+        is_complete=bool(dt.attrs.get("complete", True)),
+    )

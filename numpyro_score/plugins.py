@@ -1,0 +1,152 @@
+"""Kernels, targets and models by name: the one place where a name becomes an object.
+
+A package adds its own in its `pyproject.toml`:
+
+    [project.entry-points."numpyro_score.kernels"]
+    my_kernel = "my_package:MyKernel"       # callable: NumPyro model -> MCMCKernel
+
+    [project.entry-points."numpyro_score.targets"]
+    my_target = "my_package:my_target"      # callable without arguments -> Target
+
+https://packaging.python.org/en/latest/specifications/entry-points/
+"""
+
+import inspect
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+KERNELS = "numpyro_score.kernels"
+"""Group of callables from a NumPyro model to an `MCMCKernel`."""
+
+TARGETS = "numpyro_score.targets"
+"""Group of callables that make a `Target`."""
+
+_WHAT = {KERNELS: "kernel", TARGETS: "target"}
+
+
+def registered(group: str) -> dict[str, EntryPoint]:
+    """Entry points of a group by name, not loaded; of two with one name, the first that is found.
+
+    Parameters
+    ----------
+    group
+        `KERNELS` or `TARGETS`.
+
+    Examples
+    --------
+    >>> registered("numpyro_score.no_such_group")
+    {}
+    """
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=group):
+        found.setdefault(entry.name, entry)
+    return dict(sorted(found.items()))
+
+
+def load(group: str, name: str) -> Callable[..., Any]:
+    """The object that is registered under a name.
+
+    Parameters
+    ----------
+    group
+        `KERNELS` or `TARGETS`.
+    name
+        As registered.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name; the message lists those there are.
+    ImportError
+        If the package that registered it cannot be imported, or lacks it.
+
+    Examples
+    --------
+    >>> load(KERNELS, "no_such_kernel")  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    ValueError: unknown kernel 'no_such_kernel'; known kernels: ...
+    """
+    known = registered(group)
+    what = _WHAT.get(group, group)
+    if name not in known:
+        close = get_close_matches(name, known, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        listed = ", ".join(known) or "none; install the package numpyro-score to register its own"
+        raise ValueError(f"unknown {what} {name!r}{hint}; known {what}s: {listed}")
+    entry = known[name]
+    try:
+        return entry.load()
+    except (ImportError, AttributeError) as error:
+        raise ImportError(
+            f"{what} {name!r} is registered as {entry.value!r}, which cannot be imported: {error}; "
+            "repair or uninstall the package that registers it"
+        ) from error
+
+
+def load_model(spec: str) -> Callable[..., Any]:
+    """A user's own model: `path/to/file.py:name` or `package.module:name`.
+
+    Parameters
+    ----------
+    spec
+        Where the model is, a colon, and its name.
+
+    Raises
+    ------
+    ValueError
+        If that is not a callable in a file or module that can be imported; the message lists the
+        functions that the file has.
+    FileNotFoundError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> load_model("no_such_file.py:model")
+    Traceback (most recent call last):
+    FileNotFoundError: there is no file no_such_file.py; give FILE.py:MODEL, FILE.py being your own
+    >>> load_model("numpyro_score.targets.hierarchical:eight_schools_model").__name__
+    'eight_schools_model'
+    """
+    place, colon, name = spec.rpartition(":")
+    if not (colon and place and name):
+        raise ValueError(f"a model is given as FILE.py:MODEL, got {spec!r}")
+    path = Path(place)
+    if path.suffix == ".py" and not path.is_file():
+        raise FileNotFoundError(
+            f"there is no file {place}; give FILE.py:MODEL, FILE.py being your own"
+        )
+    try:
+        module = _import_file(path) if path.suffix == ".py" else import_module(place)
+    except Exception as error:
+        raise ValueError(f"importing {place} failed: {type(error).__name__}: {error}") from error
+    model = getattr(module, name, None)
+    if not callable(model):
+        own = [
+            key
+            for key, value in vars(module).items()
+            if inspect.isfunction(value) and value.__module__ == module.__name__
+        ]
+        what = "is not a function" if hasattr(module, name) else "is not there"
+        raise ValueError(
+            f"{name!r} {what} in {place}; its functions are {', '.join(own) or 'none'}"
+        )
+    return model
+
+
+def _import_file(path: Path) -> ModuleType:
+    path = path.absolute()
+    # as if the file were run: what lies beside it can be imported
+    sys.path.insert(0, str(path.parent))
+    module_spec = spec_from_file_location(path.stem, path)
+    if module_spec is None or module_spec.loader is None:
+        raise ImportError(f"{path.name} is not a Python file")
+    module = module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    return module

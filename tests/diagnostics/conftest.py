@@ -1,0 +1,47 @@
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+from jaxtyping import Float
+from numpyro.infer import NUTS
+
+from numpyro_score.diagnostics import Comparison, compare
+from numpyro_score.infer import MALA, ULA
+from numpyro_score.targets import std_gaussian, two_modes
+
+Values = Float[np.ndarray, "chain draw ..."]
+
+
+@pytest.fixture(scope="session")
+def tree() -> Callable[..., xr.DataTree]:
+    """Draws as a DataTree."""
+
+    def make(**variables: Values) -> xr.DataTree:
+        def named(name: str, values: Values) -> tuple[tuple[str, ...], Values]:
+            return ("chain", "draw", *(f"{name}_{i}" for i in range(np.ndim(values) - 2))), values
+
+        data = xr.Dataset({name: named(name, values) for name, values in variables.items()})
+        places = {dim: np.arange(size) for dim, size in data.sizes.items()}
+        return xr.DataTree.from_dict({"posterior": data.assign_coords(places)})
+
+    return make
+
+
+def refuse(model: object) -> MALA:
+    raise RuntimeError("no kernel for this model")
+
+
+@pytest.fixture(scope="session")
+def comparison() -> Comparison:
+    """Four kernels, one of which fails, on a target they converge on and one they do not."""
+    return compare(
+        {"mala": MALA, "ula": ULA, "nuts": NUTS, "refuse": refuse},
+        [std_gaussian(2), two_modes()],
+        jax.random.key(1),
+        num_warmup=200,
+        num_samples=400,
+        num_chains=8,
+        progress=False,
+    )

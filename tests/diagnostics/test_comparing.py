@@ -1,0 +1,165 @@
+import pickle
+from importlib.metadata import EntryPoint
+
+import jax
+import numpy as np
+import pytest
+from numpyro.infer import NUTS
+
+from numpyro_score import plugins
+from numpyro_score.diagnostics import compare, find_target
+from numpyro_score.diagnostics.comparison import COLUMNS
+from numpyro_score.infer import MALA
+from numpyro_score.targets import std_gaussian, two_modes
+
+KEY = jax.random.key(1)
+
+
+def small(kernels, targets, **changes):
+    options = {"num_warmup": 20, "num_samples": 20, "num_chains": 2, "progress": False}
+    return compare(kernels, targets, KEY, **(options | changes))
+
+
+def interrupt(model):
+    raise KeyboardInterrupt
+
+
+def test_there_is_a_row_for_every_kernel_on_every_target(comparison):
+    table = comparison.table
+    assert table.columns.tolist() == list(COLUMNS)
+    assert table.index.names == ["target", "kernel"]
+    assert table.index.tolist() == [
+        (target, kernel)
+        for target in ("std_gaussian", "two_modes")
+        for kernel in ("mala", "ula", "nuts", "refuse")
+    ]
+    assert set(comparison.runs) == {place for place in table.index if place[1] != "refuse"}
+
+
+def test_a_kernel_that_fails_says_why_and_the_rest_goes_on(comparison):
+    row = comparison.table.loc["std_gaussian", "refuse"]
+    assert row.failure == "RuntimeError: no kernel for this model"
+    assert row.drop("failure").isna().all()
+    others = comparison.table.drop("refuse", level="kernel")
+    assert (others.failure == "").all()
+
+
+def test_evaluations_are_counted_apart_and_with_warmup(comparison):
+    table = comparison.table
+    steps = 8 * (200 + 400)
+    assert table.num_grad["std_gaussian", "mala"] == steps
+    assert table.num_grad["std_gaussian", "nuts"] > steps
+    assert table.num_logdensity["std_gaussian", "mala"] == 0
+    assert table.warmup_share["std_gaussian", "mala"] == pytest.approx(1 / 3)
+    row = table.loc["std_gaussian", "nuts"]
+    assert row.ess_per_evaluation == pytest.approx(row.ess_bulk / (2 * row.num_grad))
+    seconds = row.seconds_warmup + row.seconds_sampling
+    assert row.ess_per_second == pytest.approx(row.ess_bulk / seconds)
+    assert row.seconds_compile > 0
+
+
+def test_converged_or_not_exact_or_not(comparison):
+    table = comparison.table
+    assert bool(table.converged["std_gaussian", "nuts"])
+    assert not table.converged["two_modes"][["mala", "ula", "nuts"]].any()
+    assert table.rhat["two_modes", "nuts"] > 1.2
+    assert table.exact["std_gaussian"].tolist()[:3] == [True, False, True]
+
+
+def test_errors_are_in_the_table_and_one_by_one(comparison):
+    table, errors = comparison.table, comparison.errors
+    mine = errors[(errors.target == "two_modes") & (errors.kernel == "nuts")]
+    assert len(mine) == table.num_quantities["two_modes", "nuts"] == 6
+    weights = mine[mine.expectation == "mode_weight"]
+    assert weights.error_sd.max() == table.other_error_sd["two_modes", "nuts"]
+    assert np.isnan(table.other_error_sd["std_gaussian", "nuts"])
+    assert table.mean_error_mcse["std_gaussian", "nuts"] < 4.5
+
+
+def test_a_run_does_not_depend_on_the_other_kernels_and_targets(comparison):
+    alone = compare(
+        {"ny": MALA},
+        [two_modes()],
+        KEY,
+        num_warmup=200,
+        num_samples=400,
+        num_chains=8,
+        progress=False,
+    )
+    np.testing.assert_array_equal(
+        alone.runs["two_modes", "ny"].posterior.x, comparison.runs["two_modes", "mala"].posterior.x
+    )
+
+
+def test_it_pickles(comparison):
+    again = pickle.loads(pickle.dumps(comparison))
+    assert again.table.equals(comparison.table)
+
+
+def test_without_a_writer_html_is_an_error_that_says_where_to_go(comparison, tmp_path):
+    with pytest.raises(match=r"numpyro_score\.compare"):
+        comparison.to_html(tmp_path / "x.html")
+
+
+def test_an_interrupt_ends_it_with_what_there_is():
+    found = small({"mala": MALA, "stop": interrupt, "late": NUTS}, [std_gaussian(1)])
+    assert not found.is_complete
+    failures = found.table.failure.tolist()
+    assert failures[0] == ""
+    assert "interrupted" in failures[1]
+    assert "not run" in failures[2]
+    assert list(found.runs) == [("std_gaussian", "mala")]
+
+
+def test_nothing_that_runs_still_makes_a_table():
+    def fail(model):
+        raise NotImplementedError
+
+    found = small({"fail": fail}, [std_gaussian(1)])
+    assert found.table.failure.tolist() == ["NotImplementedError in fail"]
+    assert found.errors.empty
+    assert found.runs == {}
+
+
+def test_progress_in_a_log_is_one_line_a_run(capsys):
+    small({"stop": interrupt}, [std_gaussian(1)], progress=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "comparing 1 kernels on 1 targets: 1 in all"
+    assert lines[1].startswith("[1/1] stop on std_gaussian: failed, interrupted")
+    assert len(lines) == 2
+
+
+def test_targets_are_found_by_name(monkeypatch):
+    entry = EntryPoint("ours", "numpyro_score.targets:two_modes", plugins.TARGETS)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry])
+    assert find_target("ours").name == "two_modes"
+    with pytest.raises(match=r"unknown target 'our' \(did you mean 'ours'\?\); known"):
+        find_target("our")
+
+
+@pytest.mark.parametrize(
+    ("kernels", "targets", "message"),
+    [
+        ({}, [std_gaussian(1)], "no kernels"),
+        ({"mala": MALA}, [], "no targets"),
+        ({"mala": MALA}, [std_gaussian(1), std_gaussian(2)], "share a name"),
+    ],
+)
+def test_bad_input_is_told_before_anything_runs(kernels, targets, message):
+    with pytest.raises(ValueError, match=message):
+        small(kernels, targets)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("kernels", "targets", "message"),
+    [
+        ([MALA], [std_gaussian(1)], "must be a dict"),
+        ({"mala": MALA(std_gaussian(1).model)}, [std_gaussian(1)], "give the class"),
+        ({"mala": MALA}, std_gaussian(1), r"put it in \[ \]"),
+        ({"mala": MALA}, [3], "a name or a"),
+    ],
+)
+def test_bad_types_are_told_in_words(kernels, targets, message):
+    with pytest.raises(TypeError, match=message):
+        small(kernels, targets)
