@@ -106,7 +106,8 @@ def select(data: xr.Dataset, places: Sequence[int]) -> xr.DataArray:
 
     Returns
     -------
-    Float64 values, dimensions `(parameter, chain, draw)`, the labels as coordinate `label`.
+    Float64 values, dimensions `(parameter, chain, draw)`, the labels as coordinate `label`,
+    chains and draws numbered from 0.
 
     Examples
     --------
@@ -117,8 +118,13 @@ def select(data: xr.Dataset, places: Sequence[int]) -> xr.DataArray:
     """
     wanted = set(places)
     found = {place: s for place, s in enumerate(scalars(data)) if place in wanted}
+    values = np.stack([found[place].values for place in places])
     return xr.DataArray(
-        np.stack([found[place].values for place in places]),
+        values,
         dims=("parameter", *SAMPLE_DIMS),
-        coords={"label": ("parameter", [found[place].label for place in places])},
+        coords={
+            "label": ("parameter", [found[place].label for place in places]),
+            "chain": np.arange(values.shape[1]),
+            "draw": np.arange(values.shape[2]),
+        },
     )

@@ -1,0 +1,91 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from jaxtyping import Float
+
+from numpyro_score.diagnostics import Comparison, Settings, costs, expectation_errors, judge
+from numpyro_score.diagnostics.comparison import make_row, make_table
+from numpyro_score.targets import moments
+
+Values = Float[np.ndarray, "chain draw ..."]
+
+NASTY = "<script>alert(1)"
+"""A name that must stay text."""
+
+
+def _dataset(values: dict[str, Values]) -> xr.Dataset:
+    def named(name: str, array: Values) -> tuple[tuple[str, ...], Values]:
+        return ("chain", "draw", *(f"{name}_{i}" for i in range(array.ndim - 2))), array
+
+    data = xr.Dataset({name: named(name, array) for name, array in values.items()})
+    return data.assign_coords({dim: np.arange(size) for dim, size in data.sizes.items()})
+
+
+@pytest.fixture(scope="session")
+def run() -> Callable[..., xr.DataTree]:
+    """A run as `numpyro_score.sample` returns it, made of given draws."""
+
+    def make(draws: dict[str, Values], warmup: dict[str, Values] | None = None, **attrs: Any):
+        shape = next(iter(draws.values())).shape[:2]
+        stats = {
+            "acceptance_rate": np.full(shape, 0.6),
+            "diverging": np.zeros(shape, bool),
+            "step_size": np.full(shape, 0.5),
+            "num_grad": np.ones(shape, int),
+            "num_logdensity": np.zeros(shape, int),
+        }
+        groups = {"posterior": _dataset(draws), "sample_stats": _dataset(stats)}
+        if warmup is not None:
+            groups["warmup_posterior"] = _dataset(warmup)
+            length = next(iter(warmup.values())).shape[1]
+            early = {name: values[:, :length] for name, values in stats.items()}
+            groups["warmup_sample_stats"] = _dataset(early)
+        dt = xr.DataTree.from_dict(groups)
+        known = {"sampler": "MALA", "exact": 1, "complete": 1, "num_warmup": 0, "num_restarts": 0}
+        seconds = dict.fromkeys(("seconds_compile", "seconds_warmup", "seconds_sampling"), 1.5)
+        dt.attrs.update(known | seconds | attrs)
+        return dt
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def comparison(run: Callable[..., xr.DataTree]) -> Comparison:
+    """Four kernels on one target: one fine, one stuck in modes, one biased, one that failed."""
+    rng = np.random.default_rng(0)
+    shape = (4, 1000)
+    levels = np.array([[-5.0], [5.0], [5.0], [5.0]])
+    warmup = {NASTY: 20 + rng.normal(size=(4, 100)), "x": rng.normal(size=(4, 100, 2))}
+    runs = {
+        "good": run(
+            {NASTY: rng.normal(size=shape), "x": rng.normal(size=(*shape, 2))},
+            warmup,
+            num_warmup=100,
+        ),
+        "stuck": run({NASTY: levels + rng.normal(size=shape), "x": rng.normal(size=(*shape, 2))}),
+        "biased": run(
+            {NASTY: 0.3 + rng.normal(size=shape), "x": rng.normal(size=(*shape, 2))}, exact=0
+        ),
+    }
+    known = moments(NASTY, 0.0, 1.0, 3.0)
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    errors = []
+    for kernel, dt in runs.items():
+        table = expectation_errors(dt, known)
+        rows["toy & <b>", kernel] = make_row(dt, judge(dt), costs(dt), table)
+        table.insert(0, "target", "toy & <b>")
+        table.insert(1, "kernel", kernel)
+        errors.append(table)
+    rows["toy & <b>", "broken"] = {"exact": True, "failure": "ValueError: <img src=x> is no model"}
+    return Comparison(
+        table=make_table(rows),
+        errors=pd.concat(errors, ignore_index=True),
+        runs={("toy & <b>", kernel): dt for kernel, dt in runs.items()},
+        verdicts={("toy & <b>", kernel): judge(dt) for kernel, dt in runs.items()},
+        descriptions={"toy & <b>": "N(0, I) & more"},
+        settings=Settings(100, 1000, 4),
+    )

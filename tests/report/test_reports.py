@@ -1,0 +1,175 @@
+import inspect
+import stat
+from html.parser import HTMLParser
+
+import arviz as az
+import numpy as np
+import pytest
+
+import numpyro_score.diagnostics
+from numpyro_score.report import compare, write_comparison, write_report
+from numpyro_score.report.page import write
+
+RNG = np.random.default_rng(0)
+NASTY = "<script>alert(1)"
+
+
+class Page(HTMLParser):
+    """What a page is made of: its tags, what it refers to, its text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags: list[str] = []
+        self.references: list[str] = []
+        self.ids: list[str] = []
+        self.text = ""
+        self.images: list[dict] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        values = dict(attrs)
+        self.references += [values[k] for k in ("src", "href", "action", "data") if k in values]
+        if "id" in values:
+            self.ids.append(values["id"])
+        if tag == "img":
+            self.images.append(values)
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def page(comparison, tmp_path_factory):
+    path = write_comparison(
+        comparison, tmp_path_factory.mktemp("page") / "report.html", progress=False
+    )
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def test_nothing_is_fetched_and_nothing_runs(page):
+    assert "script" not in page.tags
+    assert page.references
+    assert all(ref.startswith(("#", "data:")) for ref in page.references)
+
+
+def test_every_inner_link_leads_somewhere(page):
+    assert len(set(page.ids)) == len(page.ids)
+    inner = {ref[1:] for ref in page.references if ref.startswith("#")}
+    assert inner <= set(page.ids)
+
+
+def test_every_run_has_its_four_pictures_in_words_too(page):
+    assert len(page.images) == 3 * 4
+    assert all(image["src"].startswith("data:image/svg+xml,") for image in page.images)
+    assert all(NASTY in image["alt"] or "x[" in image["alt"] for image in page.images)
+
+
+def test_the_page_says_what_happened(page):
+    for words in (
+        "good converged.",
+        "stuck did not converge.",
+        "biased is approximate, hence biased.",
+        "broken made no draws",
+        "ValueError: <img src=x> is no model",
+        "toy & <b>",
+        f"mean({NASTY})",
+        "Shaded: warmup",
+    ):
+        assert words in " ".join(page.text.split())
+
+
+def test_columns_are_explained(page):
+    for heading in ("max R-hat", "min bulk ESS", "ESS per 1,000 evals", "error, means"):
+        assert page.text.count(heading) == 2
+
+
+def test_a_biased_kernel_says_so_wherever_it_is_shown(comparison, tmp_path):
+    html = write_comparison(comparison, tmp_path / "x.html", progress=False).read_text("utf-8")
+    # in the summary, in the table, at the run's head, in its remarks
+    assert html.count("approximate") >= 5
+    dt = comparison.runs["toy & <b>", "biased"]
+    html = write_report(dt, tmp_path / "y.html", progress=False).read_text("utf-8")
+    assert "badge approximate" in html
+    assert "not the posterior, however long" in html
+
+
+def test_a_comparison_of_nothing_but_failures_makes_a_page(comparison, tmp_path):
+    import dataclasses
+
+    empty = dataclasses.replace(
+        comparison,
+        table=comparison.table.loc[[("toy & <b>", "broken")]],
+        errors=comparison.errors.iloc[:0],
+        runs={},
+        verdicts={},
+        is_complete=False,
+    )
+    html = write_comparison(empty, tmp_path / "x.html", progress=False).read_text("utf-8")
+    assert "was interrupted" in html
+    assert "&lt;img src=x&gt; is no model" in html
+
+
+def test_compare_here_is_the_one_below_with_a_writer(comparison, tmp_path):
+    assert inspect.signature(compare) == inspect.signature(numpyro_score.diagnostics.compare)
+    assert compare.__doc__ == numpyro_score.diagnostics.compare.__doc__
+
+    def refuse(model):
+        raise RuntimeError("no")
+
+    from jax.random import key
+
+    from numpyro_score.targets import std_gaussian
+
+    found = compare({"refuse": refuse}, [std_gaussian(1)], key(0), progress=False)
+    assert found.to_html(tmp_path / "x.html", progress=False).is_file()
+
+
+def test_a_run_of_another_program(tmp_path):
+    draws = {"mu": RNG.normal(size=(4, 500)), "theta": RNG.normal(size=(4, 500, 30))}
+    stats = {"diverging": RNG.random((4, 500)) < 0.01, "tree_depth": np.ones((4, 500), int)}
+    dt = az.from_dict({"posterior": draws, "sample_stats": stats})
+    dt["posterior"].attrs["inference_library"] = "pymc"
+    path = write_report(dt, tmp_path / "x.html", title="their <model>", progress=False)
+    page = Page(path.read_text("utf-8"))
+    text = " ".join(page.text.split())
+    assert "their <model>" in text
+    assert "pymc" in text
+    assert "marked as divergent" in text
+    assert "25 left out" in text
+    assert "20 at most are listed" in text
+    assert "warmup" not in text
+    assert len(page.images) == 4
+
+
+def test_a_run_of_which_nothing_can_be_told(tmp_path, run):
+    path = write_report(run({"x": np.ones((4, 100))}), tmp_path / "x.html", progress=False)
+    text = path.read_text("utf-8")
+    assert "Nothing ever moved" in text
+    assert "Nothing to draw" in text
+
+
+def test_no_posterior_is_an_error_and_no_file(tmp_path):
+    with pytest.raises(ValueError, match="no group 'posterior'"):
+        write_report(
+            az.from_dict({"prior": {"x": np.zeros((1, 10))}}), tmp_path / "x.html", progress=False
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_in_a_log_names_each_picture(tmp_path, run, capsys):
+    write_report(run({"x": RNG.normal(size=(4, 50))}), tmp_path / "x.html")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 5
+    assert lines[-1].startswith("[4/4] growth")
+
+
+def test_a_page_replaces_the_old_one_whole(tmp_path):
+    path = tmp_path / "x.html"
+    path.write_text("old")
+    assert write("new ü", path) == path
+    assert path.read_text("utf-8") == "new ü"
+    assert stat.S_IMODE(path.stat().st_mode) & 0o400
+    assert [p.name for p in tmp_path.iterdir()] == ["x.html"]
+    with pytest.raises(FileNotFoundError):
+        write("new", tmp_path / "nowhere" / "x.html")
