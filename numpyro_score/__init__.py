@@ -1,5 +1,6 @@
 """Metropolis-Hastings, Langevin and learned-score kernels for NumPyro and BlackJAX."""
 
+from numpyro_score.bindings import bind_submodules
 from numpyro_score.infer import (
     MALA,
     ULA,
@@ -25,3 +26,5 @@ __all__ = [
     "sample",
     "ula",
 ]
+
+bind_submodules()

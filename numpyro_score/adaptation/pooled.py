@@ -192,7 +192,7 @@ def pooled_warmup(
         grad: Float[Array, "chain dim"] | None,
         step_size: float | Array,
         preconditioner: Preconditioner | None,
-        num_warmup: int,
+        num_warmup: int | Int[Array, ""],
     ) -> PooledState:
         num_chains, dim = position.shape
         if preconditioner is None:

@@ -133,6 +133,17 @@ class AdapterKernel(MCMCKernel):
         return self._tuning.target_accept_prob if self._tuning.adapt_step_size else None
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What the kernel was given, in plain values and words, to tell one run from another."""
+        given = {**self._tuning._asdict(), **self._algorithm.parameters}
+        del given["algorithm"]
+        plain = (bool, int, float, str, type(None))
+        return {
+            name: value if isinstance(value, plain) else getattr(value, "__qualname__", repr(value))
+            for name, value in given.items()
+        }
+
+    @property
     def sample_field(self) -> str:
         """Name of the state's field that is the draw."""
         return "z"

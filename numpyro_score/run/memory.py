@@ -21,9 +21,20 @@ class Memory:
         self._converter = converter
         self._chunks: dict[str, list[Chunk]] = {}
 
-    def add(self, chunk: Chunk, state: Any) -> None:
-        """Keep a chunk; the state after it is of no use here."""
+    @property
+    def rows(self) -> dict[str, int]:
+        """Draws of each phase that an earlier run has left: none."""
+        return {}
+
+    def restore(self, state: Any) -> Any:
+        """Where to go on from: `state`, since nothing was left by an earlier run."""
+        return state
+
+    def add(self, chunk: Chunk, state: Any, *, keep: bool) -> None:
+        """Keep a chunk, if its draws are wanted; the state after it is of no use here."""
         del state
+        if not keep:
+            return
         self._chunks.setdefault(chunk.phase, []).append(chunk)
 
     def finish(self, attrs: Mapping[str, Any]) -> xr.DataTree:
@@ -37,3 +48,6 @@ class Memory:
         tree = xr.DataTree.from_dict(groups)
         tree.attrs.update(attrs)
         return tree
+
+    def close(self) -> None:
+        """Nothing to let go of."""

@@ -132,7 +132,11 @@ def make_buffers(program: Program, state: Any, num_rows: int) -> Buffers:
 
 @partial(jax.jit, static_argnames="program", donate_argnames="buffers")
 def run_chunk(
-    program: Program, state: Any, buffers: Buffers, num_rows: Int[Array, ""]
+    program: Program,
+    state: Any,
+    buffers: Buffers,
+    num_rows: Int[Array, ""],
+    num_skipped: Int[Array, ""],
 ) -> tuple[Any, Buffers]:
     """`num_rows` kept draws from `state`, written to the buffers' first rows.
 
@@ -146,19 +150,24 @@ def run_chunk(
         Room for at least `num_rows` draws; donated.
     num_rows
         How many draws, 0 for compiling only.
+    num_skipped
+        Steps by which the first draw comes early, where thinning does not divide the phase.
 
     Returns
     -------
     The state after them, and the buffers.
     """
 
-    def row(i: Int[Array, ""], carry: tuple[Any, Any]) -> tuple[Any, Any]:
+    def step(i: Int[Array, ""], carry: tuple[Any, Any]) -> tuple[Any, Any]:
         state, fields = carry
-        state = jax.lax.fori_loop(0, program.thinning, lambda _, s: _step(program, s), state)
+        state = _step(program, state)
+        # every step writes its row; the last of the `thinning` steps of a row stays
+        row = i // program.thinning
         new = _collect(program, state)
-        return state, jax.tree.map(lambda room, value: room.at[i].set(value), fields, new)
+        return state, jax.tree.map(lambda room, value: room.at[row].set(value), fields, new)
 
-    state, fields = jax.lax.fori_loop(0, num_rows, row, (state, buffers.fields))
+    num_steps = num_rows * program.thinning
+    state, fields = jax.lax.fori_loop(num_skipped, num_steps, step, (state, buffers.fields))
     constrain = _constrain(program)
     draws = fields[program.kernel.sample_field]
 

@@ -48,16 +48,23 @@ class Bar:
 
     Parameters
     ----------
-    total, done
-        Steps in all, and those that an earlier run has made.
+    total
+        Steps in all.
     is_shown
         Whether to show anything.
     """
 
-    def __init__(self, total: int, done: int, *, is_shown: bool) -> None:
-        self._bar = tqdm(total=total, initial=done, disable=not is_shown, unit="step")
+    def __init__(self, total: int, *, is_shown: bool) -> None:
+        self._bar = tqdm(total=total, desc="compiling", disable=not is_shown, unit="step")
         self._rhat = RunningRhat()
         self._is_shown = is_shown
+
+    def start(self, done: int) -> None:
+        """Begin to count time, after the steps that an earlier run has made."""
+        self._bar.unpause()
+        self._bar.initial = done
+        self._bar.reset()
+        self._bar.update(done)
 
     def __enter__(self) -> Self:
         return self

@@ -1,38 +1,23 @@
 """`sample`: any NumPyro kernel, at the speed of a compiled scan, with a progress bar."""
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import xarray as xr
 from numpyro.infer.mcmc import MCMCKernel
 
+from numpyro_score.run.identity import identity
+from numpyro_score.run.loop import chunks, compile_for
 from numpyro_score.run.memory import Memory
-from numpyro_score.run.program import (
-    Buffers,
-    Constants,
-    Program,
-    field,
-    init,
-    make_buffers,
-    run_chunk,
-    runs_batches,
-)
+from numpyro_score.run.program import Constants, Program, field, init, runs_batches
 from numpyro_score.run.progress import Bar
-from numpyro_score.run.tree import SAMPLING, WARMUP, Chunk, Converter
+from numpyro_score.run.store import ZarrStore, check_store
+from numpyro_score.run.tree import SAMPLING, WARMUP, Converter
 from numpyro_score.types import RngKey
-
-CHUNK_SECONDS = 0.5
-"""How long the host leaves the device alone between two looks at the progress."""
-
-FIRST_CHUNK = 10
-"""Draws of the first chunk, from which the pace is told."""
-
-BUFFER_BYTES = 2**26
-"""Room for the draws of one chunk, at most."""
 
 STATISTICS = (
     "potential_energy",
@@ -61,6 +46,8 @@ def sample(
     init_params: Any = None,
     keep_warmup: bool = True,
     log_likelihood: bool = False,
+    store: str | Path | None = None,
+    resume: bool = False,
     progress: bool = True,
 ) -> xr.DataTree:
     """Run a kernel and return all it drew, warmup included.
@@ -89,6 +76,13 @@ def sample(
         Whether to keep `warmup_posterior` and `warmup_sample_stats`.
     log_likelihood
         Whether to add the pointwise log likelihood, for `az.loo` and `az.psense`.
+    store
+        Where to write the run. A Zarr folder (`run.zarr`) is appended to as the run goes on, with
+        all that is needed to resume it: it can be read at any time, memory does not grow, and the
+        tree that is returned reads from it. A netCDF file (`run.nc`) is written at the end.
+    resume
+        Whether to go on with the run that is in the store, to the same draws as without the
+        interruption; one that has not begun is begun.
     progress
         Whether to show a progress bar.
 
@@ -103,7 +97,10 @@ def sample(
     Raises
     ------
     ValueError
-        If a length is not positive, a field is unknown, or the start is not usable.
+        If a length is not positive, a field is unknown, the start is not usable, or the store
+        holds another run.
+    FileExistsError, BlockingIOError, OSError
+        If the store is there already, is written to by another run, or cannot be written.
 
     Examples
     --------
@@ -123,45 +120,46 @@ def sample(
     ({'chain': 4, 'draw': 50}, 1)
     """
     _check_lengths(num_warmup, num_samples, num_chains, thinning)
-    model_kwargs = dict(model_kwargs or {})
-    began = time.perf_counter()
-    program = Program(
-        kernel, Constants(model_args, model_kwargs), (), thinning, not runs_batches(kernel)
-    )
-    state = init(program, jax.random.split(rng_key, num_chains), num_warmup, init_params)
-    program = program._replace(fields=_fields(kernel, state, extra_fields))
-    num_rows = max(num_warmup, num_samples) // thinning
-    buffers = make_buffers(program, state, _rows_that_fit(program, state, num_rows))
-    state, buffers = jax.block_until_ready(run_chunk(program, state, buffers, jnp.asarray(0)))
-    seconds = {"compile": time.perf_counter() - began}
-
-    rows = {WARMUP: num_warmup // thinning, SAMPLING: num_samples // thinning}
-    converter = Converter(kernel, model_args, model_kwargs, log_likelihood=log_likelihood)
-    sink = Memory(converter)
+    path = check_store(store, resume=resume)
+    constants = Constants(model_args, model_kwargs or {})
+    num_steps = {WARMUP: num_warmup, SAMPLING: num_samples}
+    seconds = dict.fromkeys(("compile", *num_steps), 0.0)
     is_complete = False
-    with Bar(sum(rows.values()) * thinning, 0, is_shown=progress) as bar:
-        try:
-            pace = float(FIRST_CHUNK)
-            for phase in rows:
+    with Bar(num_warmup + num_samples, is_shown=progress) as bar:
+        began = time.perf_counter()
+        program = Program(kernel, constants, (), thinning, not runs_batches(kernel))
+        keys = jax.random.split(rng_key, num_chains)
+        state = init(program, keys, num_warmup, init_params)
+        program = program._replace(fields=_fields(kernel, state, extra_fields))
+        converter = Converter(
+            kernel, constants.args, constants.kwargs, log_likelihood=log_likelihood
+        )
+        sink: Memory | ZarrStore = Memory(converter)
+        if path is not None and path.suffix != ".nc":
+            who = identity(program, state, rng_key, num_steps, num_chains, init_params)
+            sink = ZarrStore(path, converter, who, resume=resume)
+        with contextlib.closing(sink):
+            state = sink.restore(state)
+            buffers = compile_for(program, state, max(num_warmup, num_samples) // thinning)
+            seconds["compile"] = time.perf_counter() - began
+            bar.start(sum(sink.rows.values()) * thinning)
+            try:
                 began = time.perf_counter()
-                done = 0
-                while done < rows[phase]:
-                    now = min(rows[phase] - done, max(int(pace), 1), _capacity(buffers))
-                    start = time.perf_counter()
-                    state, buffers = run_chunk(program, state, buffers, jnp.asarray(now))
-                    chunk = _to_host(kernel, buffers, phase, done, now)
-                    # grow gently: the first steps of NUTS are not those of its warmed-up self
-                    elapsed = time.perf_counter() - start
-                    pace = min(now * CHUNK_SECONDS / max(elapsed, 1e-6), 4 * pace)
-                    done += now
-                    if keep_warmup or phase == SAMPLING:
-                        sink.add(chunk, state)
-                    bar.update(chunk, now * thinning)
-                seconds[phase] = time.perf_counter() - began
-            is_complete = True
-        except KeyboardInterrupt:
-            bar.say("interrupted: returning the draws so far (attribute complete=0)")
-    return sink.finish(_attributes(kernel, state, num_warmup, num_chains, seconds, is_complete))
+                drawn = chunks(program, state, buffers, num_steps, sink.rows)
+                for chunk, new_state, steps in drawn:
+                    state = new_state
+                    sink.add(chunk, state, keep=keep_warmup or chunk.phase == SAMPLING)
+                    bar.update(chunk, steps)
+                    seconds[chunk.phase] += time.perf_counter() - began
+                    began = time.perf_counter()
+                is_complete = True
+            except KeyboardInterrupt:
+                bar.say("interrupted: returning the draws so far (attribute complete=0)")
+            attrs = _attributes(kernel, state, num_warmup, num_chains, seconds, is_complete)
+            tree = sink.finish(attrs)
+    if path is not None and path.suffix == ".nc":
+        tree.to_netcdf(path, engine="h5netcdf")
+    return tree
 
 
 def _check_lengths(num_warmup: int, num_samples: int, num_chains: int, thinning: int) -> None:
@@ -198,29 +196,6 @@ def _has(state: Any, name: str) -> bool:
         return field(state, name) is not None
     except AttributeError:
         return False
-
-
-def _rows_that_fit(program: Program, state: Any, num_rows: int) -> int:
-    """Rows of the buffers: all, if they fit; a power of two, to compile less often."""
-    row = jax.eval_shape(lambda s: {name: field(s, name) for name in program.fields}, state)
-    row_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(row))
-    rows = min(num_rows, max(BUFFER_BYTES // max(row_bytes, 1), 1))
-    return 2 ** (max(rows, 1) - 1).bit_length()
-
-
-def _capacity(buffers: Buffers) -> int:
-    return len(jax.tree.leaves(buffers.fields)[0])
-
-
-def _to_host(kernel: MCMCKernel, buffers: Buffers, phase: str, first: int, num_rows: int) -> Chunk:
-    """The buffers' first rows as a chunk; sliced here, since on the device every length compiles."""
-
-    def rows(x: jax.Array) -> np.ndarray:
-        return np.swapaxes(np.asarray(x)[:num_rows], 0, 1).copy()
-
-    samples, fields = jax.tree.map(rows, (buffers.constrained, buffers.fields))
-    stats = {name: values for name, values in fields.items() if name != kernel.sample_field}
-    return Chunk(phase, first, samples, stats)
 
 
 def _attributes(

@@ -129,7 +129,8 @@ class Converter:
         # read off the model once, not once a chunk
         self._dims = infer_dims(self._model, args, self._kwargs) if self._model else None
 
-    def _convert(self, chunk: Chunk, model: Any, **options: Any) -> NumPyroConverter:
+    def _convert(self, chunk: Chunk, model: Any, **options: Any) -> Any:
+        """ArviZ's converter of a chunk; its methods, one a group, carry no types."""
         draws = Draws(chunk, self._kernel, model, self._args, self._kwargs)
         return NumPyroConverter(posterior=draws, dims=self._dims, pred_dims=self._dims, **options)
 

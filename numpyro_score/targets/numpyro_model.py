@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key, UInt32
 from numpyro.handlers import seed, trace
 from numpyro.infer.initialization import init_to_uniform
 from numpyro.infer.util import (
@@ -71,7 +71,7 @@ class ModelFunctions(NamedTuple):
 
 
 def initialize(
-    rng_key: RngKey,
+    rng_key: RngKey | Key[Array, " chain"] | UInt32[Array, "chain 2"],
     model: Callable[..., Any],
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,

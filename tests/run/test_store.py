@@ -1,0 +1,274 @@
+"""Runs that are streamed to disk: what a reader sees, what a resumed run draws, what is refused."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import arviz as az
+import jax
+import numpy as np
+import pytest
+
+from numpyro_score import MALA, sample
+from numpyro_score.run import loop, store
+from numpyro_score.run.store import COMMIT, ZarrStore
+from numpyro_score.targets import eight_schools
+
+TARGET = eight_schools()
+KERNEL = MALA(TARGET.model)
+LENGTHS: dict[str, Any] = {
+    "num_warmup": 30,
+    "num_samples": 40,
+    "num_chains": 4,
+    "model_args": TARGET.model_args,
+    "model_kwargs": TARGET.model_kwargs,
+}
+KEY = jax.random.key(0)
+
+
+def run(**options: Any) -> Any:
+    return sample(KERNEL, KEY, progress=False, **{**LENGTHS, **options})
+
+
+def assert_same_draws(left, right):
+    for name in ("posterior", "sample_stats", "warmup_posterior", "warmup_sample_stats"):
+        assert set(left[name].data_vars) == set(right[name].data_vars)
+        for variable in left[name].data_vars:
+            np.testing.assert_array_equal(left[name][variable], right[name][variable])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_buffers():
+    """Room for 16 draws in a chunk, so that a short run has several, in one compiled program."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "BUFFER_BYTES", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def reference(small_buffers):
+    return run()
+
+
+@pytest.fixture
+def short_chunks(monkeypatch):
+    """Other chunks than those of the reference: the first are shorter."""
+    monkeypatch.setattr(loop, "FIRST_CHUNK", 3)
+
+
+def interrupt_every(monkeypatch, num_chunks):
+    """Ctrl-C at every `num_chunks`-th chunk from here on."""
+    original, count = loop.run_chunk, iter(range(1, 10**6))
+
+    def flaky(*arguments):
+        if next(count) % num_chunks == 0:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(loop, "run_chunk", flaky)
+
+
+def test_a_stored_run_equals_one_in_memory(tmp_path, reference, short_chunks):
+    stored = run(store=tmp_path / "run.zarr")
+    assert_same_draws(stored, reference)
+    assert stored.attrs["complete"] == 1
+    assert stored.observed_data.dataset.equals(reference.observed_data.dataset)
+
+
+def test_a_run_resumed_many_times_draws_the_same_bits(
+    tmp_path, reference, short_chunks, monkeypatch
+):
+    interrupt_every(monkeypatch, 4)
+    for resumed in range(20):  # noqa: B007
+        stored = run(store=tmp_path / "run.zarr", resume=True)
+        if stored.attrs["complete"]:
+            break
+    assert resumed > 1, "the run was never interrupted"
+    assert_same_draws(stored, reference)
+
+
+def test_what_was_written_after_the_commit_is_forgotten(
+    tmp_path, reference, short_chunks, monkeypatch
+):
+    """Killed between the values and the commit: arrays are longer than the metadata says."""
+    path, count = tmp_path / "run.zarr", iter(range(100))
+    original = store._commit
+
+    def killed_before(folder):
+        if next(count) == 4:
+            raise RuntimeError("killed")
+        original(folder)
+
+    monkeypatch.setattr(store, "_commit", killed_before)
+    with pytest.raises(RuntimeError, match="killed"):
+        run(store=path)
+    monkeypatch.undo()
+    assert_same_draws(run(store=path, resume=True), reference)
+
+
+def test_a_reader_sees_whole_chunks_while_the_run_goes_on(tmp_path, short_chunks, monkeypatch):
+    path, seen = tmp_path / "run.zarr", []
+    original = ZarrStore._write
+
+    def write_and_look(self, *arguments):
+        original(self, *arguments)
+        tree = az.from_zarr(path)
+        if "posterior" in tree.children:
+            seen.append((tree.posterior.sizes["draw"], tree.sample_stats.sizes["draw"]))
+            assert np.isfinite(tree.posterior["mu"].values).all()
+
+    monkeypatch.setattr(ZarrStore, "_write", write_and_look)
+    run(store=path)
+    assert seen[-1] == (LENGTHS["num_samples"],) * 2
+    assert all(draws == stats for draws, stats in seen)
+    assert [draws for draws, _ in seen] == sorted({draws for draws, _ in seen})
+
+
+def test_without_warmup_the_store_has_none(tmp_path, reference, short_chunks):
+    stored = run(store=tmp_path / "run.zarr", keep_warmup=False)
+    assert "warmup_posterior" not in stored.children
+    np.testing.assert_array_equal(stored.posterior["mu"], reference.posterior["mu"])
+
+
+def test_netcdf_is_written_at_the_end(tmp_path, reference):
+    path = tmp_path / "run.nc"
+    run(store=path)
+    assert_same_draws(az.from_netcdf(path), reference)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"num_samples": 50}, "steps of sampling was 40 and is 50"),
+        ({"num_chains": 6}, "chains was 4 and is 6"),
+        ({"thinning": 2}, "thinning was 1 and is 2"),
+    ],
+)
+def test_another_runs_store_is_refused_and_the_difference_named(tmp_path, change, named):
+    path = tmp_path / "run.zarr"
+    run(store=path)
+    before = (path / COMMIT).read_text()
+    with pytest.raises(ValueError, match=named):
+        run(store=path, resume=True, **change)
+    assert (path / COMMIT).read_text() == before
+
+
+def test_another_kernel_is_named(tmp_path):
+    path = tmp_path / "run.zarr"
+    run(store=path)
+    with pytest.raises(ValueError, match=r"kernel was 'MALA\(.*is_dense=False.* is_dense=True"):
+        sample(
+            MALA(TARGET.model, dense_mass=True),
+            KEY,
+            store=path,
+            resume=True,
+            progress=False,
+            **LENGTHS,
+        )
+
+
+@pytest.mark.parametrize("damage", ["truncated", "foreign"])
+def test_a_damaged_or_foreign_store_is_refused_and_left_alone(tmp_path, damage):
+    path = tmp_path / "run.zarr"
+    if damage == "truncated":
+        run(store=path)
+        text = (path / COMMIT).read_text()
+        (path / COMMIT).write_text(text[: len(text) // 2])
+    else:
+        path.mkdir()
+        (path / "precious.txt").write_text("mine")
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    with pytest.raises(ValueError, match="not a store of a run, or is damaged"):
+        run(store=path, resume=True)
+    after = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    after.pop(path / ".lock", None)
+    before.pop(path / ".lock", None)
+    assert after == before
+
+
+def test_two_runs_into_one_store_are_refused(tmp_path, short_chunks, monkeypatch):
+    path = tmp_path / "run.zarr"
+    original = loop.run_chunk
+    refused: list[bool] = []
+
+    def intrude(*arguments):
+        if path.exists() and not refused:
+            refused.append(True)
+            with pytest.raises(BlockingIOError, match="another run is writing"):
+                run(store=path, resume=True)
+        return original(*arguments)
+
+    monkeypatch.setattr(loop, "run_chunk", intrude)
+    run(store=path)
+    assert refused
+
+
+def test_a_full_disk_keeps_what_was_committed(tmp_path, reference, short_chunks, monkeypatch):
+    path, count = tmp_path / "run.zarr", iter(range(100))
+    original = ZarrStore._write
+
+    def full(self, *arguments):
+        if next(count) == 4:
+            raise OSError(28, "No space left on device")
+        original(self, *arguments)
+
+    monkeypatch.setattr(ZarrStore, "_write", full)
+    with pytest.raises(OSError, match=r"committed and readable draws: \d+ of warmup"):
+        run(store=path)
+    kept = az.from_zarr(path).posterior["mu"]
+    np.testing.assert_array_equal(kept, reference.posterior["mu"][:, : kept.sizes["draw"]])
+    monkeypatch.undo()
+    assert_same_draws(run(store=path, resume=True), reference)
+
+
+def test_bad_places_are_refused_before_anything_runs(tmp_path):
+    (tmp_path / "there.zarr").mkdir()
+    with pytest.raises(FileExistsError, match="resume=True"):
+        run(store=tmp_path / "there.zarr")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        run(store=tmp_path / "nowhere" / "run.zarr")
+    with pytest.raises(ValueError, match=r"neither \.zarr nor \.nc"):
+        run(store=tmp_path / "run.csv")
+    with pytest.raises(ValueError, match="needs store="):
+        run(resume=True)
+    with pytest.raises(ValueError, match="cannot be resumed"):
+        run(store=tmp_path / "run.nc", resume=True)
+
+
+CHILD = """
+import sys
+import jax
+from numpyro_score import MALA, sample
+from numpyro_score.run import loop
+from numpyro_score.targets import eight_schools
+loop.BUFFER_BYTES = 1
+target = eight_schools()
+sample(MALA(target.model), jax.random.key(0), num_warmup=30, num_samples=40, num_chains=4,
+       model_args=target.model_args, model_kwargs=target.model_kwargs,
+       store=sys.argv[1], resume=True, progress=False)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_resumed_bit_for_bit(tmp_path, reference):
+    path, kills = tmp_path / "run.zarr", 0
+    rng = np.random.default_rng(0)
+    while kills < 6:
+        child = subprocess.Popen([sys.executable, "-c", CHILD, str(path)])
+        while child.poll() is None and not (path / COMMIT).exists():
+            time.sleep(0.02)
+        try:
+            # it is writing: every moment of a chunk and of a commit may be hit
+            child.wait(timeout=rng.uniform(0.0, 0.5))
+            break
+        except subprocess.TimeoutExpired:
+            os.kill(child.pid, signal.SIGKILL)
+            child.wait()
+            kills += 1
+    assert kills > 0
+    assert_same_draws(run(store=path, resume=True), reference)
+    shutil.rmtree(path)
