@@ -84,7 +84,7 @@ def _facts(dt: xr.DataTree, verdict: Verdict) -> dict[str, str]:
         "accepted": percent(_mean(dt, "acceptance_rate")) + aim,
         "step size": number(_mean(dt, "step_size")),
         "divergent": count(verdict.num_divergent),
-        "restarted in warmup": count(dt.attrs.get("num_restarts", math.nan)),
+        "restarted in warmup": count(float(dt.attrs.get("num_restarts", math.nan))),
         "gradients": count(spent.num_grad + spent.num_grad_warmup),
         "log densities alone": count(spent.num_logdensity + spent.num_logdensity_warmup),
         "compile": _seconds(spent.seconds_compile),

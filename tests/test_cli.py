@@ -1,0 +1,223 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+
+import arviz as az
+import numpy as np
+import pytest
+
+from numpyro_score import cli
+from numpyro_score.cli import main
+from numpyro_score.diagnostics.files import read_draws, write_draws
+
+MODEL = """
+import jax.numpy as jnp, numpyro, numpyro.distributions as dist
+
+def model(x, y=None, scale=1.0):
+    b = numpyro.sample("b", dist.Normal(0.0, 2.0))
+    numpyro.sample("y", dist.Normal(b * x, scale), obs=y)
+
+def other():
+    numpyro.sample("z", dist.Normal(0.0, 1.0))
+
+def infinite():
+    numpyro.sample("z", dist.Normal(0.0, 1.0))
+    numpyro.factor("wall", -jnp.inf)
+
+PLAIN = 1
+"""
+SHORT = ["--chains", "2", "--warmup", "20", "--samples", "30", "--no-progress"]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with a model, its data, and files that will not do."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=20)
+    (tmp_path / "mymodel.py").write_text(MODEL)
+    np.savez(tmp_path / "data.npz", x=x, y=2 * x, scale=0.5)
+    np.savez(tmp_path / "wrong.npz", x=x, z=x)
+    np.savez(tmp_path / "objects.npz", x=np.array([{}], dtype=object))
+    np.save(tmp_path / "bare.npy", x)
+    (tmp_path / "table.csv").write_text("x,y\n1,2\n")
+    draws = {"b": rng.normal(size=(2, 100))}
+    write_draws(az.from_dict({"posterior": draws}), tmp_path / "theirs.nc")
+    write_draws(az.from_dict({"prior": draws}), tmp_path / "prior.nc")
+    (tmp_path / "folder").mkdir()
+    return tmp_path
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.strip() == version("numpyro-score")
+
+
+def test_list_names_kernels_and_targets(capsys):
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    kernels, targets = out.split("targets:")
+    assert "mala_dense" in kernels
+    assert "biased" in kernels
+    assert "eight_schools_centered" in targets
+    assert all(len(line) < 130 for line in out.splitlines())
+
+
+def test_run_then_diagnose(place, capsys):
+    args = ["run", "mymodel.py:model", "--data", "data.npz", "--kernel", "mala", *SHORT]
+    assert main([*args, "--out", "draws.nc"]) == 0
+    said = capsys.readouterr()
+    assert f"The draws are at {place}/draws.nc" in said.out
+    assert "numpyro-score diagnose draws.nc" in said.out
+    assert "R-hat" in said.err
+    dt = read_draws("draws.nc")
+    assert dict(dt.posterior.sizes) == {"chain": 2, "draw": 30}
+    assert dt.warmup_posterior.sizes["draw"] == 20
+    assert dt.attrs["sampler"] == "MALA"
+    # the data reached the model: the slope is 2, and scale is a number
+    assert abs(float(dt.posterior.b.mean()) - 2) < 0.5
+    assert main(["diagnose", "draws.nc", "--out", "page.html", "--no-progress"]) == 0
+    assert f"The report is at {place}/page.html" in capsys.readouterr().out
+    assert "draws.nc" in (place / "page.html").read_text("utf-8")
+
+
+def test_zarr_both_ways(place, capsys):
+    args = ["run", "mymodel.py:other", "--kernel", "rwm", *SHORT, "--out", "draws.zarr"]
+    assert main(args) == 0
+    assert main(args) == 0  # once more, over the first
+    assert main(["diagnose", "draws.zarr", "--no-progress"]) == 0
+    assert (place / "report.html").is_file()
+
+
+def test_the_seed_decides(place):
+    found = []
+    for seed in ("1", "1", "2"):
+        args = ["run", "mymodel.py:other", "--kernel", "rwm", *SHORT, "--seed", seed]
+        assert main(args) == 0
+        found.append(read_draws("draws.nc").posterior.z.values)
+    assert (found[0] == found[1]).all()
+    assert (found[0] != found[2]).any()
+
+
+def test_compare_writes_a_page_and_says_where(place, capsys):
+    args = ["compare", "--target", "std_gaussian", "--kernel", "mala", "--kernel", "independence"]
+    assert main([*args, *SHORT, "--out", "page.html"]) == 0
+    said = capsys.readouterr()
+    assert f"The report is at {place}/page.html" in said.out
+    # the improper prior of a plain density cannot be proposed from: said, and no reason to stop
+    assert "independence on std_gaussian: " in said.err
+    assert "std_gaussian" in (place / "page.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("compare --target no_such --kernel mala", "unknown target 'no_such'; known targets: ban"),
+        ("compare --target funnel --kernel mela", "unknown kernel 'mela' (did you mean 'mala'?); "),
+        ("compare --target funnel --kernel mala --out no/x.html", "no of --out does not exist"),
+        ("compare --target funnel --kernel mala --out folder", "folder is a folder"),
+        ("run mymodel.py:model --kernel no_such", "unknown kernel 'no_such'"),
+        ("run mymodel.py:no_such --kernel mala", "its functions are model, other, infinite"),
+        ("run mymodel.py:PLAIN --kernel mala", "'PLAIN' is not a function"),
+        ("run mymodel.py --kernel mala", "FILE.py:MODEL"),
+        ("run no_such.py:model --kernel mala", "there is no file no_such.py"),
+        ("run mymodel.py:model --data no_such.npz --kernel mala", "no data file no_such.npz"),
+        ("run mymodel.py:model --data table.csv --kernel mala", "no zip archive"),
+        ("run mymodel.py:model --data bare.npy --kernel mala", "no zip archive"),
+        ("run mymodel.py:model --data objects.npz --kernel mala", "it holds pickled objects"),
+        ("run mymodel.py:model --data wrong.npz --kernel mala", "it takes (x, y=None, scale=1.0)"),
+        ("run mymodel.py:model --kernel mala", "the data file has nothing"),
+        ("run mymodel.py:other --kernel mala --out draws.csv", "must end in .nc or .zarr"),
+        ("run mymodel.py:other --kernel mala --out folder/no/x.nc", "does not exist"),
+        ("run mymodel.py:infinite --kernel mala", "wall"),
+        ("diagnose no_such.nc", "there is no file no_such.nc"),
+        ("diagnose table.csv", "cannot be read as a netCDF file"),
+        ("diagnose prior.nc", "no group 'posterior' (its groups: prior)"),
+        ("diagnose theirs.nc --out no/x.html", "does not exist"),
+    ],
+)
+def test_bad_input_ends_with_2_and_one_message(place, capsys, typed, message):
+    command = typed.split()
+    short = [] if command[0] == "diagnose" else SHORT
+    assert main([*command, *short]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.startswith(f"numpyro-score {command[0]}: error: ")
+    assert "Traceback" not in err
+    assert not list(place.glob("*.html"))
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "",
+        "no_such_command",
+        "compare --target funnel",
+        "compare --kernel mala",
+        "run mymodel.py:other --kernel mala --chains 0",
+        "run mymodel.py:other --kernel mala --samples many",
+    ],
+)
+def test_what_cannot_be_parsed_ends_with_2(capsys, typed):
+    with pytest.raises(SystemExit) as stop:
+        main(typed.split())
+    assert stop.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_is_found_out_before_sampling(place, capsys, monkeypatch):
+    def fail(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(cli.tempfile, "TemporaryFile", fail)
+    monkeypatch.setattr(cli, "sample", None)
+    assert main(["run", "mymodel.py:other", "--kernel", "mala", *SHORT]) == 2
+    assert "cannot be written to: Permission denied" in capsys.readouterr().err
+
+
+def test_draws_that_cannot_be_written_are_saved_elsewhere(place, capsys, monkeypatch):
+    real = write_draws
+
+    def full(dt, path):
+        if path.parent != place and path.is_absolute():
+            return real(dt, path)
+        raise OSError("disk full")
+
+    monkeypatch.setattr(cli, "write_draws", full)
+    assert main(["run", "mymodel.py:other", "--kernel", "rwm", *SHORT]) == 0
+    said = capsys.readouterr()
+    assert "disk full" in said.err
+    path = said.out.splitlines()[0].removeprefix("The draws are at ")
+    assert read_draws(path).posterior.sizes["draw"] == 30
+
+
+def test_ctrl_c_keeps_the_draws_so_far(place):
+    args = ["run", "mymodel.py:other", "--kernel", "rwm", "--chains", "2"]
+    command = [sys.executable, "-m", "numpyro_score.cli", *args, "--samples", "20000000"]
+    going = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=place,
+        env={**os.environ, "COLUMNS": "120"},
+    )
+    assert going.stderr is not None
+    # the bar says when sampling has begun
+    seen = ""
+    deadline = time.monotonic() + 120
+    while "sampling" not in seen and time.monotonic() < deadline:
+        seen += going.stderr.read(1)
+    going.send_signal(signal.SIGINT)
+    out, err = going.communicate(timeout=120)
+    assert going.returncode == 130, err
+    assert "interrupted" in err.lower()
+    assert "The draws are at" in out
+    dt = read_draws(place / "draws.nc")
+    assert dt.attrs["complete"] == 0
+    assert 0 < dt.posterior.sizes["draw"] < 20_000_000
