@@ -12,6 +12,9 @@ from typing import Self
 from tqdm.auto import tqdm
 
 
+_FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
+
+
 def shows_bars() -> bool:
     """Whether a bar can be drawn where messages go: a terminal, or a notebook."""
     return sys.stderr.isatty() or "ipykernel" in sys.modules
@@ -48,7 +51,9 @@ class Progress:
 
     def __enter__(self) -> Self:
         if self._has_bar:
-            self._bar = tqdm(total=self._total, desc=self._title, unit="", dynamic_ncols=True)
+            self._bar = tqdm(
+                total=self._total, desc=self._title, bar_format=_FORMAT, dynamic_ncols=True
+            )
         elif self._has_lines:
             self._line(f"{self._title}: {self._total} in all")
         return self
@@ -60,6 +65,7 @@ class Progress:
         traceback: TracebackType | None,
     ) -> None:
         if self._bar is not None:
+            self._bar.set_description(self._title)
             self._bar.close()
 
     def _line(self, text: str) -> None:

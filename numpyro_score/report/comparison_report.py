@@ -232,7 +232,7 @@ def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool
                 num_pictured=NUM_PICTURED,
                 errors=errors[(errors["target"] == target) & (errors["kernel"] == kernel)],
             )
-            bar.done("pictures drawn")
+            bar.done()
             return run
 
         targets = [
