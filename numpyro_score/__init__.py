@@ -10,6 +10,7 @@ from numpyro_score.infer import (
     RandomWalkMetropolis,
 )
 from numpyro_score.kernels import independence, mala, metropolis_hastings, random_walk, ula
+from numpyro_score.report import compare, write_report
 from numpyro_score.run import sample
 
 __all__ = [
@@ -19,12 +20,14 @@ __all__ = [
     "IndependenceMetropolis",
     "MetropolisHastings",
     "RandomWalkMetropolis",
+    "compare",
     "independence",
     "mala",
     "metropolis_hastings",
     "random_walk",
     "sample",
     "ula",
+    "write_report",
 ]
 
 bind_submodules()
