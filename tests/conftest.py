@@ -1,0 +1,68 @@
+"""What every test shares: shape checks of the package at run time, and double precision where asked.
+
+The import hook makes beartype check each jaxtyping annotation of the package whenever a function is
+called, inside of traces too. It has to be installed before the package is first imported.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+
+import jax
+import jaxtyping
+import numpy as np
+import pytest
+from beartype import beartype
+from beartype.roar import BeartypeDecorHintPep673Exception
+from jaxtyping import install_import_hook
+
+
+def typechecked[F: Callable[..., Any]](fn: F) -> F:
+    """`beartype`, but for methods that return `Self`, which it knows in decorated classes only."""
+    try:
+        return beartype(fn)
+    except BeartypeDecorHintPep673Exception:
+        return fn
+
+
+# the hook writes an import of its checker into the package's modules
+checker = ModuleType("numpyro_score_typecheck")
+checker.typechecked = typechecked  # type: ignore[attr-defined]
+sys.modules[checker.__name__] = checker
+install_import_hook("numpyro_score", f"{checker.__name__}.typechecked")
+
+
+@contextmanager
+def double_precision() -> Iterator[None]:
+    """Within it, JAX computes in float64."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    with double_precision():
+        yield
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """As users run the package: its own checks alone stand between bad input and the code."""
+    with patch.object(jaxtyping.config, "jaxtyping_disable", True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def same() -> Any:
+    """Whether two pytrees are equal bit for bit, keys and NaN included."""
+    def compare(left: Any, right: Any) -> None:
+        def raw(x: Any) -> Any:
+            is_key = isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+            return jax.random.key_data(x) if is_key else x
+
+        jax.tree.map(lambda a, b: np.testing.assert_array_equal(raw(a), raw(b)), left, right)
+
+    return compare
