@@ -13,7 +13,7 @@ NAME = PACKAGE.name
 
 ORDER = [
     {"types"},
-    {"preconditioner", "plugins"},
+    {"preconditioner", "plugins", "bindings"},
     {"targets", "noise"},
     {"kernels", "adaptation", "localization"},
     {"scores", "samplers"},

@@ -2,7 +2,7 @@
 
 import traceback
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -99,6 +99,10 @@ def _failure(error: BaseException) -> str:
     return f"{type(error).__name__} in {frames[-1].name}" if frames else type(error).__name__
 
 
+def _counted(things: Collection[object], name: str) -> str:
+    return f"{len(things)} {name}{'s' if len(things) != 1 else ''}"
+
+
 def _outcome(row: Mapping[str, Any]) -> str:
     if row["failure"]:
         return f"failed, {row['failure'].splitlines()[0]}"
@@ -173,7 +177,7 @@ def compare(
     verdicts: dict[tuple[str, str], Verdict] = {}
     errors: list[pd.DataFrame] = []
     is_complete = True
-    title = f"comparing {len(kernels)} kernels on {len(found)} targets"
+    title = f"comparing {_counted(kernels, 'kernel')} on {_counted(found, 'target')}"
     with Progress(title, len(kernels) * len(found), is_shown=progress) as bar:
         for target, (name, factory) in ((t, k) for t in found for k in kernels.items()):
             place = (target.name, name)

@@ -64,8 +64,8 @@ def costs(dt: xr.DataTree) -> Costs:
     Parameters
     ----------
     dt
-        A run of `numpyro_score.sample`, unthinned and with its warmup kept, or any other; what is
-        not recorded is NaN.
+        A run of `numpyro_score.sample` with its warmup kept, or any other; what is not recorded is
+        NaN. The root's attribute `thinning` is read, where there.
 
     Examples
     --------
@@ -81,7 +81,8 @@ def costs(dt: xr.DataTree) -> Costs:
     def total(group: str, name: str) -> float:
         if group not in dt.children or name not in dt[group].data_vars:
             return math.nan
-        return float(dt[group][name].sum())
+        # a kept draw stands for those that thinning left out
+        return float(dt[group][name].sum()) * float(dt.attrs.get("thinning", 1))
 
     def count(name: str) -> tuple[float, float]:
         has_none = dt.attrs.get("num_warmup") == 0

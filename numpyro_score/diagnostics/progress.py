@@ -11,7 +11,6 @@ from typing import Self
 
 from tqdm.auto import tqdm
 
-
 _FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
 
 
