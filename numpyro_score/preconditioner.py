@@ -29,7 +29,7 @@ class Preconditioner(NamedTuple):
     factor: Float[Array, " dim"] | Float[Array, "dim dim"]
 
 
-InverseMassMatrix: TypeAlias = ArrayLike | Preconditioner | None
+InverseMassMatrix: TypeAlias = ArrayLike | list[float] | list[list[float]] | Preconditioner | None
 """What a kernel accepts as `inverse_mass_matrix`; None is the identity."""
 
 
@@ -58,7 +58,7 @@ def scale(preconditioner: Preconditioner | None, vector: Array) -> Array:
     """`P^(1/2) v`: turns white noise `(dim,)` into noise of covariance `P`."""
     if preconditioner is None:
         return vector
-    factor = preconditioner.factor
+    factor = preconditioner.factor.astype(vector.dtype)
     return factor * vector if factor.ndim < 2 else factor @ vector
 
 
@@ -66,7 +66,7 @@ def scale_transpose(preconditioner: Preconditioner | None, vector: Array) -> Arr
     """`P^(1/2)^T v`: the gradient `(dim,)` as seen in the whitened coordinates."""
     if preconditioner is None:
         return vector
-    factor = preconditioner.factor
+    factor = preconditioner.factor.astype(vector.dtype)
     return factor * vector if factor.ndim < 2 else factor.T @ vector
 
 
@@ -92,7 +92,7 @@ def check_inverse_mass_matrix(inverse_mass_matrix: InverseMassMatrix, dim: int |
         return
     if isinstance(inverse_mass_matrix, Preconditioner):
         inverse_mass_matrix = inverse_mass_matrix.inverse_mass_matrix
-    shape = jnp.shape(inverse_mass_matrix)
+    shape = np.shape(inverse_mass_matrix)  # numpy: jax takes no lists
     square = len(shape) == 2 and shape[0] == shape[1]
     if len(shape) not in (0, 1) and not square:
         raise ValueError(
@@ -108,6 +108,11 @@ def check_inverse_mass_matrix(inverse_mass_matrix: InverseMassMatrix, dim: int |
     if isinstance(inverse_mass_matrix, jax.core.Tracer):
         return
     matrix = np.asarray(inverse_mass_matrix, dtype=float)
+    if not np.isfinite(matrix).all():
+        raise ValueError(
+            "inverse_mass_matrix must have finite entries, but holds NaN or infinity; give the "
+            "variances of the coordinates, or their covariance matrix."
+        )
     if square:
         # symmetric to the precision of what was given, which may be float32
         is_symmetric = np.allclose(matrix, matrix.T, rtol=1e-4, atol=1e-6 * np.abs(matrix).max())
@@ -120,8 +125,8 @@ def check_inverse_mass_matrix(inverse_mass_matrix: InverseMassMatrix, dim: int |
                 f"inverse_mass_matrix must be symmetric and positive definite, but {found}; "
                 "add a small multiple of the identity, or give a diagonal (dim,) vector."
             )
-    elif not (np.isfinite(matrix).all() and (matrix > 0).all()):
+    elif not (matrix > 0).all():
         raise ValueError(
-            "a diagonal inverse_mass_matrix must have finite entries above 0, but its smallest "
+            "a diagonal inverse_mass_matrix must have entries above 0, but its smallest "
             f"is {matrix.min():.3g}; give the variances of the coordinates."
         )

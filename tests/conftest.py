@@ -1,4 +1,4 @@
-"""What every test shares: shape checks of the package at run time, and double precision where asked.
+"""What every test shares: shape checks of the package at run time, double precision on demand.
 
 The import hook makes beartype check each jaxtyping annotation of the package whenever a function is
 called, inside of traces too. It has to be installed before the package is first imported.
@@ -58,10 +58,12 @@ def unchecked() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def same() -> Any:
     """Whether two pytrees are equal bit for bit, keys and NaN included."""
+
     def compare(left: Any, right: Any) -> None:
         def raw(x: Any) -> Any:
-            is_key = isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
-            return jax.random.key_data(x) if is_key else x
+            if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+                return jax.random.key_data(x)
+            return x
 
         jax.tree.map(lambda a, b: np.testing.assert_array_equal(raw(a), raw(b)), left, right)
 

@@ -1,4 +1,4 @@
-"""The preconditioner: `L L^T = P`, `L` and its transpose as operators, and what is no covariance."""
+"""The preconditioner: `L L^T = P`, `L` and its transpose as operators, what is no covariance."""
 
 from typing import Any
 
@@ -53,7 +53,6 @@ def test_covariances_pass(kind: str, dim: int | None) -> None:
     check_inverse_mass_matrix(KINDS[kind], dim)
 
 
-@pytest.mark.xfail(reason="jnp.shape warns of a list")
 @pytest.mark.usefixtures("unchecked")
 def test_lists_pass() -> None:
     check_inverse_mass_matrix([1.0, 2.0], 2)

@@ -213,7 +213,7 @@ class AdapterKernel(MCMCKernel):
         shape = () if is_single else (num_chains,)
         self._sample_fn = self.sample
         return AdapterState(
-            i=jnp.zeros((), jnp.int32),
+            i=jnp.zeros(shape, jnp.int32),
             kernel_state=kernel_state,
             accept_prob=jnp.zeros(shape, flat.dtype),
             mean_accept_prob=jnp.zeros(shape, flat.dtype),
@@ -264,7 +264,8 @@ class AdapterKernel(MCMCKernel):
                 'give parameters={"step_size": ...}.'
             )
         accept_prob = getattr(info, "acceptance_rate", jnp.ones(shape))
-        accept_prob = jnp.asarray(accept_prob, state.accept_prob.dtype)
+        # a kernel that meets a NaN may report it as its acceptance; it did not accept
+        accept_prob = jnp.nan_to_num(jnp.asarray(accept_prob, state.accept_prob.dtype))
         adapt_state = state.adapt_state
         if self._tuning.is_adapting:
             kernel_state, adapt_state = jax.lax.cond(

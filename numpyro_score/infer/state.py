@@ -56,7 +56,7 @@ class AdapterState(NamedTuple):
         Key of the next step.
     """
 
-    i: Int[Array, ""]
+    i: Int[Array, "*chain"]
     kernel_state: Any
     accept_prob: Float[Array, "*chain"]
     mean_accept_prob: Float[Array, "*chain"]

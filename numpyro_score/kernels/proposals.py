@@ -107,7 +107,12 @@ def from_distribution(distribution: object) -> IndependentProposal:
 
 
 def _log_prob(distribution: Any, position: Position) -> Float[Array, ""]:
-    return jnp.sum(distribution.log_prob(position))
+    log_prob = jnp.sum(distribution.log_prob(position))
+    support = getattr(distribution, "support", None)
+    if support is None:
+        return log_prob
+    # a NumPyro distribution gives finite values outside of its support
+    return jnp.where(jnp.all(support(position)), log_prob, -jnp.inf)
 
 
 def _sample_and_log_prob(distribution: Any, rng_key: RngKey) -> tuple[Position, Float[Array, ""]]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt32
-from numpyro.handlers import seed, trace
+from numpyro.handlers import seed, substitute, trace
 from numpyro.infer.initialization import init_to_uniform
 from numpyro.infer.util import (
     _transforms_from_trace,
@@ -155,9 +155,8 @@ def _why_not_initialized(
         # a discrete site that cannot be summed out: NumPyro names it
         return f"{error} Use numpyro.infer.DiscreteGibbs for it, or sum it out by hand."
     key = rng_key if is_prng_key(rng_key) else rng_key[0]
-    info = initialize_model(
-        key, _without_likelihood(model), model_args=args, model_kwargs=kwargs, validate_grad=False
-    )
+    prior = _without_likelihood(model, args, kwargs)
+    info = initialize_model(key, prior, model_args=args, model_kwargs=kwargs, validate_grad=False)
     sites = nonfinite_sites(model, args, kwargs, info.param_info.z)
     culprits = f"at site {', '.join(map(repr, sites))}" if sites else "in its gradient"
     return (
@@ -167,17 +166,32 @@ def _why_not_initialized(
     )
 
 
-def _without_likelihood(model: Callable[..., Any]) -> Callable[..., Any]:
+def _without_likelihood(
+    model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Callable[..., Any]:
     """The model with every observed site masked out: its prior on the latent sites."""
-    return MaskObserved(model)
+    seeded = substitute(seed(model, jax.random.key(0)), substitute_fn=init_to_uniform)
+    sites = trace(seeded).get_trace(*args, **kwargs)
+    observed = [
+        name for name, site in sites.items() if site["type"] == "sample" and site["is_observed"]
+    ]
+    return MaskSites(model, frozenset(observed))
 
 
-class MaskObserved(Messenger):
-    """Handler that leaves observed sites out of the log density."""
+class MaskSites(Messenger):
+    """Handler that leaves the named sites out of the log density.
+
+    They are named, not told by being observed, because NumPyro adds the Jacobians of its
+    transforms as observed sites.
+    """
+
+    def __init__(self, fn: Callable[..., Any], names: frozenset[str]) -> None:
+        super().__init__(fn)
+        self._names = names
 
     def process_message(self, msg: dict[str, Any]) -> None:
         """Mask the site."""
-        if msg["type"] == "sample" and msg["is_observed"]:
+        if msg["type"] == "sample" and msg["name"] in self._names:
             msg["fn"] = msg["fn"].mask(False)
 
 
@@ -255,10 +269,11 @@ def prior_proposal(
     Raises
     ------
     ValueError
-        From the draw, if a site's prior cannot be drawn from (it is improper).
+        From the draw, if a site's prior cannot be drawn from (it is improper), or if there are
+        discrete sites to sum out.
     """
-    prior = _without_likelihood(model)
     kwargs = dict(kwargs)
+    prior = _without_likelihood(model, args, kwargs)
 
     def log_prob(position: Position) -> Float[Array, ""]:
         return negate(partial(potential_energy, prior, args, kwargs))(position)
@@ -274,10 +289,14 @@ def prior_proposal(
         values = {
             name: site["value"]
             for name, site in sites.items()
-            if site["type"] == "sample"
-            and not site["is_observed"]
-            and not site["fn"].support.is_discrete
+            if site["type"] == "sample" and not site["is_observed"]
         }
+        discrete = [name for name in values if sites[name]["fn"].support.is_discrete]
+        if discrete:
+            raise ValueError(
+                f"the model's prior has the discrete site {discrete[0]!r}, and is no proposal for "
+                "the continuous sites alone; give proposal=, or use another kernel."
+            )
         position = unconstrain(model, args, kwargs, values)
         return position, log_prob(position)
 

@@ -44,7 +44,9 @@ def check_root(preconditioner: Preconditioner, rtol: float) -> None:
         np.testing.assert_allclose(factor**2, p, rtol=rtol)
     else:
         sd = np.sqrt(np.diag(p))
-        np.testing.assert_allclose(factor @ factor.T / np.outer(sd, sd), p / np.outer(sd, sd), atol=rtol)
+        np.testing.assert_allclose(
+            factor @ factor.T / np.outer(sd, sd), p / np.outer(sd, sd), atol=rtol
+        )
 
 
 @pytest.mark.parametrize(

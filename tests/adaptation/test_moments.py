@@ -20,7 +20,9 @@ WEIGHTS: dict[str, Any] = {
     "all": np.ones((NUM_BATCHES, NUM_CHAINS)),
     "some": (RNG.uniform(size=(NUM_BATCHES, NUM_CHAINS)) < 0.6).astype(float),
     "a whole batch left out": np.repeat([[1.0], [0.0], [1.0], [1.0], [0.0], [0.0], [1.0]], 5, 1),
-    "the first batches left out": np.repeat([[0.0], [0.0], [1.0], [1.0], [1.0], [1.0], [1.0]], 5, 1),
+    "the first batches left out": np.repeat(
+        [[0.0], [0.0], [1.0], [1.0], [1.0], [1.0], [1.0]], 5, 1
+    ),
 }
 
 
@@ -49,7 +51,9 @@ def test_moments_are_numpy_s(kind: str, is_dense: bool, x64: None) -> None:
 
 def test_infinite_rows_of_weight_0_are_left_out() -> None:
     batch = jnp.array([[1.0], [jnp.inf], [3.0], [jnp.nan]])
-    moments = update(empty(1, jnp.dtype("float32"), is_dense=True), batch, jnp.array([1.0, 0.0, 1.0, 0.0]))
+    moments = update(
+        empty(1, jnp.dtype("float32"), is_dense=True), batch, jnp.array([1.0, 0.0, 1.0, 0.0])
+    )
     np.testing.assert_allclose(covariance(moments), [[2.0]])
 
 
@@ -62,7 +66,7 @@ def test_nothing_has_no_variance() -> None:
 
 @pytest.mark.parametrize("is_dense", [False, True])
 def test_single_precision_keeps_the_digits_of_a_far_mean(is_dense: bool) -> None:
-    """Mean 1e4, sd 1e-2: float32 has a spacing of 1e-3 there, sums of squares would be all noise."""
+    """Mean 1e4, sd 1e-2: float32 has a spacing of 1e-3 there, squares would be noise."""
     exact = 1e4 + 1e-2 * np.random.default_rng(1).normal(size=(200, 8, 2))
     rounded = exact.astype(np.float32)
     moments = accumulate(jnp.asarray(rounded), jnp.ones((200, 8)), is_dense=is_dense)

@@ -1,6 +1,6 @@
 """The pooled warmup stepped by hand: its phases, its restarts, what it learns, what it compiles."""
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -48,19 +48,24 @@ def dry_run(
     return last, states
 
 
+LONGEST = 1000
+
+
+@lru_cache
+def window_run(num_chains: int) -> Any:
+    """One program for every `num_warmup`."""
+    return jax.jit(partial(dry_run, warmup_of(), num_chains, num_steps=LONGEST))
+
+
 def window_ends(num_chains: int, num_warmup: int) -> list[int]:
     """Steps after which a window closed."""
-    run = jax.jit(
-        partial(dry_run, warmup_of(), num_chains, num_steps=max(num_warmup, 1)),
-    )
-    last, states = run(num_warmup)
+    last, states = window_run(num_chains)(jnp.asarray(num_warmup))
     ends = np.append(np.asarray(states.window_end), int(last.window_end))
-    step = np.arange(1, len(ends))
-    return [int(s) for s in step if ends[s - 1] == s]
+    return [step for step in range(1, len(ends)) if ends[step - 1] == step]
 
 
 @pytest.mark.parametrize("num_chains", [1, 4, 64])
-@pytest.mark.parametrize("num_warmup", [1, 5, 20, 100, 300, 1000])
+@pytest.mark.parametrize("num_warmup", [0, 1, 5, 20, 100, 300, LONGEST])
 def test_windows_cover_the_phases(num_warmup: int, num_chains: int) -> None:
     ends = window_ends(num_chains, num_warmup)
     opening_end = round(OPENING * num_warmup)
@@ -97,7 +102,7 @@ def test_a_traced_length_is_a_static_length(same: Any) -> None:
         calls.append(1)
         return dry_run(warmup_of(), 4, num_warmup, 100)
 
-    for num_warmup in (20, 50, 100):
+    for num_warmup in (20, 100):
         static = jax.jit(lambda n=num_warmup: dry_run(warmup_of(), 4, n, 100))()
         same(traced(jnp.asarray(num_warmup)), static)
     assert len(calls) == 1
@@ -247,9 +252,7 @@ def test_without_gradients_the_covariance_is_learned() -> None:
 
 def test_what_is_not_adapted_stays() -> None:
     functions = warmup_of(adapt_step_size=False, adapt_mass_matrix=False)
-    state, _ = adapt(
-        functions, ns.mala, ill_gaussian(4).logdensity_fn, uniform_starts(8, 4), 100
-    )
+    state, _ = adapt(functions, ns.mala, ill_gaussian(4).logdensity_fn, uniform_starts(8, 4), 100)
     np.testing.assert_allclose(jnp.exp(state.log_step_size), 0.5, rtol=1e-6)
     only_step = warmup_of(adapt_mass_matrix=False)
     first = only_step.init(uniform_starts(8, 4), None, 0.5, None, 100).preconditioner

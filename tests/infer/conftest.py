@@ -76,7 +76,9 @@ def small() -> Small:
 
 @pytest.fixture(scope="session")
 def mcmc_of() -> Callable[..., MCMC]:
-    def make(kernel: Any, *, num_chains: int = 4, method: Any = "vectorized", **lengths: Any) -> MCMC:
+    def make(
+        kernel: Any, *, num_chains: int = 4, method: Any = "vectorized", **lengths: Any
+    ) -> MCMC:
         lengths = {"num_warmup": 100, "num_samples": 100, **lengths}
         return MCMC(
             kernel, num_chains=num_chains, chain_method=method, progress_bar=False, **lengths

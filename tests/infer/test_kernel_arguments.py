@@ -72,7 +72,7 @@ every_scaled = pytest.mark.parametrize("name", SCALED)
 def test_parameters_of_the_proposal(name: str) -> None:
     make = SCALED[name]
     for step_size in (0.0, -1.0, float("nan")):
-        with pytest.raises(ValueError, match="step_size is .* but must be above 0"):
+        with pytest.raises(ValueError, match=r"step_size is .* but must be above 0"):
             make(model, step_size=step_size)
     with pytest.raises(ValueError, match="smallest is -1"):
         make(model, inverse_mass_matrix=np.array([1.0, -1.0]))
@@ -99,7 +99,7 @@ def test_ula_cannot_be_tuned_by_acceptance() -> None:
     with pytest.raises(ValueError, match=r"(?s)score_fn.*give inverse_mass_matrix"):
         ns.ULA(score_fn=lambda x: -x, adapt_mass_matrix=True)
     with pytest.raises(TypeError, match="target_accept_prob"):
-        ns.ULA(model, target_accept_prob=0.5)
+        ns.ULA(model, target_accept_prob=0.5)  # type: ignore[call-arg]
 
 
 DENSITIES: dict[str, tuple[Any, str]] = {
@@ -128,7 +128,9 @@ def test_gradients_at_the_start() -> None:
 def test_the_chain_is_named() -> None:
     kernel = ns.MALA(logdensity_fn=lambda x: jnp.where(x > 1, -jnp.inf, -(x**2)))
     with pytest.raises(ValueError, match=r"-inf at chain 2's start"):
-        kernel.init(jax.random.split(jax.random.key(0), 4), 0, jnp.array([0.0, 0.5, 3.0, 0.1]), (), {})
+        kernel.init(
+            jax.random.split(jax.random.key(0), 4), 0, jnp.array([0.0, 0.5, 3.0, 0.1]), (), {}
+        )
 
 
 @pytest.mark.filterwarnings("ignore:Out-of-support values")  # NumPyro's, of the NaN
@@ -144,7 +146,11 @@ def test_sites_at_fault_are_named(name: str) -> None:
 
 @every_class
 def test_starts_look_like_the_sites(name: str) -> None:
-    for start in ({"loc": jnp.zeros(3), "scale": jnp.zeros(())}, {"loc": jnp.zeros(2)}, jnp.zeros(3)):
+    for start in (
+        {"loc": jnp.zeros(3), "scale": jnp.zeros(())},
+        {"loc": jnp.zeros(2)},
+        jnp.zeros(3),
+    ):
         with pytest.raises(ValueError, match=r"(?s)init_params has shapes.*every latent site"):
             init(CLASSES[name](model), start, 1.0)
     batch = {"loc": jnp.zeros((3, 2)), "scale": jnp.zeros(3)}

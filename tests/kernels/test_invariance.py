@@ -1,7 +1,7 @@
 """Chains that start from exact draws still hold exact draws after some steps; planted bugs do not.
 
-Chains are independent, so a mean over them has standard error `sd / sqrt(chains)`, with the target's
-own sd. A check that only bugs pass is no check: each planted one has to fail the very same function.
+Chains are independent, so a mean over them has standard error `sd / sqrt(chains)`, with the sd of
+the target. Each planted bug has to fail the very same function.
 A wrong drift is repaired by accept/reject and shows elsewhere (`test_langevin.py`).
 """
 
@@ -53,9 +53,7 @@ def gaussian_law() -> Law:
         lambda x: np.hstack([x, x[:, rows] * x[:, columns]]),
         np.concatenate([np.zeros(3), cov[rows, columns]]),
         np.sqrt(
-            np.concatenate(
-                [variance, variance[rows] * variance[columns] + cov[rows, columns] ** 2]
-            )
+            np.concatenate([variance, variance[rows] * variance[columns] + cov[rows, columns] ** 2])
         ),
     )
 

@@ -151,7 +151,9 @@ def test_mala_without_preconditioner_is_blackjax_s(x64: None) -> None:
         )
         return state.position, info.acceptance_rate, info.is_accepted
 
-    for a, b in zip(*(jax.jit(jax.vmap(partial(run, k)))(start) for k in (ours, theirs)), strict=True):
+    for a, b in zip(
+        *(jax.jit(jax.vmap(partial(run, k)))(start) for k in (ours, theirs)), strict=True
+    ):
         np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10)
 
 
@@ -176,7 +178,7 @@ def test_preconditioning_is_a_change_of_coordinates(metric: str, x64: None) -> N
 @every_metric
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_ula_has_its_own_law(metric: str, temperature: float, run_chains: Any) -> None:
-    """On `N(0, P)` it is `x' = (1 - eps) x + sqrt(2 eps T) P^(1/2) z`: covariance `T P / (1 - eps/2)`."""
+    """On `N(0, P)`, `x' = (1 - eps) x + sqrt(2 eps T) P^(1/2) z` has law `T P / (1 - eps/2)`."""
     eps, n = 0.4, 20_000
     p = matrix_of(metric)
     precision = jnp.asarray(np.linalg.inv(p), jnp.float32)
@@ -207,9 +209,7 @@ def test_ula_has_its_own_law(metric: str, temperature: float, run_chains: Any) -
 def test_temperature_zero_is_gradient_ascent(metric: str, run_chains: Any) -> None:
     eps = 0.2
     start = np.random.default_rng(1).normal(size=(5, 3))
-    algorithm = ns.ula(
-        skewed, step_size=eps, inverse_mass_matrix=METRICS[metric], temperature=0.0
-    )
+    algorithm = ns.ula(skewed, step_size=eps, inverse_mass_matrix=METRICS[metric], temperature=0.0)
     run = run_chains(algorithm, 0, jnp.asarray(start, jnp.float32), 200)
     x, p = jnp.asarray(start, jnp.float32), jnp.asarray(matrix_of(metric), jnp.float32)
     for step in range(3):
@@ -251,8 +251,9 @@ TEMPERED = {
 }
 
 
-@pytest.mark.parametrize("case", TEMPERED)
-@pytest.mark.parametrize("is_schedule", [False, True])
+@pytest.mark.parametrize(
+    ("case", "is_schedule"), [*((case, False) for case in TEMPERED), ("mala", True)]
+)
 def test_temperature_two_doubles_the_variance(
     case: str, is_schedule: bool, run_chains: Any
 ) -> None:

@@ -131,8 +131,8 @@ def test_log_likelihood_serves_loo_and_psense(mala_tree: xr.DataTree) -> None:
         xr.Dataset({"effect": -0.5 * mala_tree["posterior"]["effect"] ** 2})
     )
     try:
-        table = az.psense(mala_tree, var_names=["effect"])
-        assert len(table) == NUM_GROUPS
+        found = az.psense(mala_tree, var_names=["effect"])
+        assert np.isfinite(found["effect"]).all()
     finally:
         del mala_tree["log_prior"]
 
@@ -153,14 +153,14 @@ def test_attributes(mala_tree: xr.DataTree) -> None:
 @pytest.mark.xfail(reason="a field with one value for all chains has no chain axis to move")
 def test_unbatched_extra_fields() -> None:
     tree = small(ns.MALA(model), extra_fields=("i",))
-    np.testing.assert_array_equal(tree["sample_stats"]["i"][0], 60 + 1 + np.arange(40))
+    np.testing.assert_array_equal(tree["sample_stats"].dataset["i"][0], 60 + 1 + np.arange(40))
 
 
 def test_nested_extra_fields(mala_tree: xr.DataTree) -> None:
-    stats = mala_tree["sample_stats"]
+    stats = mala_tree["sample_stats"].dataset
     names = [n for n in stats.data_vars if "inverse_mass_matrix" in str(n)]
     assert len(names) == 1
-    assert stats[names[0]].shape == (8, 300, 4)
+    assert stats[str(names[0])].shape == (8, 300, 4)
 
 
 def test_netcdf_round_trip(mala_tree: xr.DataTree, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_netcdf_round_trip(mala_tree: xr.DataTree, tmp_path: Path) -> None:
 
 # -- what does not change the draws ---------------------------------------------------------------
 
-CUTS = {
+CUTS: dict[str, dict[str, float]] = {
     "one draw a chunk": {"CHUNK_SECONDS": 0.0, "FIRST_CHUNK": 1},
     "seven first": {"FIRST_CHUNK": 7, "CHUNK_SECONDS": 1e-3},
     "all at once": {"FIRST_CHUNK": 10_000},
@@ -185,9 +185,12 @@ CUTS = {
 }
 
 
+PLAIN = ns.MALA(model)  # one object, compiled once
+
+
 @pytest.fixture(scope="module")
 def plain_tree() -> xr.DataTree:
-    return small(ns.MALA(model))
+    return small(PLAIN)
 
 
 @pytest.mark.parametrize("cut", CUTS)
@@ -196,7 +199,7 @@ def test_draws_are_the_same_bits_however_cut(
 ) -> None:
     for name, value in CUTS[cut].items():
         monkeypatch.setattr(loop, name, value)
-    tree = small(ns.MALA(model))
+    tree = small(PLAIN)
     for name in plain_tree.children:
         xr.testing.assert_equal(tree[name].to_dataset(), plain_tree[name].to_dataset())
 
@@ -205,18 +208,19 @@ def test_thinning_keeps_every_nth(plain_tree: xr.DataTree) -> None:
     tree = small(ns.MALA(model), thinning=5)
     for group in ("posterior", "warmup_posterior"):
         np.testing.assert_allclose(
-            tree[group]["effect"], plain_tree[group]["effect"][:, 4::5], rtol=1e-5, atol=1e-6
+            tree[group].dataset["effect"],
+            plain_tree[group].dataset["effect"][:, 4::5],
+            rtol=1e-5,
+            atol=1e-6,
         )
     assert tree["posterior"].sizes["draw"] == 8
     assert tree["warmup_posterior"].sizes["draw"] == 12
 
 
 def test_warmup_need_not_be_kept(plain_tree: xr.DataTree) -> None:
-    tree = small(ns.MALA(model), keep_warmup=False)
+    tree = small(PLAIN, keep_warmup=False)
     assert set(tree.children) == {"posterior", "sample_stats", "observed_data"}
-    xr.testing.assert_equal(
-        tree["posterior"].to_dataset(), plain_tree["posterior"].to_dataset()
-    )
+    xr.testing.assert_equal(tree["posterior"].to_dataset(), plain_tree["posterior"].to_dataset())
 
 
 def test_draws_are_those_of_numpyro_s_mcmc(plain_tree: xr.DataTree) -> None:
@@ -258,7 +262,10 @@ KERNELS: dict[str, tuple[Callable[..., MCMCKernel], int]] = {
 }
 
 
-@pytest.mark.parametrize("case", KERNELS)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, marks=pytest.mark.slow) if c in ("hmc", "rwm", "ula") else c for c in KERNELS],
+)
 def test_any_kernel_runs(case: str) -> None:
     make, num_chains = KERNELS[case]
     num_samples = 3_000 if case == "sa" else 400
@@ -328,7 +335,7 @@ def test_a_second_call_traces_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         again = small(kernel, rng_key=jax.random.key(1), **lengths)
         assert len(calls) == traced
     assert not np.allclose(
-        again["posterior"]["effect"][:, :35], first["posterior"]["effect"][:, :35]
+        again["posterior"].dataset["effect"][:, :35], first["posterior"].dataset["effect"][:, :35]
     )
 
 
@@ -366,7 +373,7 @@ def test_an_interrupt_keeps_the_draws_so_far(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     interrupt_after(num_chunks, monkeypatch)
-    tree = small(ns.MALA(model))
+    tree = small(PLAIN)
     assert tree.attrs["complete"] == 0
     for prefix, length in zip(("warmup_", ""), kept, strict=True):
         for group in (f"{prefix}posterior", f"{prefix}sample_stats"):
@@ -377,10 +384,10 @@ def test_an_interrupt_keeps_the_draws_so_far(
 
 
 def test_the_progress_bar_tells(capsys: pytest.CaptureFixture[str]) -> None:
-    small(ns.MALA(model), num_warmup=20, num_samples=20, progress=True)
+    small(PLAIN, num_warmup=20, num_samples=44, progress=True)
     shown = capsys.readouterr().err
     assert "sampling" in shown
-    assert "40/40" in shown
+    assert "64/64" in shown
     assert "accept 0." in shown
 
 
@@ -403,4 +410,4 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 def test_bad_arguments(kind: str) -> None:
     options, message = BAD[kind]
     with pytest.raises(ValueError, match=message):
-        small(ns.MALA(model), **options)
+        small(PLAIN, **options)
