@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from jaxtyping import Float
 
 from numpyro_score.diagnostics import Comparison, Settings, costs, expectation_errors, judge
 from numpyro_score.diagnostics.comparison import make_row, make_table
+from numpyro_score.report import write_comparison
 from numpyro_score.targets import moments
 
 Values = Float[np.ndarray, "chain draw ..."]
@@ -89,3 +91,10 @@ def comparison(run: Callable[..., xr.DataTree]) -> Comparison:
         descriptions={"toy & <b>": "N(0, I) & more"},
         settings=Settings(100, 1000, 4),
     )
+
+
+@pytest.fixture(scope="session")
+def comparison_page(comparison: Comparison, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The comparison's page, written once."""
+    path = tmp_path_factory.mktemp("page") / "comparison.html"
+    return write_comparison(comparison, path, progress=False)

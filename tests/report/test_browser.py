@@ -9,7 +9,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from numpyro_score.report import write_comparison, write_report
+from numpyro_score.report import write_report
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next((path for path in map(shutil.which, BROWSERS) if path), None)
@@ -36,11 +36,11 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def pages(comparison, run, tmp_path_factory):
+def pages(comparison_page, run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     draws = {"<img src=x onerror=alert(1)>": np.random.default_rng(0).normal(size=(4, 200))}
     return {
-        "comparison": write_comparison(comparison, folder / "comparison.html", progress=False),
+        "comparison": comparison_page,
         "run": write_report(run(draws), folder / "run.html", title="draws", progress=False),
     }
 
