@@ -134,4 +134,5 @@ class Algorithm(NamedTuple):
             return info.is_divergent
         if hasattr(info, "nonans"):
             return ~jnp.asarray(info.nonans)
-        return jnp.isnan(kernel_state.logdensity)
+        acceptance = getattr(info, "acceptance_rate", jnp.zeros(()))
+        return jnp.isnan(kernel_state.logdensity) | jnp.isnan(acceptance)

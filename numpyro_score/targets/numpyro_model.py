@@ -170,12 +170,17 @@ def _without_likelihood(
     model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Callable[..., Any]:
     """The model with every observed site masked out: its prior on the latent sites."""
+    sites = _sample_sites(model, args, kwargs)
+    return MaskSites(model, frozenset(n for n, site in sites.items() if site["is_observed"]))
+
+
+def _sample_sites(
+    model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The sample sites of some trace of the model; improper priors do no harm."""
     seeded = substitute(seed(model, jax.random.key(0)), substitute_fn=init_to_uniform)
     sites = trace(seeded).get_trace(*args, **kwargs)
-    observed = [
-        name for name, site in sites.items() if site["type"] == "sample" and site["is_observed"]
-    ]
-    return MaskSites(model, frozenset(observed))
+    return {name: site for name, site in sites.items() if site["type"] == "sample"}
 
 
 class MaskSites(Messenger):
@@ -269,9 +274,15 @@ def prior_proposal(
     Raises
     ------
     ValueError
-        From the draw, if a site's prior cannot be drawn from (it is improper), or if there are
-        discrete sites to sum out.
+        If there are discrete sites to sum out; from the draw, if a site's prior cannot be drawn
+        from (it is improper).
     """
+    for name, site in _sample_sites(model, args, kwargs).items():
+        if not site["is_observed"] and site["fn"].support.is_discrete:
+            raise ValueError(
+                f"the model's prior has the discrete site {name!r}, and is no proposal for the "
+                "continuous sites alone; give proposal=, or use another kernel."
+            )
     kwargs = dict(kwargs)
     prior = _without_likelihood(model, args, kwargs)
 
@@ -291,12 +302,6 @@ def prior_proposal(
             for name, site in sites.items()
             if site["type"] == "sample" and not site["is_observed"]
         }
-        discrete = [name for name in values if sites[name]["fn"].support.is_discrete]
-        if discrete:
-            raise ValueError(
-                f"the model's prior has the discrete site {discrete[0]!r}, and is no proposal for "
-                "the continuous sites alone; give proposal=, or use another kernel."
-            )
         position = unconstrain(model, args, kwargs, values)
         return position, log_prob(position)
 

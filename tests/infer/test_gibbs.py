@@ -38,7 +38,7 @@ BLOCKS = {
     [
         ("mala-nuts", jax.vmap),
         ("mala-nuts", "sequential"),
-        ("rwm-mala", jax.vmap),
+        pytest.param("rwm-mala", jax.vmap, marks=pytest.mark.slow),
         ("rest", jax.vmap),
     ],
 )

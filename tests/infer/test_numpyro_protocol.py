@@ -51,20 +51,18 @@ every_kernel = pytest.mark.parametrize("case", KERNELS)
 ALONE = ("rwm", "mala", "ula", "mclmc")
 
 
-def every_run() -> Any:
-    """Every kernel with every method."""
-    return pytest.mark.parametrize(
-        ("case", "method"),
-        [
-            pytest.param(
-                case,
-                method,
-                marks=[pytest.mark.slow] * (method == "sequential" and case not in ALONE),
-            )
-            for case in KERNELS
-            for method in METHODS
-        ],
-    )
+every_run = pytest.mark.parametrize(
+    ("case", "method"),
+    [
+        pytest.param(
+            case,
+            method,
+            marks=[pytest.mark.slow] if method == "sequential" and case not in ALONE else [],
+        )
+        for case in KERNELS
+        for method in METHODS
+    ],
+)
 
 
 @pytest.fixture
@@ -88,7 +86,7 @@ def run_of(small: Any, mcmc_of: Any) -> Callable[[str, str], MCMC]:
     return run
 
 
-@every_run()
+@every_run
 def test_moments_are_the_posterior_s(case: str, method: str, run_of: Any, small: Any) -> None:
     draws = {k: np.asarray(v, float) for k, v in run_of(case, method).get_samples(True).items()}
     truth = small.truth(small.y)
@@ -105,7 +103,7 @@ def test_moments_are_the_posterior_s(case: str, method: str, run_of: Any, small:
     np.testing.assert_allclose(draws["ratio"], draws["mu"] / draws["sigma"], rtol=1e-5)
 
 
-@every_run()
+@every_run
 def test_arviz_gets_all(case: str, method: str, run_of: Any, small: Any) -> None:
     mcmc = run_of(case, method)
     num_chains, _, num_samples = METHODS[method]
@@ -136,7 +134,7 @@ def test_arviz_gets_all(case: str, method: str, run_of: Any, small: Any) -> None
     )
 
 
-@every_run()
+@every_run
 def test_the_metric_is_collected_once_a_chain(case: str, method: str, run_of: Any) -> None:
     num_chains, _, num_samples = METHODS[method]
     fields = run_of(case, method).get_extra_fields(group_by_chain=True)
@@ -186,7 +184,7 @@ def test_sample_is_pure(case: str, run_of: Any, small: Any, same: Any) -> None:
     same(first, second)
     assert jax.tree.structure(first) == jax.tree.structure(state)  # type: ignore[operator]
     assert jax.tree.map(jnp.shape, first) == jax.tree.map(jnp.shape, state)
-    assert int(first.i) == int(state.i) + 1
+    np.testing.assert_array_equal(first.i, state.i + 1)
 
 
 @pytest.mark.parametrize("case", ["mh", "mala", "mclmc"])

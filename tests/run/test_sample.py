@@ -70,7 +70,7 @@ def mala_tree() -> xr.DataTree:
         num_samples=300,
         num_chains=8,
         log_likelihood=True,
-        extra_fields=("adapt_state.inverse_mass_matrix",),
+        extra_fields=("adapt_state.inverse_mass_matrix", "i"),
     )
 
 
