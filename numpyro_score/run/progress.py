@@ -1,5 +1,6 @@
 """The progress bar of a run: phase, steps a second, acceptance, step size, divergences, R-hat."""
 
+import sys
 from types import TracebackType
 from typing import Any, Self
 
@@ -8,6 +9,9 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from numpyro_score.run.tree import SAMPLING, Chunk
+
+LOG_SECONDS = 10.0
+"""How often a bar is written where it cannot be drawn over itself."""
 
 
 class RunningRhat:
@@ -55,7 +59,15 @@ class Bar:
     """
 
     def __init__(self, total: int, *, is_shown: bool) -> None:
-        self._bar = tqdm(total=total, desc="compiling", disable=not is_shown, unit="step")
+        self._bar = tqdm(
+            total=total,
+            desc="compiling",
+            disable=not is_shown,
+            unit="step",
+            leave=None,  # a bar inside of another one clears itself
+            # without a terminal every update is a line of its own
+            mininterval=0.1 if sys.stderr.isatty() else LOG_SECONDS,
+        )
         self._rhat = RunningRhat()
         self._is_shown = is_shown
 

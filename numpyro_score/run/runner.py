@@ -155,7 +155,9 @@ def sample(
                 is_complete = True
             except KeyboardInterrupt:
                 bar.say("interrupted: returning the draws so far (attribute complete=0)")
-            attrs = _attributes(kernel, state, num_warmup, num_chains, seconds, is_complete)
+            attrs = _attributes(
+                kernel, state, num_warmup, num_chains, thinning, seconds, is_complete
+            )
             tree = sink.finish(attrs)
     if path is not None and path.suffix == ".nc":
         tree.to_netcdf(path, engine="h5netcdf")
@@ -203,6 +205,7 @@ def _attributes(
     state: Any,
     num_warmup: int,
     num_chains: int,
+    thinning: int,
     seconds: Mapping[str, float],
     is_complete: bool,
 ) -> dict[str, Any]:
@@ -212,6 +215,7 @@ def _attributes(
         "complete": int(is_complete),
         "num_warmup": num_warmup,
         "num_chains": num_chains,
+        "thinning": thinning,
         **{f"seconds_{name}": value for name, value in seconds.items()},
     }
     target = getattr(kernel, "target_accept_prob", getattr(kernel, "_target_accept_prob", None))

@@ -150,7 +150,9 @@ class Converter:
                 groups["log_likelihood"] = converter.log_likelihood_to_xarray()
         numbers = np.arange(chunk.first, chunk.first + chunk.num_draws)
         return {
-            name: dataset.assign_coords(draw=numbers) if "draw" in dataset.dims else dataset
+            name: _without_slashes(
+                dataset.assign_coords(draw=numbers) if "draw" in dataset.dims else dataset
+            )
             for name, dataset in groups.items()
         }
 
@@ -164,4 +166,10 @@ class Converter:
         # a numpyro.factor counts as an observed site, without a value
         empty = [str(name) for name, values in observed.items() if values.size == 0]
         observed = observed.drop_vars(empty)
-        return {"observed_data": observed} if observed.data_vars else {}
+        return {"observed_data": _without_slashes(observed)} if observed.data_vars else {}
+
+
+def _without_slashes(dataset: xr.Dataset) -> xr.Dataset:
+    """`numpyro.handlers.scope` names sites `a/b`, which a tree takes for a path: `a.b`."""
+    names = [str(name) for name in (*dataset.variables, *dataset.dims) if "/" in str(name)]
+    return dataset.rename({name: name.replace("/", ".") for name in names}) if names else dataset

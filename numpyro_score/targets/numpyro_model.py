@@ -146,7 +146,7 @@ def initialize(
 
 def _why_not_initialized(
     error: RuntimeError,
-    rng_key: RngKey,
+    rng_key: RngKey | Key[Array, " chain"] | UInt32[Array, "chain 2"],
     model: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
