@@ -150,8 +150,7 @@ def test_attributes(mala_tree: xr.DataTree) -> None:
         assert attrs[f"seconds_{name}"] > 0
 
 
-@pytest.mark.xfail(reason="a field with one value for all chains has no chain axis to move")
-def test_unbatched_extra_fields() -> None:
+def test_the_step_count_is_collected_once_a_chain() -> None:
     tree = small(ns.MALA(model), extra_fields=("i",))
     np.testing.assert_array_equal(tree["sample_stats"].dataset["i"][0], 60 + 1 + np.arange(40))
 
