@@ -81,7 +81,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "not symmetric": (np.array([[1.0, 0.3], [0.0, 1.0]]), "not symmetric"),
     "indefinite": (np.array([[1.0, 2.0], [2.0, 1.0]]), "smallest eigenvalue is -1"),
     "negative": (np.array([1.0, -1.0]), "smallest is -1"),
-    "not a number": (np.array([1.0, np.nan]), "finite entries above 0"),
+    "not a number": (np.array([1.0, np.nan]), "must have finite entries"),
     "factored, of another size": (
         Preconditioner(jnp.ones(4), jnp.ones(4)),
         r"position has 2 coordinates",

@@ -64,7 +64,7 @@ MATRICES: dict[str, tuple[Any, str]] = {
     "not symmetric": ([[1.0, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], "not symmetric"),
     "indefinite": ([[1.0, 2.0], [2.0, 1.0]], "smallest eigenvalue is -1.*diagonal"),
     "singular": (np.ones((2, 2)), "positive definite"),
-    "not a number": ([[1.0, np.nan], [np.nan, 1.0]], "inverse_mass_matrix must be symmetric"),
+    "not a number": ([[1.0, np.nan], [np.nan, 1.0]], "must have finite entries"),
     "0 variance": ([1.0, 0.0], "smallest is 0.*variances"),
     "negative variance": ([1.0, -2.0], "smallest is -2"),
     "infinite variance": ([1.0, np.inf], "finite entries"),
