@@ -213,7 +213,13 @@ def fixed(case: str) -> AdapterKernel:
     return kernel
 
 
-@every_exact_kernel
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(c, marks=pytest.mark.slow) if c in ("hmc", "barker", "mala") else c
+        for c in EXACT
+    ],
+)
 def test_parameters_and_data_keep_their_joint_law(case: str, expected: Any) -> None:
     assert worst_z(simulate(fixed(case)), expected) < SIGMAS
 

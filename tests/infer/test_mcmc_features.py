@@ -54,7 +54,9 @@ def traced_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 START = {"x": jnp.array([[3.0, -1.0], [0.5, 2.0]]), "scale": jnp.array([0.7, -0.2])}
 
 
-@pytest.mark.parametrize("method", ["vectorized", "sequential"])
+@pytest.mark.parametrize(
+    "method", ["vectorized", pytest.param("sequential", marks=pytest.mark.slow)]
+)
 def test_init_params_are_where_chains_start(method: str, mcmc_of: Any) -> None:
     kernel = ns.MALA(simple_model, step_size=1e-8, inverse_mass_matrix=jnp.ones(3))
     mcmc = mcmc_of(kernel, num_chains=2, method=method, num_warmup=0, num_samples=1)

@@ -48,7 +48,7 @@ RUNS: dict[tuple[str, str], MCMC] = {}
 
 every_kernel = pytest.mark.parametrize("case", KERNELS)
 # single chains share their code: each kind of kernel once, the others where time does not matter
-ALONE = ("rwm", "mala", "ula", "mclmc")
+ALONE = ("rwm", "mala", "mclmc")
 
 
 every_run = pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_sample_is_pure(case: str, run_of: Any, small: Any, same: Any) -> None:
     np.testing.assert_array_equal(first.i, state.i + 1)
 
 
-@pytest.mark.parametrize("case", ["mh", "mala", "mclmc"])
+@pytest.mark.parametrize("case", ["mala", "mclmc"])
 def test_a_batch_is_its_chains_one_by_one(case: str, small: Any) -> None:
     """Past warmup a batch of chains takes the steps that each of them would take alone."""
     kernel = KERNELS[case][0](small.model)

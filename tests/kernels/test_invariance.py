@@ -146,8 +146,14 @@ KERNELS: dict[str, tuple[Callable[[str, Any], Any], float, float]] = {
 every_target = pytest.mark.parametrize("name", TARGETS)
 
 
+# these differ little from others, which run every time
+ALIKE = ("random_walk-dense", "mala-diagonal", "mala-constant-schedule")
+
+
 @every_target
-@pytest.mark.parametrize("case", KERNELS)
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=pytest.mark.slow) if c in ALIKE else c for c in KERNELS]
+)
 def test_exact_draws_stay_exact(case: str, name: str, run_chains: Any) -> None:
     make, acceptance, jump = KERNELS[case]
     algorithm = make(name, TARGETS[name].logdensity_fn)

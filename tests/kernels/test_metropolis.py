@@ -180,6 +180,7 @@ def unit_interval() -> IndependentProposal:
 UNIFORM = from_distribution(dist.Uniform(0.0, 1.0).expand([1]).to_event(1))
 
 
+@pytest.mark.filterwarnings("ignore:Out-of-support values")  # NumPyro's, of what is asked here
 @pytest.mark.parametrize("proposal", [unit_interval(), UNIFORM])
 def test_a_start_outside_of_the_proposal_is_refused(proposal: IndependentProposal) -> None:
     algorithm = ns.independence(lambda x: -0.5 * jnp.sum(x**2), proposal)
