@@ -5,7 +5,7 @@ doi:10.2307/2683386), so that a coordinate of mean 1e4 and deviation 1e-2 keeps 
 float32, where sums of squares would lose them.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -30,7 +30,7 @@ class Moments(NamedTuple):
     scatter: Float[Array, " dim"] | Float[Array, "dim dim"]
 
 
-def empty(dim: int, dtype: jnp.dtype, *, is_dense: bool) -> Moments:
+def empty(dim: int, dtype: Any, *, is_dense: bool) -> Moments:
     """Moments of nothing."""
     zero = jnp.zeros((), dtype)
     return Moments(

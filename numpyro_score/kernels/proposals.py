@@ -5,6 +5,7 @@ lines; the correction is all that keeps the chain exact, so test it with exact d
 They are partials of module-level functions, not closures, so that a kernel with one pickles.
 """
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -107,7 +108,10 @@ def from_distribution(distribution: object) -> IndependentProposal:
 
 
 def _log_prob(distribution: Any, position: Position) -> Float[Array, ""]:
-    log_prob = jnp.sum(distribution.log_prob(position))
+    with warnings.catch_warnings():
+        # what is outside of the support gets its -inf below
+        warnings.filterwarnings("ignore", "Out-of-support")
+        log_prob = jnp.sum(distribution.log_prob(position))
     support = getattr(distribution, "support", None)
     if support is None:
         return log_prob
