@@ -6,6 +6,8 @@ KERNELS = rwm mala mala_dense nuts
 CHAINS = 16
 OUT = report.html
 PYTEST_ARGS =
+# Files are shared out over workers, so that a fixture of a file is made once.
+WORKERS = -n auto --maxprocesses=4 --dist=loadfile
 
 BIN = .venv/bin
 # Fresh stamps do not help a .venv that was copied here from elsewhere, or whose Python an upgrade removed.
@@ -29,10 +31,10 @@ report: .venv/.core
 	@case '$(OUT)' in /*) out='$(OUT)';; *) out="$$PWD/$(OUT)";; esac; echo "The report is at $$out"
 
 test: lint
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 test-slow: lint
-	$(BIN)/python -m pytest -m '' $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(WORKERS) -m '' $(PYTEST_ARGS)
 
 lint: .venv/.test
 	$(BIN)/ruff check .

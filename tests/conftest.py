@@ -35,6 +35,14 @@ sys.modules[checker.__name__] = checker
 install_import_hook("numpyro_score", f"{checker.__name__}.typechecked")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what XLA compiled: most of the suite's time is compilation, much of it twice the same."""
+    if config.cache is not None:
+        jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
 @contextmanager
 def double_precision() -> Iterator[None]:
     """Within it, JAX computes in float64."""
