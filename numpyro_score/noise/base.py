@@ -1,0 +1,173 @@
+"""What every noise process offers: `x_t = alpha(t) x_0 + sigma(t) z`, t from 0 (data) to 1 (noise).
+
+It is the law at time t of the diffusion `dx = f x dt + g dW` with
+
+    f = d log alpha / dt,    g^2 = d sigma^2 / dt - 2 f sigma^2,
+
+whose reverse in time has drift `f x - g^2 score`, and which shares its laws with the ordinary
+equation of drift `f x - g^2 score / 2`, the probability flow (Song et al. 2021, arXiv:2011.13456).
+`f` and `g^2` are derivatives by JAX of the two functions that a process defines, `log alpha` and
+`sigma^2`: these are smooth where `sigma` itself has an infinite slope, at t = 0.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from numpyro_score.noise import convert
+from numpyro_score.types import RngKey, Scalar, Time
+
+Event = Float[Array, "..."]
+
+
+def as_time(t: Time) -> Float[Array, "..."]:
+    """Times as an array of a float type."""
+    t = jnp.asarray(t)
+    return t if jnp.issubdtype(t.dtype, jnp.floating) else t.astype(jnp.result_type(float))
+
+
+def derivative(fn: Callable[[Array], Array], t: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Derivative of an elementwise function."""
+    return jax.jvp(fn, (t,), (jnp.ones_like(t),))[1]
+
+
+class NoiseProcess(eqx.Module):
+    """The interface of a noise process; `VE`, `VP`, `CosineVP`, `SubVP`, `OU` are its leaves.
+
+    A new process is a final class with three methods: `log_alpha`, `variance` and `time_of`, each
+    elementwise in an array of times. Its numbers are static fields, so that training leaves them
+    alone.
+    """
+
+    @abstractmethod
+    def log_alpha(self, t: Time) -> Float[Array, "..."]:
+        """Logarithm of the signal's factor."""
+
+    @abstractmethod
+    def variance(self, t: Time) -> Float[Array, "..."]:
+        """`sigma(t)^2`, smooth in t on all of [0, 1]."""
+
+    @abstractmethod
+    def time_of(self, ratio: Time) -> Float[Array, "..."]:
+        """The time at which `sigma / alpha` is `ratio`; ends of [0, 1] where it never is.
+
+        Where there is no closed form, `solve_time` finds it.
+        """
+
+    def alpha(self, t: Time) -> Float[Array, "..."]:
+        """Factor of the signal, elementwise in times of any shape."""
+        return jnp.exp(self.log_alpha(t))
+
+    def sigma(self, t: Time) -> Float[Array, "..."]:
+        """Standard deviation of the noise, elementwise in times of any shape."""
+        return jnp.sqrt(self.variance(t))
+
+    def ratio(self, t: Time) -> Float[Array, "..."]:
+        """`sigma / alpha`: the noise in units of the data."""
+        return self.sigma(t) / self.alpha(t)
+
+    def log_snr(self, t: Time) -> Float[Array, "..."]:
+        """`log(alpha^2 / sigma^2)`, falling in t; infinite where `sigma` is 0."""
+        return 2 * self.log_alpha(t) - jnp.log(self.variance(t))
+
+    def drift_coefficient(self, t: Time) -> Float[Array, "..."]:
+        """`f = d log alpha / dt`."""
+        return derivative(self.log_alpha, as_time(t))
+
+    def squared_diffusion(self, t: Time) -> Float[Array, "..."]:
+        """`g^2 = d sigma^2 / dt - 2 f sigma^2`."""
+        t = as_time(t)
+        slope = derivative(self.variance, t)
+        return slope - 2 * self.drift_coefficient(t) * self.variance(t)
+
+    def diffusion(self, t: Time) -> Float[Array, "..."]:
+        """`g`, not below 0."""
+        return jnp.sqrt(jnp.maximum(self.squared_diffusion(t), 0.0))
+
+    def drift(self, x: Event, t: Scalar) -> Event:
+        """Drift of the forward diffusion at one point `x` (any shape)."""
+        return self.drift_coefficient(t) * x
+
+    def reverse_drift(self, x: Event, t: Scalar, score: Event) -> Event:
+        """Drift of the reverse diffusion, `dx = (f x - g^2 score) dt + g dW` with dt < 0."""
+        return self.drift_coefficient(t) * x - self.squared_diffusion(t) * score
+
+    def probability_flow_drift(self, x: Event, t: Scalar, score: Event) -> Event:
+        """Velocity of the probability flow, `dx/dt = f x - g^2 score / 2`."""
+        return self.drift_coefficient(t) * x - self.squared_diffusion(t) * score / 2
+
+    def perturb(self, rng_key: RngKey, x0: Event, t: Scalar) -> tuple[Event, Event]:
+        """Noise a point up to time t.
+
+        Parameters
+        ----------
+        rng_key
+            One random key.
+        x0
+            One point of the data, any shape; `jax.vmap` for a batch.
+        t
+            Scalar time.
+
+        Returns
+        -------
+        The noised point `x_t` and the standard normal noise `z` in it, both like `x0`.
+
+        Examples
+        --------
+        >>> import jax, jax.numpy as jnp
+        >>> from numpyro_score.noise import VE
+        >>> noise, x0 = VE(sigma_min=0.1, sigma_max=10.0), jnp.ones(3)
+        >>> x, z = noise.perturb(jax.random.key(0), x0, 0.5)
+        >>> bool(jnp.allclose(x, x0 + 1.0 * z))  # sigma is 1 half way, on the log scale
+        True
+        """
+        z = jax.random.normal(rng_key, x0.shape, x0.dtype)
+        return self.alpha(t) * x0 + self.sigma(t) * z, z
+
+    def denoised(self, x: Event, t: Scalar, score: Event) -> Event:
+        """Tweedie: `E[x_0 | x_t = x]` from the score."""
+        return convert.score_to_denoised(x, self.alpha(t), self.sigma(t), score)
+
+    def score(self, x: Event, t: Scalar, denoised: Event) -> Event:
+        """Tweedie the other way: the score from `E[x_0 | x_t = x]`; NaN where `sigma` is 0."""
+        return convert.denoised_to_score(x, self.alpha(t), self.sigma(t), denoised)
+
+    def prior(self, mean: Event | float = 0.0, sd: Event | float = 0.0) -> tuple[Event, Event]:
+        """Mean and sd of the law at t = 1 for data of the given mean and sd.
+
+        With `sd = 0` it is the noise alone. A Gaussian with these moments is where reverse
+        processes start.
+
+        Examples
+        --------
+        >>> from numpyro_score.noise import VE
+        >>> mean, sd = VE(sigma_max=4.0).prior(sd=3.0)
+        >>> float(mean), float(sd)
+        (0.0, 5.0)
+        """
+        alpha = self.alpha(1.0)
+        return alpha * jnp.asarray(mean), jnp.sqrt((alpha * sd) ** 2 + self.variance(1.0))
+
+
+def solve_time(process: NoiseProcess, ratio: Time) -> Float[Array, "..."]:
+    """Time at which `sigma / alpha` is `ratio`, by bisection: for a process without closed form.
+
+    Exact to the float type's resolution of [0, 1]; `sigma / alpha` has to rise in t.
+    """
+    ratio = as_time(ratio)
+    num_halvings = jnp.finfo(ratio.dtype).nmant + 2
+
+    def halve(_: object, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = ends
+        middle = (low + high) / 2
+        is_below = process.ratio(middle) < ratio
+        return jnp.where(is_below, middle, low), jnp.where(is_below, high, middle)
+
+    low, high = jax.lax.fori_loop(
+        0, num_halvings, halve, (jnp.zeros_like(ratio), jnp.ones_like(ratio))
+    )
+    return (low + high) / 2

@@ -1,0 +1,59 @@
+"""One piece of knowledge in four forms: score, denoised point, noise, velocity.
+
+Of `x = alpha x_0 + sigma z` a model may know the mean of `x_0`, of `z` or of the velocity
+`v = alpha z - sigma x_0`, given x, or the gradient of the log density of x. Tweedie's formula makes
+each the others:
+
+    E[x_0 | x] = (x + sigma^2 score) / alpha,    E[z | x] = -sigma score
+
+(Robbins 1956; Efron 2011, doi:10.1198/jasa.2011.tm11181; the velocity: Salimans and Ho 2022,
+arXiv:2202.00512). Everything is elementwise: `alpha` and `sigma` are scalars, or arrays like `x`
+where each coordinate has noise of its own size. At `sigma = 0` the noise is not known from `x`, so
+that only `score_to_*` are defined there.
+"""
+
+from typing import Any
+
+from jaxtyping import Array, Float
+
+Event = Float[Array, "..."]
+Size = Any
+"""A number or an array that broadcasts to the event's shape."""
+
+
+def score_to_denoised(x: Event, alpha: Size, sigma: Size, score: Event) -> Event:
+    """`E[x_0 | x]` from the score.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> x = jnp.array([2.0])  # of N(0, 1) data with noise of sd 1: the score is -x / 2
+    >>> score_to_denoised(x, 1.0, 1.0, -x / 2).tolist()
+    [1.0]
+    """
+    return (x + sigma**2 * score) / alpha
+
+
+def denoised_to_score(x: Event, alpha: Size, sigma: Size, denoised: Event) -> Event:
+    """The score from `E[x_0 | x]`; digits are lost where `sigma` is small beside `x`."""
+    return (alpha * denoised - x) / sigma**2
+
+
+def score_to_noise(x: Event, alpha: Size, sigma: Size, score: Event) -> Event:
+    """`E[z | x]` from the score."""
+    return -sigma * score
+
+
+def noise_to_score(x: Event, alpha: Size, sigma: Size, noise: Event) -> Event:
+    """The score from `E[z | x]`."""
+    return -noise / sigma
+
+
+def score_to_velocity(x: Event, alpha: Size, sigma: Size, score: Event) -> Event:
+    """`E[alpha z - sigma x_0 | x]` from the score."""
+    return -sigma / alpha * (x + (alpha**2 + sigma**2) * score)
+
+
+def velocity_to_score(x: Event, alpha: Size, sigma: Size, velocity: Event) -> Event:
+    """The score from `E[alpha z - sigma x_0 | x]`."""
+    return -(x + alpha / sigma * velocity) / (alpha**2 + sigma**2)
