@@ -28,6 +28,9 @@ from numpyro_score.infer.tuning import make_tuning
 from numpyro_score.preconditioner import check_inverse_mass_matrix
 from numpyro_score.types import LogDensityFn, Position
 
+type MapChains = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""One chain's function -> that of a batch of chains: `jax.vmap`, or what computes the same."""
+
 TARGET_FIELDS = ("logdensity", "logdensity_grad", "log_proposal")
 """Fields of a kernel's state whose value belongs to the target at the position."""
 
@@ -180,8 +183,17 @@ class AdapterKernel(MCMCKernel):
         init_params: Any,
         model_args: tuple[Any, ...],
         model_kwargs: Mapping[str, Any] | None,
+        *,
+        map_chains: MapChains = jax.vmap,
     ) -> AdapterState:
         """State to start from, of one chain for one key, of as many chains for a batch of keys.
+
+        Parameters
+        ----------
+        rng_key, num_warmup, init_params, model_args, model_kwargs
+            As for every NumPyro kernel.
+        map_chains
+            Makes a function of one chain one of all of them; what NumPyro does not ask for.
 
         Raises
         ------
@@ -195,7 +207,7 @@ class AdapterKernel(MCMCKernel):
         logdensity_fn = self._problem.logdensity_fn(model_args, kwargs)
         algorithm = self._bound_algorithm(model_args, kwargs)
         start = partial(algorithm.init, logdensity_fn=logdensity_fn)
-        kernel_state = (start if is_single else jax.vmap(start))(key_kernel, position)
+        kernel_state = (start if is_single else map_chains(start))(key_kernel, position)
         grad = getattr(kernel_state, "logdensity_grad", None)
         self._problem.check_start(rng_key, kernel_state, model_args, kwargs)
         chains = (position, grad)
@@ -227,7 +239,12 @@ class AdapterKernel(MCMCKernel):
     # -- sample -----------------------------------------------------------------------------------
 
     def sample(
-        self, state: AdapterState, model_args: Any, model_kwargs: Mapping[str, Any] | None
+        self,
+        state: AdapterState,
+        model_args: Any,
+        model_kwargs: Mapping[str, Any] | None,
+        *,
+        map_chains: MapChains = jax.vmap,
     ) -> AdapterState:
         """One step of every chain; while in warmup, one step of the adaptation too."""
         algorithm = self._bound_algorithm(model_args, model_kwargs)
@@ -248,7 +265,7 @@ class AdapterKernel(MCMCKernel):
                     is_warmup=is_warmup,
                 )
 
-            every = one if is_single else jax.vmap(one)
+            every = one if is_single else map_chains(one)
             return every(key_step, state.kernel_state, state.adapt_state.step_size)
 
         if algorithm.warmup_api is None:

@@ -46,8 +46,8 @@ def identity(
     state: Any,
     rng_key: Any,
     num_steps: Mapping[str, int],
-    num_chains: int,
     init_params: Any,
+    num_superchains: int | None,
 ) -> dict[str, Any]:
     """Kernel, model, data, key, lengths, shapes and versions, as words and numbers.
 
@@ -61,10 +61,10 @@ def identity(
         The run's key.
     num_steps
         Phase -> steps.
-    num_chains
-        Chains.
     init_params
         Starting points, or None.
+    num_superchains
+        Groups of chains that start at one point, or None.
     """
     kernel = program.kernel
     data_key = (
@@ -80,7 +80,11 @@ def identity(
         "init_params": _digest(jax.tree.leaves(init_params)),
         "rng_key": np.asarray(data_key).tolist(),
         **{f"steps of {phase}": steps for phase, steps in num_steps.items()},
-        "chains": num_chains,
+        "chains": program.layout.num_chains,
+        "superchains": num_superchains,
+        "chain_batch_size": program.layout.chain_batch_size,
+        "devices": program.layout.num_devices,
+        "processes": jax.process_count(),
         "thinning": program.thinning,
         "fields": list(program.fields),
         "shapes of the state": _digest(shapes),

@@ -5,9 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.run.program import Buffers, Program, field, make_buffers, run_chunk
 from numpyro_score.run.tree import Chunk
@@ -29,7 +27,7 @@ def compile_for(program: Program, state: Any, num_rows: int) -> Buffers:
     fitting = max(min(num_rows, BUFFER_BYTES // max(row_bytes, 1)), 1)
     # a power of two, so that runs of other lengths find the same program
     buffers = make_buffers(program, state, 2 ** (fitting - 1).bit_length())
-    zero = jnp.zeros((), jnp.int32)
+    zero = np.zeros((), np.int32)
     return jax.block_until_ready(run_chunk(program, state, buffers, zero, zero))[1]
 
 
@@ -64,16 +62,12 @@ def chunks(
         while row < num_rows:
             # rows end with the phase: what thinning leaves over shortens the first
             skipped = num_rows * thinning - steps if row == 0 else 0
-            now = min(num_rows - row, max(int(pace), 1), capacity)
+            now = program.layout.agree(min(num_rows - row, max(int(pace), 1), capacity))
             start = time.perf_counter()
             state, buffers = run_chunk(
-                program,
-                state,
-                buffers,
-                jnp.asarray(now, jnp.int32),
-                jnp.asarray(skipped, jnp.int32),
+                program, state, buffers, np.asarray(now, np.int32), np.asarray(skipped, np.int32)
             )
-            chunk = _to_host(program.kernel, buffers, phase, row, now)
+            chunk = _to_host(program, buffers, phase, row, now)
             # grow gently: the first steps of NUTS are not those of its warmed-up self
             elapsed = time.perf_counter() - start
             pace = min(now * CHUNK_SECONDS / max(elapsed, 1e-6), 4 * pace)
@@ -81,12 +75,13 @@ def chunks(
             yield chunk, state, now * thinning - skipped
 
 
-def _to_host(kernel: MCMCKernel, buffers: Buffers, phase: str, first: int, num_rows: int) -> Chunk:
+def _to_host(program: Program, buffers: Buffers, phase: str, first: int, num_rows: int) -> Chunk:
     """The buffers' first rows; sliced here, since on the device every length would compile."""
 
-    def rows(x: jax.Array) -> np.ndarray:
-        return np.swapaxes(np.asarray(x)[:num_rows], 0, 1).copy()
+    def rows(x: np.ndarray) -> np.ndarray:
+        return np.swapaxes(x[:num_rows], 0, 1).copy()
 
-    samples, fields = jax.tree.map(rows, (buffers.constrained, buffers.fields))
-    stats = {name: values for name, values in fields.items() if name != kernel.sample_field}
+    local = program.layout.to_host((buffers.constrained, buffers.fields), axis=1)
+    samples, fields = jax.tree.map(rows, local)
+    stats = {name: x for name, x in fields.items() if name != program.kernel.sample_field}
     return Chunk(phase, first, samples, stats)

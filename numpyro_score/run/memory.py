@@ -5,6 +5,7 @@ from typing import Any
 
 import xarray as xr
 
+from numpyro_score.run.layout import Layout
 from numpyro_score.run.tree import Chunk, Converter, join
 
 
@@ -15,10 +16,13 @@ class Memory:
     ----------
     converter
         Makes the groups, once, at the end.
+    layout
+        Which chains are drawn in this process; those of the others are fetched at the end.
     """
 
-    def __init__(self, converter: Converter) -> None:
+    def __init__(self, converter: Converter, layout: Layout) -> None:
         self._converter = converter
+        self._layout = layout
         self._chunks: dict[str, list[Chunk]] = {}
 
     @property
@@ -42,6 +46,8 @@ class Memory:
         groups: dict[str, xr.Dataset] = {}
         for chunks in reversed(list(self._chunks.values())):
             whole = join(chunks)
+            samples, stats = self._layout.gather((whole.samples, whole.stats))
+            whole = whole._replace(samples=samples, stats=stats)
             groups |= self._converter.groups(whole)
             if "observed_data" not in groups:
                 groups |= self._converter.observed(whole)

@@ -12,14 +12,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int
 from numpyro.infer import HMC
 from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.infer.adapter import AdapterKernel
+from numpyro_score.run.layout import Layout
 
 BLOCK = 16
-"""Draws (of every chain) that are constrained in one batch."""
+"""Draws (of every chain) that are constrained in one batch, at most."""
 
 
 class Constants:
@@ -56,32 +58,20 @@ class Program(NamedTuple):
         Names of the state's fields to keep, dots for nested ones.
     thinning
         Kernel steps a kept draw.
-    is_mapped
-        Whether the kernel knows one chain only and is mapped over chains with `jax.vmap`.
+    layout
+        How the chains lie on devices.
     """
 
     kernel: MCMCKernel
     constants: Constants
     fields: tuple[str, ...]
     thinning: int
-    is_mapped: bool
+    layout: Layout
 
 
 def runs_batches(kernel: MCMCKernel) -> bool:
     """Whether the kernel takes a batch of keys for a batch of chains by itself."""
     return isinstance(kernel, AdapterKernel | HMC) or kernel.is_ensemble_kernel
-
-
-def init(program: Program, rng_keys: Any, num_warmup: int, init_params: Any) -> Any:
-    """State of a batch of chains; `init_params` has a leading chain axis, or is None."""
-    args, kwargs = program.constants.args, program.constants.kwargs
-    if not program.is_mapped:
-        return program.kernel.init(rng_keys, num_warmup, init_params, args, kwargs)
-
-    def one(rng_key: Any, params: Any) -> Any:
-        return program.kernel.init(rng_key, num_warmup, params, args, kwargs)
-
-    return jax.vmap(one)(rng_keys, init_params)
 
 
 def field(state: Any, name: str) -> Any:
@@ -90,9 +80,14 @@ def field(state: Any, name: str) -> Any:
 
 
 def _step(program: Program, state: Any) -> Any:
+    kernel, layout = program.kernel, program.layout
     args, kwargs = program.constants.args, program.constants.kwargs
-    one = partial(program.kernel.sample, model_args=args, model_kwargs=kwargs)
-    return jax.vmap(one)(state) if program.is_mapped else one(state)
+    if isinstance(kernel, AdapterKernel):
+        return kernel.sample(state, args, kwargs, map_chains=layout.map_chains)
+    one = partial(kernel.sample, model_args=args, model_kwargs=kwargs)
+    if kernel.is_ensemble_kernel:
+        return one(state)
+    return layout.on_each_device(one if runs_batches(kernel) else jax.vmap(one))(state)
 
 
 def _collect(program: Program, state: Any) -> dict[str, Any]:
@@ -103,7 +98,7 @@ def _constrain(program: Program) -> Callable[[Any], Any]:
     """Function of draws `(draw, chain, ...)` to the model's sites with the same leading axes."""
     constants = program.constants
     one = program.kernel.postprocess_fn(constants.args, constants.kwargs)
-    return jax.vmap(jax.vmap(one))
+    return jax.vmap(program.layout.map_chains(one))
 
 
 class Buffers(NamedTuple):
@@ -122,12 +117,15 @@ class Buffers(NamedTuple):
 
 
 def make_buffers(program: Program, state: Any, num_rows: int) -> Buffers:
-    """Empty room for `num_rows` draws, rounded up to whole blocks."""
-    num_rows = -(-num_rows // BLOCK) * BLOCK
+    """Empty room for `num_rows` draws, a power of two."""
     collected = jax.eval_shape(partial(_collect, program), state)
     rows = jax.tree.map(lambda x: jax.ShapeDtypeStruct((num_rows, *x.shape), x.dtype), collected)
     constrained = jax.eval_shape(_constrain(program), rows[program.kernel.sample_field])
-    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), Buffers(rows, constrained))
+
+    def room(x: Any) -> jax.Array:
+        return jnp.zeros(x.shape, x.dtype, device=program.layout.sharding(x.shape, axis=1))
+
+    return jax.tree.map(room, Buffers(rows, constrained))
 
 
 @partial(jax.jit, static_argnames="program", donate_argnames="buffers")
@@ -135,8 +133,8 @@ def run_chunk(
     program: Program,
     state: Any,
     buffers: Buffers,
-    num_rows: Int[Array, ""],
-    num_skipped: Int[Array, ""],
+    num_rows: Int[Array | np.ndarray, ""],
+    num_skipped: Int[Array | np.ndarray, ""],
 ) -> tuple[Any, Buffers]:
     """`num_rows` kept draws from `state`, written to the buffers' first rows.
 
@@ -157,10 +155,11 @@ def run_chunk(
     -------
     The state after them, and the buffers.
     """
+    layout = program.layout
 
     def step(i: Int[Array, ""], carry: tuple[Any, Any]) -> tuple[Any, Any]:
         state, fields = carry
-        state = _step(program, state)
+        state = layout.constrain(_step(program, state))
         # every step writes its row; the last of the `thinning` steps of a row stays
         row = i // program.thinning
         new = _collect(program, state)
@@ -170,16 +169,17 @@ def run_chunk(
     state, fields = jax.lax.fori_loop(num_skipped, num_steps, step, (state, buffers.fields))
     constrain = _constrain(program)
     draws = fields[program.kernel.sample_field]
+    length = min(BLOCK, len(jax.tree.leaves(draws)[0]))
 
     def block(i: Int[Array, ""], constrained: Any) -> Any:
-        start = i * BLOCK
-        part = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, BLOCK), draws)
+        start = i * length
+        part = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, length), draws)
         return jax.tree.map(
             lambda room, value: jax.lax.dynamic_update_slice_in_dim(room, value, start, 0),
             constrained,
             constrain(part),
         )
 
-    num_blocks = (num_rows + BLOCK - 1) // BLOCK
+    num_blocks = (num_rows + length - 1) // length
     constrained = jax.lax.fori_loop(0, num_blocks, block, buffers.constrained)
-    return state, Buffers(fields, constrained)
+    return state, layout.constrain(Buffers(fields, constrained), axis=1)

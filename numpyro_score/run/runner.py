@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import xarray as xr
+from jax.sharding import Mesh
 from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.run.identity import identity
+from numpyro_score.run.layout import make_layout
 from numpyro_score.run.loop import chunks, compile_for
 from numpyro_score.run.memory import Memory
-from numpyro_score.run.program import Constants, Program, field, init, runs_batches
+from numpyro_score.run.program import Constants, Program, field
 from numpyro_score.run.progress import Bar
+from numpyro_score.run.start import check_superchains, init, superchains
 from numpyro_score.run.store import ZarrStore, check_store
 from numpyro_score.run.tree import SAMPLING, WARMUP, Converter
 from numpyro_score.types import RngKey
@@ -46,8 +50,11 @@ def sample(
     init_params: Any = None,
     keep_warmup: bool = True,
     log_likelihood: bool = False,
+    num_superchains: int | None = None,
     store: str | Path | None = None,
     resume: bool = False,
+    chain_batch_size: int | None = None,
+    mesh: Mesh | None = None,
     progress: bool = True,
 ) -> xr.DataTree:
     """Run a kernel and return all it drew, warmup included.
@@ -71,11 +78,15 @@ def sample(
     extra_fields
         Further fields of the kernel's state to keep, dots for nested ones.
     init_params
-        Starting points in unconstrained coordinates, with a leading chain axis.
+        Starting points in unconstrained coordinates, with a leading chain axis; one point a
+        superchain where there are any.
     keep_warmup
         Whether to keep `warmup_posterior` and `warmup_sample_stats`.
     log_likelihood
         Whether to add the pointwise log likelihood, for `az.loo` and `az.psense`.
+    num_superchains
+        Into how many groups to divide the chains, each of which starts at one point, for nested
+        R-hat (`arviz.rhat_nested` with the attribute `superchain_ids` of the result).
     store
         Where to write the run. A Zarr folder (`run.zarr`) is appended to as the run goes on, with
         all that is needed to resume it: it can be read at any time, memory does not grow, and the
@@ -83,6 +94,15 @@ def sample(
     resume
         Whether to go on with the run that is in the store, to the same draws as without the
         interruption; one that has not begun is begun.
+    chain_batch_size
+        How many chains a device works on at once, which bounds the memory of a step. The warmup
+        is still pooled over all chains.
+    mesh
+        Devices to split the chains over, such as `jax.make_mesh((8,), ("chain",))`; the warmup is
+        pooled over all of them. Where `jax.distributed` was initialized, all devices of all
+        processes by default: every process calls `sample` with the same arguments, writes its own
+        chains to the store, and returns the whole. Chain `i` has the same key on any devices, and
+        its draws agree to rounding.
     progress
         Whether to show a progress bar.
 
@@ -97,8 +117,8 @@ def sample(
     Raises
     ------
     ValueError
-        If a length is not positive, a field is unknown, the start is not usable, or the store
-        holds another run.
+        If a length is not positive, a field is unknown, the start is not usable, the chains cannot
+        be laid out as asked, or the store holds another run.
     FileExistsError, BlockingIOError, OSError
         If the store is there already, is written to by another run, or cannot be written.
 
@@ -120,24 +140,41 @@ def sample(
     ({'chain': 4, 'draw': 50}, 1)
     """
     _check_lengths(num_warmup, num_samples, num_chains, thinning)
+    check_superchains(kernel, num_chains, num_superchains)
+    layout = make_layout(kernel, num_chains, chain_batch_size, mesh)
     path = check_store(store, resume=resume)
     constants = Constants(model_args, model_kwargs or {})
     num_steps = {WARMUP: num_warmup, SAMPLING: num_samples}
     seconds = dict.fromkeys(("compile", *num_steps), 0.0)
     is_complete = False
-    with Bar(num_warmup + num_samples, is_shown=progress) as bar:
+    with Bar(num_warmup + num_samples, is_shown=progress and jax.process_index() == 0) as bar:
         began = time.perf_counter()
-        program = Program(kernel, constants, (), thinning, not runs_batches(kernel))
+        program = Program(kernel, constants, (), thinning, layout)
         keys = jax.random.split(rng_key, num_chains)
-        state = init(program, keys, num_warmup, init_params)
+        points = init_params
+        if num_superchains is not None:
+            points = superchains(program, keys, num_warmup, init_params, num_superchains)
+        state = init(program, keys, num_warmup, points)
         program = program._replace(fields=_fields(kernel, state, extra_fields))
         converter = Converter(
             kernel, constants.args, constants.kwargs, log_likelihood=log_likelihood
         )
-        sink: Memory | ZarrStore = Memory(converter)
+        attrs: dict[str, Any] = {
+            "sampler": type(kernel).__name__,
+            "exact": int(getattr(kernel, "exact", True)),
+            "complete": 0,
+            "num_warmup": num_warmup,
+            "num_chains": num_chains,
+            "thinning": thinning,
+        }
+        if num_superchains is not None:
+            ids = np.repeat(np.arange(num_superchains), num_chains // num_superchains)
+            attrs["superchain_ids"] = ids.tolist()
+        sink: Memory | ZarrStore = Memory(converter, layout)
         if path is not None and path.suffix != ".nc":
-            who = identity(program, state, rng_key, num_steps, num_chains, init_params)
-            sink = ZarrStore(path, converter, who, resume=resume)
+            who = identity(program, state, rng_key, num_steps, init_params, num_superchains)
+            num_rows = {phase: -(-steps // thinning) for phase, steps in num_steps.items()}
+            sink = ZarrStore(path, converter, layout, num_rows, who, attrs, resume=resume)
         with contextlib.closing(sink):
             state = sink.restore(state)
             buffers = compile_for(program, state, max(num_warmup, num_samples) // thinning)
@@ -155,11 +192,13 @@ def sample(
                 is_complete = True
             except KeyboardInterrupt:
                 bar.say("interrupted: returning the draws so far (attribute complete=0)")
-            attrs = _attributes(
-                kernel, state, num_warmup, num_chains, thinning, seconds, is_complete
-            )
+            attrs |= {
+                **_attributes(kernel, state),
+                "complete": int(is_complete),
+                **{f"seconds_{name}": value for name, value in seconds.items()},
+            }
             tree = sink.finish(attrs)
-    if path is not None and path.suffix == ".nc":
+    if path is not None and path.suffix == ".nc" and jax.process_index() == 0:
         tree.to_netcdf(path, engine="h5netcdf")
     return tree
 
@@ -200,24 +239,9 @@ def _has(state: Any, name: str) -> bool:
         return False
 
 
-def _attributes(
-    kernel: MCMCKernel,
-    state: Any,
-    num_warmup: int,
-    num_chains: int,
-    thinning: int,
-    seconds: Mapping[str, float],
-    is_complete: bool,
-) -> dict[str, Any]:
-    attrs: dict[str, Any] = {
-        "sampler": type(kernel).__name__,
-        "exact": int(getattr(kernel, "exact", True)),
-        "complete": int(is_complete),
-        "num_warmup": num_warmup,
-        "num_chains": num_chains,
-        "thinning": thinning,
-        **{f"seconds_{name}": value for name, value in seconds.items()},
-    }
+def _attributes(kernel: MCMCKernel, state: Any) -> dict[str, Any]:
+    """What the kernel and its last state say of the run."""
+    attrs: dict[str, Any] = {}
     target = getattr(kernel, "target_accept_prob", getattr(kernel, "_target_accept_prob", None))
     if target is not None:
         attrs["target_accept_prob"] = float(target)

@@ -1,13 +1,12 @@
 """Draws streamed to a Zarr group, committed with the kernel's state, so that a killed run goes on.
 
-A chunk is appended in four steps: the values; the state after them, in a file of its own; the
-root's attributes; and last the consolidated metadata, which replaces the one before in a single
-rename. That last step is the commit. A reader of consolidated metadata, such as
-`arviz.from_zarr`, sees all chunks up to it and nothing of a chunk under way; so does a resumed run,
-which writes over whatever lies beyond. Zarr's format 2 is used because it specifies consolidated
-metadata, which format 3 does not.
+A chunk is written in three steps: the values; the state after them, in a file of its own; and last
+the metadata that makes both count, in a single rename. A reader sees all chunks up to the last
+commit and nothing of one under way; so does a resumed run, which writes over whatever lies beyond.
 
-Chunks are written by a thread of their own while the next one is drawn.
+Chunks are written by a thread of their own while the next one is drawn. On several processes each
+writes its own chains and its own part of the state; the first one commits, once all have said,
+before the next chunk is written, that they have done so.
 """
 
 import fcntl
@@ -16,24 +15,19 @@ import shutil
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import arviz as az
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-import zarr
 
-from numpyro_score.run.tree import Chunk, Converter
+from numpyro_score.run.layout import Layout
+from numpyro_score.run.tree import PREFIX, SAMPLING, WARMUP, Chunk, Converter
+from numpyro_score.run.zarr_group import COMMIT, ZARR_FORMAT, DrawsGroup, committed
 
-ZARR_FORMAT: Literal[2] = 2
-COMMIT = ".zmetadata"
-"""File whose replacement is the commit."""
 RECORD = "numpyro_score"
 """Attribute of the root: what the run is, and how far it is."""
-ZARR_CHUNK_BYTES = 2**22
-"""Size of one file of values, about."""
 
 
 def check_store(store: str | Path | None, *, resume: bool) -> Path | None:
@@ -60,38 +54,13 @@ def check_store(store: str | Path | None, *, resume: bool) -> Path | None:
         raise ValueError("a netCDF file is written at the end and cannot be resumed; use .zarr.")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} of the store does not exist; make it.")
-    if path.exists() and not resume:
+    if path.exists() and not resume and jax.process_index() == 0:
         raise FileExistsError(f"{path} exists; give another path, or resume=True to go on with it.")
     return path
 
 
-def _is_key(leaf: jax.Array) -> bool:
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def to_host(state: Any) -> list[np.ndarray]:
-    """Leaves of a state as arrays that can be written, copied to the host; keys as their data."""
-    leaves = [jax.random.key_data(x) if _is_key(x) else x for x in jax.tree.leaves(state)]
-    return jax.device_get(leaves)
-
-
-def to_state(values: list[np.ndarray], like: Any) -> Any:
-    """Inverse of `to_host`, in the structure of `like`."""
-    leaves, structure = jax.tree.flatten(like)
-    pairs = zip(leaves, values, strict=True)
-    return jax.tree.unflatten(
-        structure,
-        [
-            jax.random.wrap_key_data(jnp.asarray(new), impl=jax.random.key_impl(old))
-            if _is_key(old)
-            else jnp.asarray(new, old.dtype)
-            for old, new in pairs
-        ],
-    )
-
-
 class ZarrStore:
-    """Sink that appends every chunk to a Zarr group on disk.
+    """Sink that writes every chunk to a Zarr group on disk.
 
     Parameters
     ----------
@@ -99,8 +68,14 @@ class ZarrStore:
         Folder of the group.
     converter
         Makes the groups of a chunk.
+    layout
+        Which chains are written from this process.
+    num_rows
+        Phase -> draws of the whole run.
     identity
         What makes the run what it is, as strings and numbers; another run's store is refused.
+    attrs
+        Attributes of the root until the run ends.
     resume
         Whether to go on with what is there, if anything is; else the folder must not exist.
 
@@ -111,28 +86,37 @@ class ZarrStore:
     ValueError
         If what is there is not a store of this run; the differences are named.
     BlockingIOError
-        If another process writes to it.
+        If another run writes to it.
     OSError
         If the folder cannot be written.
     """
 
     def __init__(
-        self, path: Path, converter: Converter, identity: Mapping[str, Any], *, resume: bool
+        self,
+        path: Path,
+        converter: Converter,
+        layout: Layout,
+        num_rows: Mapping[str, int],
+        identity: Mapping[str, Any],
+        attrs: Mapping[str, Any],
+        *,
+        resume: bool,
     ) -> None:
         self._path = path
+        self._attrs = dict(attrs)
         self._converter = converter
-        self._committed: dict[str, Any] = {}
+        self._layout = layout
+        self._num_rows = dict(num_rows)
+        self._group = DrawsGroup(path, layout.chains, layout.num_chains)
+        self._is_first = jax.process_index() == 0
         self._record: dict[str, Any] = {"identity": dict(identity), "rows": {}, "commits": 0}
-        path.mkdir(exist_ok=resume)
-        self._lock()
-        try:
-            self._record = self._read_record(identity)
-            self._truncate()
-        except BaseException:
-            self._lock_file.close()
-            raise
+        self._together(lambda: self._claim(resume=resume))
+        if (path / COMMIT).exists():
+            self._record = committed(path)[".zattrs"][RECORD]
+        self._prune_states()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="numpyro_score-store")
         self._pending: Future[None] | None = None
+        self._next = self._record
 
     @property
     def rows(self) -> dict[str, int]:
@@ -143,12 +127,12 @@ class ZarrStore:
         """The committed state, in the structure of `state`; `state` itself if there is none."""
         if not self._record["commits"]:
             return state
-        with np.load(self._path / self._state_name(), allow_pickle=False) as data:
+        with np.load(self._state_file(self._record["commits"]), allow_pickle=False) as data:
             values = [data[f"arr_{i}"] for i in range(len(data.files))]
-        return to_state(values, state)
+        return self._layout.from_host(values, state)
 
     def add(self, chunk: Chunk, state: Any, *, keep: bool) -> None:
-        """Append a chunk and commit it with the state after it, in the background.
+        """Write a chunk and commit it with the state after it, in the background.
 
         Parameters
         ----------
@@ -163,68 +147,133 @@ class ZarrStore:
             If the chunk before could not be written: all that was committed before it is there.
         """
         self._wait()
-        self._pending = self._writer.submit(self._write, chunk, to_host(state), keep)
+        if keep and not chunk.first:
+            self._together(lambda: self._create(chunk))
+        leaves = self._layout.to_host(jax.tree.leaves(state))
+        self._pending = self._writer.submit(self._write, chunk, leaves, keep)
 
     def finish(self, attrs: Mapping[str, Any]) -> xr.DataTree:
         """Write the root's attributes, and open the store as a reader would."""
         self._wait()
-        root = self._open()
-        root.attrs.update({name: _plain(value) for name, value in attrs.items()})
-        _commit(self._path)
+        self._attrs = {name: _plain(value) for name, value in attrs.items()}
+        self._together(lambda: self._commit_end())
         return az.from_zarr(self._path)
 
     def close(self) -> None:
         """Let go of the store; another run may write to it."""
         self._writer.shutdown()
-        self._lock_file.close()
+        if self._is_first:
+            self._lock_file.close()
 
     # -- writing ----------------------------------------------------------------------------------
 
-    def _open(self) -> zarr.Group:
-        return zarr.open_group(
-            self._path, mode="a", zarr_format=ZARR_FORMAT, use_consolidated=False
+    def _together(self, act: Any) -> None:
+        """Let the first process act while the others wait, and fail where it fails."""
+        error: Exception | None = None
+        if self._is_first:
+            try:
+                act()
+            except Exception as raised:
+                error = raised
+        is_fine = self._layout.all_agree(error is None)
+        if isinstance(error, OSError) and not isinstance(error, FileExistsError | BlockingIOError):
+            raise self._explained(error) from error
+        if error is not None:
+            raise error
+        if not is_fine:
+            raise OSError(f"the first process cannot use the store {self._path}; it says why.")
+
+    def _explained(self, error: OSError) -> OSError:
+        rows = ", ".join(f"{n} of {phase}" for phase, n in self.rows.items()) or "none"
+        return OSError(
+            error.errno,
+            f"the store cannot be written ({error.strerror or error}); committed and readable "
+            f"draws: {rows}. Make room or fix the permissions, then give resume=True",
+            str(self._path),
         )
 
     def _wait(self) -> None:
+        """Until the chunk under way is written, and on several processes committed."""
         if self._pending is None:
             return
         pending, self._pending = self._pending, None
-        try:
-            pending.result()
-        except OSError as error:
-            rows = ", ".join(f"{n} of {phase}" for phase, n in self.rows.items()) or "none"
-            raise OSError(
-                error.errno,
-                f"the store cannot be written ({error.strerror or error}); committed and readable "
-                f"draws: {rows}. Make room or fix the permissions, then give resume=True",
-                str(self._path),
-            ) from error
+        error = pending.exception()
+        is_fine = self._layout.all_agree(error is None)
+        if isinstance(error, OSError):
+            raise self._explained(error) from error
+        if error is not None:
+            raise error
+        if not is_fine:
+            raise OSError(f"another process cannot write to the store {self._path}; it says why.")
+        if self._layout.is_shared:
+            self._finish_chunk()
 
-    def _write(self, chunk: Chunk, leaves: list[np.ndarray], keep: bool) -> None:
-        root = self._open()
-        groups = self._converter.groups(chunk) if keep else {}
+    def _create(self, chunk: Chunk) -> None:
+        """Make the arrays of the chunk's phase, with the first chunk of it."""
+        groups = self._converter.groups(chunk)
         if not self._record["commits"]:
+            self._make_root()
             groups |= self._converter.observed(chunk)
         for name, dataset in groups.items():
-            _append(self._path, name, dataset)
-        before = self._path / self._state_name()
-        record = {
+            self._group.create(name, dataset, self._num_rows[chunk.phase])
+        self._group.scan()
+
+    def _make_root(self) -> None:
+        (self._path / ".zgroup").write_text(json.dumps({"zarr_format": ZARR_FORMAT}))
+        self._group.write_attrs(self._attrs)
+        self._group.scan()
+
+    def _write(self, chunk: Chunk, leaves: list[np.ndarray], keep: bool) -> None:
+        if keep:
+            for name, dataset in self._converter.groups(chunk).items():
+                self._group.write(name, dataset, chunk.first)
+        commits = self._record["commits"] + 1
+        with self._state_file(commits).open("wb") as file:
+            np.savez(file, *leaves)
+        self._next = {
             **self._record,
             "rows": {**self._record["rows"], chunk.phase: chunk.first + chunk.num_draws},
-            "commits": self._record["commits"] + 1,
+            "commits": commits,
         }
-        after = self._path / self._state_name(record["commits"])
-        with after.open("wb") as file:
-            np.savez(file, *leaves)
-        root.attrs[RECORD] = record
-        _commit(self._path)
-        self._record = record
-        before.unlink(missing_ok=True)
+        if not self._layout.is_shared:
+            self._finish_chunk()
 
-    def _state_name(self, commits: int | None = None) -> str:
-        return f".state-{self._record['commits'] if commits is None else commits}.npz"
+    def _finish_chunk(self) -> None:
+        if self._is_first:
+            if not (self._path / ".zgroup").exists():
+                self._make_root()
+            self._commit(self._next)
+        self._record = self._next
+        # not the one before: the first process may be about to commit
+        self._state_file(self._record["commits"] - 2).unlink(missing_ok=True)
+
+    def _commit_end(self) -> None:
+        if self._record["commits"]:
+            self._group.write_attrs(self._attrs)
+            self._commit(self._record)
+
+    def _commit(self, record: Mapping[str, Any]) -> None:
+        rows = {
+            f"{PREFIX[phase]}{group}": record["rows"].get(phase, 0)
+            for phase in (WARMUP, SAMPLING)
+            for group in ("posterior", "sample_stats", "log_likelihood")
+        }
+        self._group.commit({**self._attrs, RECORD: dict(record)}, rows)
+
+    def _state_file(self, commits: int) -> Path:
+        return self._path / f".state-{commits}-{jax.process_index()}.npz"
 
     # -- opening ----------------------------------------------------------------------------------
+
+    def _claim(self, *, resume: bool) -> None:
+        """Make the folder or check what is in it, and keep others out."""
+        self._path.mkdir(exist_ok=resume)
+        self._lock()
+        try:
+            self._check_record()
+        except BaseException:
+            self._lock_file.close()
+            raise
 
     def _lock(self) -> None:
         self._lock_file = (self._path / ".lock").open("a")
@@ -238,23 +287,21 @@ class ZarrStore:
                 str(self._path),
             ) from error
 
-    def _read_record(self, identity: Mapping[str, Any]) -> dict[str, Any]:
-        """What the committed metadata says of the run, checked to be this one."""
-        commit = self._path / COMMIT
-        only_lock = {entry.name for entry in self._path.iterdir()} == {".lock"}
-        if only_lock:
-            return self._record
+    def _check_record(self) -> None:
+        """Whether the committed metadata is of this run, or there is none yet."""
+        if {entry.name for entry in self._path.iterdir()} == {".lock"}:
+            return
         try:
-            metadata = json.loads(commit.read_text())["metadata"]
-            record = metadata[".zattrs"][RECORD]
-            known = record["identity"]
+            metadata = committed(self._path)
+            known = metadata[".zattrs"][RECORD]["identity"]
         except (OSError, KeyError, TypeError, ValueError) as error:
             if self._is_uncommitted():
-                return self._record
+                return
             raise ValueError(
                 f"{self._path} is not a store of a run, or is damaged ({COMMIT}: "
                 f"{type(error).__name__}); nothing in it was changed. Give another path."
             ) from error
+        identity = self._record["identity"]
         differences = [
             f"{name} was {known.get(name)!r} and is {identity.get(name)!r}"
             for name in {**known, **identity}
@@ -265,60 +312,27 @@ class ZarrStore:
                 f"{self._path} holds another run: {'; '.join(differences)}. Nothing in it was "
                 "changed. Give the same arguments to resume it, or another path."
             )
-        self._committed = metadata
-        return record
+        for entry in self._path.iterdir():
+            if entry.is_dir() and f"{entry.name}/.zgroup" not in metadata:
+                shutil.rmtree(entry)
+        self._group.scan()
 
     def _is_uncommitted(self) -> bool:
         """Whether all there is, is the beginning of a first chunk that was never committed."""
         names = {entry.name for entry in self._path.iterdir()}
         groups = {"posterior", "sample_stats", "observed_data", "log_likelihood"}
         groups |= {f"warmup_{name}" for name in groups}
-        ours = groups | {".lock", ".zgroup", ".zattrs", self._state_name(1)}
-        return ".lock" in names and COMMIT not in names and names <= ours
+        ours = groups | {".lock", ".zgroup", f"{COMMIT}.new"}
+        states = {name for name in names if name.startswith(".state-1-")}
+        return ".lock" in names and COMMIT not in names and names <= ours | states
 
-    def _truncate(self) -> None:
-        """Forget what was written after the last commit."""
-        root = self._open()
-        for group in self._path.iterdir():
-            if group.is_dir() and f"{group.name}/.zgroup" not in self._committed:
-                shutil.rmtree(group)
-        for key, metadata in self._committed.items():
-            if key.endswith("/.zarray"):
-                array = root[key.removesuffix("/.zarray")]
-                assert isinstance(array, zarr.Array)
-                array.resize(tuple(metadata["shape"]))
-
-
-def _commit(path: Path) -> None:
-    """Replace the consolidated metadata by what the store's own metadata now says, in one rename.
-
-    Written here, because Zarr's function warns of the files that are not Zarr's.
-    """
-    names = (".zgroup", ".zarray", ".zattrs")
-    files = [file for name in names for file in path.rglob(name)]
-    metadata = {str(file.relative_to(path)): json.loads(file.read_text()) for file in files}
-    new = path / f"{COMMIT}.new"
-    new.write_text(json.dumps({"zarr_consolidated_format": 1, "metadata": metadata}))
-    new.replace(path / COMMIT)
+    def _prune_states(self) -> None:
+        """Remove this process's states that no commit counts."""
+        current = self._state_file(self._record["commits"])
+        for file in self._path.glob(f".state-*-{jax.process_index()}.npz"):
+            if file != current:
+                file.unlink()
 
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _append(path: Path, name: str, dataset: xr.Dataset) -> None:
-    """Append a dataset along its draws to a group, which is made with the first one."""
-    options: dict[str, Any] = {"group": name, "consolidated": False, "zarr_format": ZARR_FORMAT}
-    if not (path / name / ".zgroup").exists():
-        encoding = {k: _encoding(v) for k, v in dataset.variables.items()}
-        dataset.to_zarr(path, mode="w", encoding=encoding, **options)
-    elif "draw" in dataset.dims:
-        dataset.to_zarr(path, mode="a", append_dim="draw", **options)
-
-
-def _encoding(values: xr.Variable) -> dict[str, Any]:
-    """Files of a few megabytes, whole in all axes but the draws; not compressed, for speed."""
-    row_bytes = max(values.nbytes // max(values.sizes.get("draw", 1), 1), 1)
-    rows = max(ZARR_CHUNK_BYTES // row_bytes, 1)
-    chunks = tuple(rows if dim == "draw" else n for dim, n in values.sizes.items())
-    return {"compressors": None, **({"chunks": chunks} if chunks else {})}
