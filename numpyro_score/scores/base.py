@@ -1,0 +1,110 @@
+"""What every time-dependent score offers, whoever computes it: a network, a formula, Monte Carlo.
+
+A score model is a callable `model(x, t)` of ONE point and a scalar time: the gradient in `x` of the
+log density of the law of `x_t = alpha(t) x_0 + sigma(t) z`. It carries its noise process, and gives
+the same knowledge in its other forms (see `numpyro_score.noise.convert`). A conditional model also
+takes `y`. Batches are `jax.vmap`.
+"""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from numpyro_score.noise import NoiseProcess, score_to_noise, score_to_velocity
+from numpyro_score.types import Scalar
+
+Event = Float[Array, "..."]
+Condition = Float[Array, " condition"]
+
+
+class ScoreModel(eqx.Module):
+    """The interface of a score at every noise level; its leaves define `noise` and `__call__`.
+
+    Attributes
+    ----------
+    noise
+        The process whose laws the score is of.
+    """
+
+    noise: eqx.AbstractVar[NoiseProcess]
+
+    @abstractmethod
+    def __call__(self, x: Event, t: Scalar, y: Condition | None = None) -> Event:
+        """The score at one point `x` (any shape) and time `t`, an array of `x`'s shape."""
+
+    def denoise(self, x: Event, t: Scalar, y: Condition | None = None) -> Event:
+        """`E[x_0 | x_t = x]`."""
+        return self.noise.denoised(x, t, self(x, t, y))
+
+    def predict_noise(self, x: Event, t: Scalar, y: Condition | None = None) -> Event:
+        """`E[z | x_t = x]`, the noise in `x` in units of `sigma`."""
+        return score_to_noise(x, self.noise.alpha(t), self.noise.sigma(t), self(x, t, y))
+
+    def predict_velocity(self, x: Event, t: Scalar, y: Condition | None = None) -> Event:
+        """`E[alpha z - sigma x_0 | x_t = x]`."""
+        return score_to_velocity(x, self.noise.alpha(t), self.noise.sigma(t), self(x, t, y))
+
+
+def refuse_condition(model: ScoreModel, y: Condition | None) -> None:
+    """Raise for a condition that the model cannot take.
+
+    Raises
+    ------
+    ValueError
+        If `y` is given.
+    """
+    if y is not None:
+        raise ValueError(
+            f"{type(model).__name__} has no condition but got y of shape {jnp.shape(y)}; leave it "
+            "out"
+        )
+
+
+class Constant(eqx.Module):
+    """An array inside of a model that training must leave alone, such as the mean of the data.
+
+    No gradient flows into it; and because an optimizer may move what has no gradient (weight decay
+    does), `trainable` says which leaves are to be given to one.
+
+    Parameters
+    ----------
+    array
+        Any array; kept in its own precision, read in that of the data.
+    """
+
+    array: Array
+
+    def like(self, x: Array) -> Array:
+        """The array in the float type of `x`, without gradient."""
+        return jax.lax.stop_gradient(jnp.asarray(self.array, x.dtype))
+
+
+def trainable(model: PyTree) -> PyTree:
+    """Which leaves of a model an optimizer may change: float arrays outside of any `Constant`.
+
+    Parameters
+    ----------
+    model
+        Any pytree; foreign models too.
+
+    Returns
+    -------
+    A tree prefix of the model with booleans, for `eqx.partition(model, trainable(model))`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> trainable({"w": jnp.ones(2), "mean": Constant(jnp.ones(2)), "name": "net"})
+    {'mean': False, 'name': False, 'w': True}
+    """
+
+    def is_constant(node: object) -> bool:
+        return isinstance(node, Constant)
+
+    def may_change(node: object) -> bool:
+        return not is_constant(node) and eqx.is_inexact_array(node)
+
+    return jax.tree.map(may_change, model, is_leaf=is_constant)

@@ -1,0 +1,171 @@
+"""Fully connected networks for vectors: `TwoLayer` and `ResidualMLP`.
+
+Both are `network(u, level, y)` for one point `u` of variance 1; `ScoreNetwork` makes a score of
+them.
+"""
+
+import math
+from typing import final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from numpyro_score.scores.features import Features
+from numpyro_score.types import RngKey
+
+
+def check_sizes(**sizes: int) -> None:
+    """Refuse sizes below 1."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} is {size} but must be at least 1")
+
+
+def check_event(x: Array, shape: tuple[int, ...]) -> None:
+    """Refuse a point of another shape than the network's."""
+    if x.shape != shape:
+        raise ValueError(
+            f"the point has shape {x.shape} but the network was made for {shape}; it takes one "
+            "point, jax.vmap a batch"
+        )
+
+
+def silent(layer: eqx.nn.Linear) -> eqx.nn.Linear:
+    """The layer with weights and biases of 0: a network that starts with no opinion."""
+    return jax.tree.map(jnp.zeros_like, layer)
+
+
+def as_shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a point: a vector's length or a tuple."""
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    check_sizes(**{f"size {i} of the shape": size for i, size in enumerate(shape)})
+    return shape
+
+
+@final
+class TwoLayer(eqx.Module):
+    """Two fully connected layers with a ReLU between: `W_2 relu(W_1 [u, level] + b_1) + b_2`.
+
+    Parameters
+    ----------
+    shape
+        Length of a point, or its shape, which is flattened.
+    width
+        Hidden units.
+    y_dim
+        Length of the condition, 0 for none.
+    rng_key
+        For the initial weights.
+
+    Raises
+    ------
+    ValueError
+        If a size is below 1; when called, if the point or condition has another shape.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> network = TwoLayer(3, width=16, rng_key=jax.random.key(0))
+    >>> network(jnp.ones(3), jnp.array(0.5)).shape
+    (3,)
+    """
+
+    hidden: eqx.nn.Linear
+    out: eqx.nn.Linear
+    features: Features
+    shape: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(
+        self, shape: int | tuple[int, ...], width: int = 256, y_dim: int = 0, *, rng_key: RngKey
+    ):
+        self.shape = as_shape(shape)
+        check_sizes(width=width)
+        dim = math.prod(self.shape)
+        key_hidden, key_out = jax.random.split(rng_key)
+        self.features = Features(y_dim)
+        self.hidden = eqx.nn.Linear(dim + self.features.size, width, key=key_hidden)
+        self.out = eqx.nn.Linear(width, dim, key=key_out)
+
+    def __call__(
+        self,
+        u: Float[Array, "..."],
+        level: Float[Array, ""],
+        y: Float[Array, " condition"] | None = None,
+    ) -> Float[Array, "..."]:
+        """Output of `u`'s shape."""
+        check_event(u, self.shape)
+        hidden = self.hidden(jnp.concatenate([u.reshape(-1), self.features(level, y)]))
+        return self.out(jax.nn.relu(hidden)).reshape(self.shape)
+
+
+@final
+class ResidualMLP(eqx.Module):
+    """Blocks `h + W silu(h + c)`, where the vector `c` of each block carries level and condition.
+
+    Parameters
+    ----------
+    shape
+        Length of a point, or its shape, which is flattened.
+    width
+        Units of a layer; 64 learn mixtures of a few modes in up to 10 dimensions.
+    depth
+        Blocks.
+    y_dim
+        Length of the condition, 0 for none.
+    rng_key
+        For the initial weights; the last layer starts at 0.
+
+    Raises
+    ------
+    ValueError
+        If a size is below 1; when called, if the point or condition has another shape.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> network = ResidualMLP(3, width=16, rng_key=jax.random.key(0))
+    >>> network(jnp.ones(3), jnp.array(0.5)).tolist()
+    [0.0, 0.0, 0.0]
+    """
+
+    first: eqx.nn.Linear
+    level: eqx.nn.Linear
+    blocks: tuple[eqx.nn.Linear, ...]
+    last: eqx.nn.Linear
+    features: Features
+    shape: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        shape: int | tuple[int, ...],
+        width: int = 64,
+        depth: int = 3,
+        y_dim: int = 0,
+        *,
+        rng_key: RngKey,
+    ):
+        self.shape = as_shape(shape)
+        check_sizes(width=width, depth=depth)
+        dim = math.prod(self.shape)
+        key_first, key_level, key_last, *keys = jax.random.split(rng_key, 3 + depth)
+        self.features = Features(y_dim)
+        self.first = eqx.nn.Linear(dim, width, key=key_first)
+        self.level = eqx.nn.Linear(self.features.size, depth * width, key=key_level)
+        self.blocks = tuple(eqx.nn.Linear(width, width, key=key) for key in keys)
+        self.last = silent(eqx.nn.Linear(width, dim, key=key_last))
+
+    def __call__(
+        self,
+        u: Float[Array, "..."],
+        level: Float[Array, ""],
+        y: Float[Array, " condition"] | None = None,
+    ) -> Float[Array, "..."]:
+        """Output of `u`'s shape."""
+        check_event(u, self.shape)
+        shifts = self.level(self.features(level, y)).reshape(len(self.blocks), -1)
+        hidden = self.first(u.reshape(-1))
+        for block, shift in zip(self.blocks, shifts, strict=True):
+            hidden = hidden + block(jax.nn.silu(hidden + shift))
+        return self.last(jax.nn.silu(hidden)).reshape(self.shape)

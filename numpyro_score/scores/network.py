@@ -1,0 +1,173 @@
+"""A network as a score model: units, preconditioning, and what its output stands for.
+
+The network sees the point `u` in units of its noise level (see `standardisation`) and the log of
+that level. With velocity as its output this is the preconditioning of Karras et al. (2022,
+arXiv:2206.00364, table 1): the identity plus a network whose target has variance 1 at every level.
+
+For a density that is smooth below some scale `r` (units of the data's sd), noise smaller than `r`
+changes the score no more, and the mean of noise or velocity given the point falls like `s / r`.
+The output is therefore multiplied by
+
+    s / sqrt(s^2 + r^2),
+
+with `s` the noise in `u`. At `r = 0` that is 1, as for images, whose data lie near a surface.
+Otherwise the network's output stays put as noise falls, so that what larger levels teach serves the
+small ones, whose targets are nearly all noise: for mixtures whose components have a tenth to a
+third of the overall sd the error there is several times less.
+"""
+
+from collections.abc import Callable
+from typing import Any, final
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from numpyro_score.noise import NoiseProcess
+from numpyro_score.scores.base import ScoreModel
+from numpyro_score.scores.predictions import Prediction, PredictVelocity
+from numpyro_score.scores.standardisation import Data, Standardisation, Standardised
+from numpyro_score.types import Scalar
+
+Event = Float[Array, "..."]
+Condition = Float[Array, " condition"]
+FINEST = 0.1
+
+
+def gain(at: Standardised, finest: float) -> Float[Array, "..."] | float:
+    """`s / sqrt(s^2 + r^2)`: how the output falls with the noise below the finest structure."""
+    return at.sigma / jnp.sqrt(at.sigma**2 + finest**2) if finest > 0 else 1.0
+
+
+def check_finest(finest: float) -> None:
+    """Refuse a finest scale that is none."""
+    if not 0 <= finest < float("inf"):
+        raise ValueError(
+            f"finest is {finest} but must be 0 or more: the smallest structure of the data in "
+            "units of its sd"
+        )
+
+
+@final
+class ScoreNetwork(ScoreModel):
+    """A network that learns the score at every noise level.
+
+    Parameters
+    ----------
+    network
+        `network(u, level, y)`: one point of variance 1, the scalar log noise level and the
+        condition or None -> array like `u`. `TwoLayer`, `ResidualMLP`, `ConvNet`, or any callable.
+    noise
+        The process.
+    data
+        `(num, *event)` whose mean and sd become the network's units; None for data that are
+        standardised already.
+    axis
+        The axes of `data` that means and sds are taken over; `(0, 2, 3)` for images.
+    prediction
+        What the network's output stands for, in its units.
+    finest
+        The finest structure of the density, in units of the data's sd; 0 for data near a surface.
+        Used where the output is noise or velocity.
+
+    Raises
+    ------
+    ValueError
+        If data are empty or not finite, or `finest` is below 0.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.scores import ResidualMLP
+    >>> data = 5.0 + jax.random.normal(jax.random.key(0), (100, 2))
+    >>> network = ResidualMLP(2, rng_key=jax.random.key(1))
+    >>> model = ScoreNetwork(network, VE(sigma_min=0.01, sigma_max=20.0), data)
+    >>> x = jnp.array([5.0, 6.0])
+    >>> model(x, 0.3).shape, model.denoise(x, 0.3).shape
+    ((2,), (2,))
+    >>> jax.vmap(model, (0, None))(data, 0.3).shape
+    (100, 2)
+    """
+
+    network: Callable[..., Any]
+    noise: NoiseProcess
+    units: Standardisation
+    prediction: Prediction
+    finest: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        network: Callable[..., Any],
+        noise: NoiseProcess,
+        data: Data | None = None,
+        *,
+        axis: int | tuple[int, ...] = 0,
+        prediction: Prediction | None = None,
+        finest: float = FINEST,
+    ):
+        check_finest(finest)
+        self.network = network
+        self.noise = noise
+        self.units = Standardisation(data, axis)
+        self.prediction = PredictVelocity() if prediction is None else prediction
+        self.finest = float(finest)
+
+    def __call__(self, x: Event, t: Scalar, y: Condition | None = None) -> Event:
+        """The score at one point `x` and time `t`."""
+        at = self.units.at(self.noise, x, t)
+        output = self.network(at.u, at.level, y)
+        if self.prediction.falls_with_noise:
+            output = gain(at, self.finest) * output
+        score = self.prediction.to_score(at.u, at.alpha, at.sigma, output)
+        return (score / at.scale).astype(x.dtype)
+
+
+@final
+class StaticScore(eqx.Module):
+    """A network that learns one score, of the data or of data at a single noise level.
+
+    For implicit, sliced and single-level denoising score matching. The Gaussian of the data's
+    moments plus the network, in the data's units: `(-u + network(u)) / sd`.
+
+    Parameters
+    ----------
+    network
+        As of `ScoreNetwork`; its level is always 0.
+    data
+        `(num, *event)` whose mean and sd become the network's units; None for standardised data.
+    axis
+        The axes of `data` that means and sds are taken over.
+
+    Raises
+    ------
+    ValueError
+        If data are empty or not finite.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> from numpyro_score.scores import ResidualMLP
+    >>> score = StaticScore(ResidualMLP(2, rng_key=jax.random.key(0)))
+    >>> score(jnp.ones(2)).tolist()  # a network starts at 0: the score of a standard Gaussian
+    [-1.0, -1.0]
+    """
+
+    network: Callable[..., Any]
+    units: Standardisation
+
+    def __init__(
+        self,
+        network: Callable[..., Any],
+        data: Data | None = None,
+        *,
+        axis: int | tuple[int, ...] = 0,
+    ):
+        self.network = network
+        self.units = Standardisation(data, axis)
+
+    def __call__(self, x: Event) -> Event:
+        """The score at one point `x`."""
+        u = self.units.static(x)
+        score = self.network(u, jnp.zeros((), x.dtype), None) - u
+        return (score / self.units.sd.like(x)).astype(x.dtype)
