@@ -92,8 +92,14 @@ class Problem:
                     "to run(), one starting point a chain."
                 )
             return init_params
+        # where starts are given, one of the model's own is enough to make its functions
+        is_one_for_all = init_params is not None and not is_prng_key(rng_key)
         position, self._functions = initialize(
-            rng_key, self.model, args, kwargs, init_strategy=self._init_strategy
+            rng_key[0] if is_one_for_all else rng_key,
+            self.model,
+            args,
+            kwargs,
+            init_strategy=self._init_strategy,
         )
         if init_params is None:
             return position
@@ -105,11 +111,13 @@ class Problem:
                 )
             # as a block of Gibbs the kernel is handed constrained values
             init_params = unconstrain(self.model, args, kwargs, init_params)
-        shapes = [jax.tree.map(jnp.shape, tree) for tree in (init_params, position)]
-        if shapes[0] != shapes[1]:
+        axes = (len(rng_key),) if is_one_for_all else ()
+        expected = jax.tree.map(lambda x: (*axes, *x.shape), position)
+        shapes = jax.tree.map(jnp.shape, init_params)
+        if shapes != expected:
             raise ValueError(
-                f"init_params has shapes {shapes[0]} but the model's unconstrained sites have "
-                f"{shapes[1]}; give every latent site in unconstrained coordinates, with a "
+                f"init_params has shapes {shapes} but the model's unconstrained sites have "
+                f"{expected}; give every latent site in unconstrained coordinates, with a "
                 "leading chain axis for several chains."
             )
         return init_params

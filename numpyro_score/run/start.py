@@ -1,14 +1,15 @@
 """Where the chains of a run start: a state of all of them, however many fit on a device at once."""
 
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from numpyro.infer import HMC
 from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.infer.adapter import AdapterKernel
-from numpyro_score.run.program import Program, field, runs_batches
+from numpyro_score.run.program import Program, field
 
 
 def init(program: Program, rng_keys: Any, num_warmup: int, init_params: Any) -> Any:
@@ -30,15 +31,22 @@ def init(program: Program, rng_keys: Any, num_warmup: int, init_params: Any) -> 
     ValueError
         If the start is missing, misshapen, or not of finite log density and gradient.
     """
-    parts = list(_batches(rng_keys, init_params, program.layout.chain_batch_size))
-    states = [_init(program, keys, num_warmup, params) for keys, params in parts]
-    if len(states) == 1:
-        return program.layout.place(states[0])
-    if not isinstance(program.kernel, AdapterKernel):
-        return program.layout.place(_join(states))
-    # the warmup is pooled: it begins from the starting points of all chains
-    points = _join([field(state, program.kernel.sample_field) for state in states])
-    return program.layout.place(_init(program, rng_keys, num_warmup, points))
+    kernel, layout = program.kernel, program.layout
+    if isinstance(kernel, HMC):
+        return layout.place(_init_hmc(program, rng_keys, num_warmup, init_params))
+    if not isinstance(kernel, AdapterKernel):
+        one = partial(_init, program, num_warmup)
+        every = one if kernel.is_ensemble_kernel else layout.map_chains(one)
+        return layout.place(every(rng_keys, init_params))
+    size = layout.chain_batch_size
+    if size is not None and size < len(rng_keys) and init_params is None:
+        # a model looks for its starting points, too, with a batch of chains at a time
+        def start(rng_key: Any) -> Any:
+            return _init(program, num_warmup, rng_key, None).z
+
+        init_params = layout.map_chains(start)(rng_keys)
+    state = _init(program, num_warmup, rng_keys, init_params, map_chains=layout.map_chains)
+    return layout.place(state)
 
 
 def superchains(
@@ -88,27 +96,19 @@ def check_superchains(kernel: MCMCKernel, num_chains: int, num_superchains: int 
         )
 
 
-def _init(program: Program, rng_keys: Any, num_warmup: int, init_params: Any) -> Any:
-    kernel = program.kernel
+def _init(program: Program, num_warmup: int, rng_key: Any, init_params: Any, **options: Any) -> Any:
     args, kwargs = program.constants.args, program.constants.kwargs
-    if isinstance(kernel, AdapterKernel):
-        return kernel.init(
-            rng_keys, num_warmup, init_params, args, kwargs, map_chains=program.layout.map_chains
-        )
-    if runs_batches(kernel):
-        return kernel.init(rng_keys, num_warmup, init_params, args, kwargs)
-
-    def one(rng_key: Any, params: Any) -> Any:
-        return kernel.init(rng_key, num_warmup, params, args, kwargs)
-
-    return jax.vmap(one)(rng_keys, init_params)
+    return program.kernel.init(rng_key, num_warmup, init_params, args, kwargs, **options)
 
 
-def _batches(rng_keys: Any, init_params: Any, size: int | None) -> Iterator[tuple[Any, Any]]:
-    for begin in range(0, len(rng_keys), size or len(rng_keys)):
-        part = slice(begin, begin + size if size else None)
-        yield rng_keys[part], jax.tree.map(lambda x, part=part: jnp.asarray(x)[part], init_params)
-
-
-def _join(trees: list[Any]) -> Any:
-    return jax.tree.map(lambda *x: jnp.concatenate(x), *trees)
+def _init_hmc(program: Program, rng_keys: Any, num_warmup: int, init_params: Any) -> Any:
+    """NumPyro's HMC maps itself over chains, and its init cannot be mapped: a call a batch."""
+    size = program.layout.chain_batch_size or len(rng_keys)
+    states = []
+    for begin in range(0, len(rng_keys), size):
+        part = slice(begin, begin + size)
+        points = jax.tree.map(lambda x, part=part: jnp.asarray(x)[part], init_params)
+        # each init of a batch maps the step over chains once more, unless it is made anew
+        program.kernel._init_fn = None
+        states.append(_init(program, num_warmup, rng_keys[part], points))
+    return jax.tree.map(lambda *x: jnp.concatenate(x), *states)
