@@ -1,9 +1,20 @@
 """Scores at every noise level: networks, formulas and Monte Carlo, each a plain callable pytree."""
 
+from numpyro_score.scores.analytic import (
+    GaussianMixtureScore,
+    empirical_score,
+    fitted_gaussian,
+    gaussian_score,
+    target_score,
+)
 from numpyro_score.scores.base import Constant, ScoreModel, trainable
+from numpyro_score.scores.conv import ConvNet
+from numpyro_score.scores.energy import EnergyNet, EnergyScore
 from numpyro_score.scores.features import drop_condition
 from numpyro_score.scores.function import FunctionScore
+from numpyro_score.scores.mixture import Mixture
 from numpyro_score.scores.mlp import ResidualMLP, TwoLayer
+from numpyro_score.scores.monte_carlo import ImportanceScore, MalaScore, Reference
 from numpyro_score.scores.network import ScoreNetwork, StaticScore
 from numpyro_score.scores.predictions import (
     PredictDenoised,
@@ -16,12 +27,20 @@ from numpyro_score.scores.standardisation import Standardisation
 
 __all__ = [
     "Constant",
+    "ConvNet",
+    "EnergyNet",
+    "EnergyScore",
     "FunctionScore",
+    "GaussianMixtureScore",
+    "ImportanceScore",
+    "MalaScore",
+    "Mixture",
     "PredictDenoised",
     "PredictNoise",
     "PredictScore",
     "PredictVelocity",
     "Prediction",
+    "Reference",
     "ResidualMLP",
     "ScoreModel",
     "ScoreNetwork",
@@ -29,5 +48,9 @@ __all__ = [
     "StaticScore",
     "TwoLayer",
     "drop_condition",
+    "empirical_score",
+    "fitted_gaussian",
+    "gaussian_score",
+    "target_score",
     "trainable",
 ]

@@ -102,8 +102,14 @@ class Standardisation(eqx.Module):
         )
 
 
-def moments(data: Data, axis: int | tuple[int, ...] = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and sd of data, of shapes that broadcast to one point's; see `Standardisation`."""
+def check_data(data: Data) -> np.ndarray:
+    """Data as a float64 array `(num, *event)`.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or values that are not finite.
+    """
     points = np.asarray(data, np.float64)
     if points.ndim < 2 or points.size == 0:
         raise ValueError(
@@ -114,6 +120,12 @@ def moments(data: Data, axis: int | tuple[int, ...] = 0) -> tuple[np.ndarray, np
             f"data hold {int(np.sum(~np.isfinite(points)))} values that are not finite; leave "
             "those points out"
         )
+    return points
+
+
+def moments(data: Data, axis: int | tuple[int, ...] = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and sd of data, of shapes that broadcast to one point's; see `Standardisation`."""
+    points = check_data(data)
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
     if 0 not in axes:
         raise ValueError(f"axis is {axis} but has to hold 0, the axis of the points")

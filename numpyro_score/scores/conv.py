@@ -1,0 +1,169 @@
+"""A small convolutional network for images of some 8x8 to 32x32 pixels: `ConvNet`, a U-Net.
+
+Blocks of two 3x3 convolutions, each after group normalisation and SiLU, shifted by level and
+condition, with a skip past them; the picture is halved in size between stages on the way down and
+doubled on the way up, where each stage also sees its counterpart of the way down (Ronneberger et
+al. 2015, arXiv:1505.04597; with noise levels: Ho et al. 2020, arXiv:2006.11239). With
+`num_halvings=0` it is a plain convolutional network.
+"""
+
+from typing import final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from numpyro_score.scores.features import Features
+from numpyro_score.scores.mlp import check_event, check_sizes
+from numpyro_score.types import RngKey
+
+GROUP = 8
+
+
+class Block(eqx.Module):
+    """Two convolutions and a skip, shifted between them by level and condition."""
+
+    norms: tuple[eqx.nn.GroupNorm, eqx.nn.GroupNorm]
+    convs: tuple[eqx.nn.Conv2d, eqx.nn.Conv2d]
+    shift: eqx.nn.Linear
+    skip: eqx.nn.Conv2d | None
+
+    def __init__(self, before: int, after: int, features: int, *, rng_key: RngKey):
+        keys = jax.random.split(rng_key, 4)
+        self.norms = (
+            eqx.nn.GroupNorm(before // GROUP, before),
+            eqx.nn.GroupNorm(after // GROUP, after),
+        )
+        self.convs = (
+            eqx.nn.Conv2d(before, after, 3, padding=1, key=keys[0]),
+            eqx.nn.Conv2d(after, after, 3, padding=1, key=keys[1]),
+        )
+        self.shift = eqx.nn.Linear(features, after, key=keys[2])
+        self.skip = None if before == after else eqx.nn.Conv2d(before, after, 1, key=keys[3])
+
+    def __call__(
+        self, image: Float[Array, "before height width"], features: Float[Array, " features"]
+    ) -> Float[Array, "after height width"]:
+        """Image of as many pixels."""
+        hidden = self.convs[0](jax.nn.silu(self.norms[0](image)))
+        hidden = hidden + self.shift(features)[:, None, None]
+        hidden = self.convs[1](jax.nn.silu(self.norms[1](hidden)))
+        return hidden + (image if self.skip is None else self.skip(image))
+
+
+def halve(image: Float[Array, "channels height width"]) -> Float[Array, "channels _h _w"]:
+    """Means of 2x2 pixels."""
+    channels, height, width = image.shape
+    return image.reshape(channels, height // 2, 2, width // 2, 2).mean((2, 4))
+
+
+def double(image: Float[Array, "channels height width"]) -> Float[Array, "channels _h _w"]:
+    """Each pixel as 2x2."""
+    return jnp.repeat(jnp.repeat(image, 2, axis=1), 2, axis=2)
+
+
+@final
+class ConvNet(eqx.Module):
+    """A U-Net for small images.
+
+    Parameters
+    ----------
+    shape
+        `(channels, height, width)` of one image.
+    width
+        Channels of the first stage, a multiple of 8; each later stage has twice as many.
+    num_halvings
+        How often the picture is halved; height and width must allow it.
+    y_dim
+        Length of the condition, 0 for none.
+    rng_key
+        For the initial weights; the last layer starts at 0.
+
+    Raises
+    ------
+    ValueError
+        If sizes do not allow it; when called, if the image or condition has another shape.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> network = ConvNet((1, 8, 8), width=8, rng_key=jax.random.key(0))
+    >>> jax.eval_shape(network, jnp.ones((1, 8, 8)), jnp.array(0.5)).shape
+    (1, 8, 8)
+    """
+
+    first: eqx.nn.Conv2d
+    embed: eqx.nn.Linear
+    down: tuple[Block, ...]
+    middle: Block
+    up: tuple[Block, ...]
+    norm: eqx.nn.GroupNorm
+    last: eqx.nn.Conv2d
+    features: Features
+    shape: tuple[int, int, int] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        width: int = 32,
+        num_halvings: int = 1,
+        y_dim: int = 0,
+        *,
+        rng_key: RngKey,
+    ):
+        self.shape = shape
+        channels, *sides = shape
+        check_sizes(channels=channels, width=width)
+        if width % GROUP:
+            raise ValueError(f"width is {width} but must be a multiple of {GROUP}")
+        if num_halvings < 0 or any(side < 1 or side % 2**num_halvings for side in sides):
+            raise ValueError(
+                f"images of {sides[0]} x {sides[1]} pixels cannot be halved {num_halvings} times; "
+                "give num_halvings that both sides allow"
+            )
+        self.features = Features(y_dim)
+        size = 4 * width
+        key_first, key_embed, key_middle, key_last, *keys = jax.random.split(
+            rng_key, 4 + 2 * num_halvings
+        )
+        self.first = eqx.nn.Conv2d(channels, width, 3, padding=1, key=key_first)
+        self.embed = eqx.nn.Linear(self.features.size, size, key=key_embed)
+        widths = [width * 2**stage for stage in range(num_halvings + 1)]
+        self.down = tuple(
+            Block(before, after, size, rng_key=key)
+            for before, after, key in zip(
+                [width, *widths[:-1]], widths[:-1], keys[:num_halvings], strict=False
+            )
+        )
+        last = widths[-2] if num_halvings else width
+        self.middle = Block(last, widths[-1], size, rng_key=key_middle)
+        self.up = tuple(
+            Block(after + before, before, size, rng_key=key)
+            for after, before, key in zip(
+                widths[:0:-1], widths[-2::-1], keys[num_halvings:], strict=True
+            )
+        )
+        self.norm = eqx.nn.GroupNorm(width // GROUP, width)
+        last_conv = eqx.nn.Conv2d(width, channels, 3, padding=1, key=key_last)
+        self.last = jax.tree.map(jnp.zeros_like, last_conv)
+
+    def __call__(
+        self,
+        u: Float[Array, "channels height width"],
+        level: Float[Array, ""],
+        y: Float[Array, " condition"] | None = None,
+    ) -> Float[Array, "channels height width"]:
+        """Output of `u`'s shape."""
+        check_event(u, self.shape)
+        features = jax.nn.silu(self.embed(self.features(level, y)))
+        hidden = self.first(u)
+        seen = []
+        for block in self.down:
+            hidden = block(hidden, features)
+            seen.append(hidden)
+            hidden = halve(hidden)
+        hidden = self.middle(hidden, features)
+        for block in self.up:
+            hidden = block(jnp.concatenate([double(hidden), seen.pop()]), features)
+        return self.last(jax.nn.silu(self.norm(hidden)))
