@@ -21,13 +21,48 @@ from numpyro_score.types import RngKey
 GROUP = 8
 
 
+class Conv(eqx.Module):
+    """A convolution of an image with zeros around it, as one matrix product.
+
+    XLA's own on a CPU is many times slower inside of a compiled loop, where training runs.
+    """
+
+    weight: Float[Array, "after patch"]
+    bias: Float[Array, " after"]
+    size: int = eqx.field(static=True)
+
+    def __init__(self, before: int, after: int, size: int = 3, *, rng_key: RngKey):
+        bound = (before * size**2) ** -0.5
+        self.weight = jax.random.uniform(
+            rng_key, (after, before * size**2), minval=-bound, maxval=bound
+        )
+        self.bias = jnp.zeros(after)
+        self.size = size
+
+    def __call__(
+        self, image: Float[Array, "before height width"]
+    ) -> Float[Array, "after height width"]:
+        """Image of as many pixels."""
+        _, height, width = image.shape
+        border = self.size // 2
+        padded = jnp.pad(image, ((0, 0), (border, border), (border, border)))
+        shifts = [
+            padded[:, i : i + height, j : j + width]
+            for i in range(self.size)
+            for j in range(self.size)
+        ]
+        patches = jnp.concatenate(shifts).reshape(-1, height * width)
+        out = self.weight @ patches + self.bias[:, None]
+        return out.reshape(-1, height, width)
+
+
 class Block(eqx.Module):
     """Two convolutions and a skip, shifted between them by level and condition."""
 
     norms: tuple[eqx.nn.GroupNorm, eqx.nn.GroupNorm]
-    convs: tuple[eqx.nn.Conv2d, eqx.nn.Conv2d]
+    convs: tuple[Conv, Conv]
     shift: eqx.nn.Linear
-    skip: eqx.nn.Conv2d | None
+    skip: Conv | None
 
     def __init__(self, before: int, after: int, features: int, *, rng_key: RngKey):
         keys = jax.random.split(rng_key, 4)
@@ -36,11 +71,11 @@ class Block(eqx.Module):
             eqx.nn.GroupNorm(after // GROUP, after),
         )
         self.convs = (
-            eqx.nn.Conv2d(before, after, 3, padding=1, key=keys[0]),
-            eqx.nn.Conv2d(after, after, 3, padding=1, key=keys[1]),
+            Conv(before, after, rng_key=keys[0]),
+            Conv(after, after, rng_key=keys[1]),
         )
         self.shift = eqx.nn.Linear(features, after, key=keys[2])
-        self.skip = None if before == after else eqx.nn.Conv2d(before, after, 1, key=keys[3])
+        self.skip = None if before == after else Conv(before, after, 1, rng_key=keys[3])
 
     def __call__(
         self, image: Float[Array, "before height width"], features: Float[Array, " features"]
@@ -93,13 +128,13 @@ class ConvNet(eqx.Module):
     (1, 8, 8)
     """
 
-    first: eqx.nn.Conv2d
+    first: Conv
     embed: eqx.nn.Linear
     down: tuple[Block, ...]
     middle: Block
     up: tuple[Block, ...]
     norm: eqx.nn.GroupNorm
-    last: eqx.nn.Conv2d
+    last: Conv
     features: Features
     shape: tuple[int, int, int] = eqx.field(static=True)
 
@@ -127,7 +162,7 @@ class ConvNet(eqx.Module):
         key_first, key_embed, key_middle, key_last, *keys = jax.random.split(
             rng_key, 4 + 2 * num_halvings
         )
-        self.first = eqx.nn.Conv2d(channels, width, 3, padding=1, key=key_first)
+        self.first = Conv(channels, width, rng_key=key_first)
         self.embed = eqx.nn.Linear(self.features.size, size, key=key_embed)
         widths = [width * 2**stage for stage in range(num_halvings + 1)]
         self.down = tuple(
@@ -145,7 +180,7 @@ class ConvNet(eqx.Module):
             )
         )
         self.norm = eqx.nn.GroupNorm(width // GROUP, width)
-        last_conv = eqx.nn.Conv2d(width, channels, 3, padding=1, key=key_last)
+        last_conv = Conv(width, channels, rng_key=key_last)
         self.last = jax.tree.map(jnp.zeros_like, last_conv)
 
     def __call__(
