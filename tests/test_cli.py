@@ -5,8 +5,7 @@ import arviz as az
 import numpy as np
 import pytest
 
-from numpyro_score import cli
-from numpyro_score.cli import main
+from numpyro_score.cli import common, main, running
 from numpyro_score.diagnostics.files import read_draws, write_draws
 from numpyro_score.run.progress import Bar
 
@@ -170,8 +169,8 @@ def test_an_output_that_cannot_be_written_is_found_out_before_sampling(place, ca
     def fail(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(cli.tempfile, "TemporaryFile", fail)
-    monkeypatch.setattr(cli, "sample", None)
+    monkeypatch.setattr(common.tempfile, "TemporaryFile", fail)
+    monkeypatch.setattr(running, "sample", None)
     assert main(["run", "mymodel.py:other", "--kernel", "mala", *SHORT]) == 2
     assert "cannot be written to: Permission denied" in capsys.readouterr().err
 
@@ -184,7 +183,7 @@ def test_draws_that_cannot_be_written_are_saved_elsewhere(place, capsys, monkeyp
             return real(dt, path)
         raise OSError("disk full")
 
-    monkeypatch.setattr(cli, "write_draws", full)
+    monkeypatch.setattr(running, "write_draws", full)
     assert main(["run", "mymodel.py:other", "--kernel", "rwm", *SHORT]) == 0
     said = capsys.readouterr()
     assert "disk full" in said.err
@@ -228,7 +227,7 @@ def test_ctrl_c_before_the_first_step_writes_nothing(place, capsys, monkeypatch)
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "sample", stop)
+    monkeypatch.setattr(running, "sample", stop)
     assert main(["run", "mymodel.py:other", "--kernel", "rwm", *SHORT]) == 130
     assert "nothing is written" in capsys.readouterr().err
     assert not (place / "draws.nc").exists()

@@ -1,0 +1,83 @@
+"""What the commands share: what is wrong with what was typed, where output goes, options."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+class BadInput(Exception):
+    """What was typed cannot be done; the message says why, and what to do."""
+
+
+@contextmanager
+def checking() -> Iterator[None]:
+    """What is wrong here is wrong with what was typed."""
+    try:
+        yield
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        raise BadInput(str(error)) from error
+
+
+def say(text: str) -> None:
+    """A line for the user, beside the output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def check_output(path: Path) -> None:
+    """Find out now, not after hours of sampling, that the output cannot be written."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise BadInput(f"the folder {folder} of --out does not exist; make it first")
+    is_store = path.suffix == ".zarr" and any(
+        (path / name).is_file() for name in (".zgroup", "zarr.json")
+    )
+    if path.is_dir() and not is_store:
+        raise BadInput(f"--out {path} is a folder; give the name of a file")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise BadInput(
+            f"the folder {folder} of --out cannot be written to: {error.strerror}"
+        ) from error
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """Parser of whole numbers of at least `least`."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        return int(text)
+
+    return parse
+
+
+def add_command(
+    commands: Any, name: str, do: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    """A command by its name, what does it, and a line of help."""
+    added = commands.add_parser(name, help=text, description=text)
+    added.set_defaults(do=do)
+    return added
+
+
+def add_lengths(parser: argparse.ArgumentParser) -> None:
+    """Options of what samples."""
+    parser.add_argument("--chains", type=whole(1), default=16, help="(default %(default)s)")
+    parser.add_argument("--warmup", type=whole(0), default=500, help="(default %(default)s)")
+    parser.add_argument("--samples", type=whole(1), default=1000, help="(default %(default)s)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="(default %(default)s)")
+
+
+def add_output(parser: argparse.ArgumentParser, default: str) -> None:
+    """Options of what writes a file."""
+    parser.add_argument("--out", type=Path, default=Path(default), help="(default %(default)s)")
+    parser.add_argument("--no-progress", dest="progress", action="store_false")

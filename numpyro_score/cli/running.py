@@ -1,0 +1,150 @@
+"""`numpyro-score run`: sample a model of the user's own and keep the draws."""
+
+import argparse
+import inspect
+import shlex
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from numpyro_score import plugins
+from numpyro_score.cli.common import (
+    INTERRUPTED,
+    BadInput,
+    add_command,
+    add_lengths,
+    add_output,
+    check_output,
+    checking,
+    say,
+    whole,
+)
+from numpyro_score.cli.distributed import add_processes, is_first, join_processes
+from numpyro_score.diagnostics import convergence, judge
+from numpyro_score.diagnostics.files import SUFFIXES, ZARR, write_draws
+from numpyro_score.report.words import remarks
+from numpyro_score.run import sample
+
+
+def add(commands: Any) -> None:
+    """Add the command to a parser's commands."""
+    added = add_command(
+        commands, "run", _run, "Sample a NumPyro model of your own and keep the draws."
+    )
+    added.add_argument("model", metavar="FILE.py:MODEL")
+    added.add_argument(
+        "--data", type=Path, metavar="NPZ", help="arrays that the model takes as keyword arguments"
+    )
+    added.add_argument("--kernel", required=True, metavar="NAME")
+    add_lengths(added)
+    added.add_argument("--thinning", type=whole(1), default=1, help="(default %(default)s)")
+    added.add_argument(
+        "--superchains", type=whole(2), metavar="N", help="groups of chains with one start each"
+    )
+    added.add_argument(
+        "--chain-batch-size", type=whole(1), metavar="N", help="chains at once, to bound memory"
+    )
+    added.add_argument(
+        "--resume", action="store_true", help="go on with the run in --out, a .zarr folder"
+    )
+    add_processes(added)
+    add_output(added, "draws.nc")
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.out.suffix not in SUFFIXES:
+        raise BadInput(f"--out must end in {' or '.join(SUFFIXES)}, got {args.out}")
+    is_streamed = args.out.suffix == ZARR
+    if args.resume and not is_streamed:
+        raise BadInput(f"--resume goes on with a {ZARR} folder, but --out is {args.out}")
+    join_processes(args)
+    check_output(args.out)
+    with checking():
+        make_kernel = plugins.load(plugins.KERNELS, args.kernel)
+        data = {} if args.data is None else _load_data(args.data)
+        model = plugins.load_model(args.model)
+    _check_arguments(model, data, args.model)
+    try:
+        dt = sample(
+            make_kernel(model),
+            jax.random.key(args.seed),
+            num_warmup=args.warmup,
+            num_samples=args.samples,
+            num_chains=args.chains,
+            model_kwargs=data,
+            thinning=args.thinning,
+            num_superchains=args.superchains,
+            store=args.out if is_streamed else None,
+            resume=args.resume,
+            chain_batch_size=args.chain_batch_size,
+            progress=args.progress,
+        )
+    except KeyboardInterrupt:
+        say("interrupted before the first draw; nothing is written")
+        return INTERRUPTED
+    except (ValueError, OSError) as error:
+        raise BadInput(str(error)) from error
+    if not is_first():
+        return 0
+    if "posterior" in dt.children:
+        verdict = judge(dt, table := convergence(dt))
+        for remark in remarks(verdict, table):
+            say(f"{remark.finding} {remark.advice}".strip())
+    else:
+        say("Interrupted in warmup: there are no draws, only the steps of the warmup so far.")
+    print(f"The draws are at {args.out if is_streamed else _write(dt, args.out)}")
+    print(f"To look at them: numpyro-score diagnose {shlex.quote(str(args.out))}")
+    return 0 if dt.attrs.get("complete", 1) else INTERRUPTED
+
+
+def _write(dt: xr.DataTree, path: Path) -> Path:
+    try:
+        return write_draws(dt, path)
+    except OSError as error:
+        # hours of sampling are not to be lost to a full disk
+        elsewhere = Path(tempfile.mkdtemp(prefix="numpyro-score-")) / path.name
+        say(f"{path} could not be written ({error}); writing elsewhere")
+        return write_draws(dt, elsewhere)
+
+
+def _load_data(path: Path) -> dict[str, Any]:
+    """Arrays of an npz file by name; an array of no dimension becomes a plain number."""
+    if not path.is_file():
+        raise BadInput(f"there is no data file {path}")
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no zip archive")
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        reason = "it holds pickled objects" if "allow_pickle" in str(error) else str(error)
+        raise BadInput(
+            f"{path} is not an npz file of plain arrays ({reason}); write it with "
+            "numpy.savez(file, x=x, y=y), without object arrays"
+        ) from error
+    return {name: _usable(array) for name, array in arrays.items()}
+
+
+def _usable(array: np.ndarray) -> Any:
+    if array.ndim == 0:
+        return array.item()
+    return jnp.asarray(array) if array.dtype.kind in "biufc" else array
+
+
+def _check_arguments(model: Callable[..., Any], data: dict[str, Any], spec: str) -> None:
+    try:
+        inspect.signature(model).bind(**data)
+    except TypeError as error:
+        wants = ", ".join(map(str, inspect.signature(model).parameters.values()))
+        has = ", ".join(data) or "nothing"
+        raise BadInput(
+            f"{spec} cannot be called with the data ({error}): it takes ({wants}), and the data "
+            f"file has {has}"
+        ) from error
