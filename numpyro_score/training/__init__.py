@@ -1,0 +1,6 @@
+"""Training of scores and energies: losses, fitting a model to data, files of trained models."""
+
+from numpyro_score.training.fit import FitResult, fit
+from numpyro_score.training.optimizer import cosine_adam
+
+__all__ = ["FitResult", "cosine_adam", "fit"]

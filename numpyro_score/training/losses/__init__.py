@@ -1,0 +1,52 @@
+"""Losses that train a score or an energy: one file a loss, each `(model, batch, rng_key)`."""
+
+from numpyro_score.training.losses.base import Loss, StatefulLoss
+from numpyro_score.training.losses.continuous import ContinuousDenoising
+from numpyro_score.training.losses.contrastive import ContrastiveDivergence
+from numpyro_score.training.losses.denoising import DenoisingScoreMatching
+from numpyro_score.training.losses.explicit import ExplicitScoreMatching
+from numpyro_score.training.losses.implicit import implicit_score_matching
+from numpyro_score.training.losses.kde import KernelDensity, silverman_bandwidth
+from numpyro_score.training.losses.ladder import LadderDenoising
+from numpyro_score.training.losses.levels import (
+    EDMWeight,
+    LogNormal,
+    LogUniform,
+    UniformTime,
+    sigma_squared,
+)
+from numpyro_score.training.losses.likelihood import MaximumLikelihood, gaussian_start
+from numpyro_score.training.losses.persistent import PersistentContrastiveDivergence
+from numpyro_score.training.losses.sliced import (
+    ExplicitSlicedScoreMatching,
+    SlicedScoreMatching,
+    gaussian,
+    rademacher,
+    sphere,
+)
+
+__all__ = [
+    "ContinuousDenoising",
+    "ContrastiveDivergence",
+    "DenoisingScoreMatching",
+    "EDMWeight",
+    "ExplicitScoreMatching",
+    "ExplicitSlicedScoreMatching",
+    "KernelDensity",
+    "LadderDenoising",
+    "LogNormal",
+    "LogUniform",
+    "Loss",
+    "MaximumLikelihood",
+    "PersistentContrastiveDivergence",
+    "SlicedScoreMatching",
+    "StatefulLoss",
+    "UniformTime",
+    "gaussian",
+    "gaussian_start",
+    "implicit_score_matching",
+    "rademacher",
+    "sigma_squared",
+    "silverman_bandwidth",
+    "sphere",
+]
