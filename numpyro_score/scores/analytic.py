@@ -121,7 +121,7 @@ class GaussianMixtureScore(ScoreModel):
         if x.shape != means.shape[1:]:
             raise ValueError(f"the point has shape {x.shape} but the mixture {means.shape[1:]}")
         alpha, noise = self.noise.alpha(t), self.noise.variance(t)
-        gap = (x - alpha * means).reshape(len(means), -1)
+        gap = (x[None] - alpha * means).reshape(len(means), -1)
         total = alpha**2 * self.variances.like(x) + noise
         if axes is not None:
             gap = jnp.einsum("kij,ki->kj", axes, gap)

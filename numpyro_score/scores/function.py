@@ -28,8 +28,8 @@ class FunctionScore(ScoreModel):
     noise
         The process.
     prediction
-        What the output stands for: `PredictScore()`, `PredictNoise()`, `PredictDenoised()` or
-        `PredictVelocity()`.
+        What the output stands for: `PredictScore()`, the default, `PredictNoise()`,
+        `PredictDenoised()` or `PredictVelocity()`.
 
     Raises
     ------
@@ -51,14 +51,19 @@ class FunctionScore(ScoreModel):
 
     fn: Callable[..., Any]
     noise: NoiseProcess
-    prediction: Prediction = PredictScore()
+    prediction: Prediction
 
-    def __check_init__(self) -> None:
-        if not callable(self.fn):
+    def __init__(
+        self, fn: Callable[..., Any], noise: NoiseProcess, prediction: Prediction | None = None
+    ):
+        if not callable(fn):
             raise TypeError(
-                f"fn is a {type(self.fn).__name__}, which cannot be called; give a function of a "
-                "point and a time"
+                f"fn is a {type(fn).__name__}, which cannot be called; give a function of a point "
+                "and a time"
             )
+        self.fn = fn
+        self.noise = noise
+        self.prediction = PredictScore() if prediction is None else prediction
 
     def __call__(self, x: Event, t: Scalar, y: Condition | None = None) -> Event:
         """The score at one point `x` and time `t`."""

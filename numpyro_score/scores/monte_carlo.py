@@ -85,7 +85,7 @@ class Reference(eqx.Module):
         """Weighted draws of `x_0` given `x`."""
         mean, variance = self.posterior(x, alpha, sigma)
         z = jax.random.normal(rng_key, (num_samples, *x.shape), x.dtype)
-        points = mean + jnp.sqrt(variance) * z
+        points = mean[None] + jnp.sqrt(variance) * z
         centre = jnp.asarray(self.mean, x.dtype)
 
         def log_weight(point: Array) -> Array:
@@ -99,11 +99,11 @@ def key_at(rng_key: RngKey, x: Event, t: Scalar) -> RngKey:
     """A key for the point and time, from their bits."""
     values = jnp.append(jax.lax.stop_gradient(x).reshape(-1), t).astype(jnp.float32)
     bits = jax.lax.bitcast_convert_type(values, jnp.uint32)
+    # scramble each, so that no pattern of signs or exponents cancels in the sum
+    for _ in range(2):
+        bits = (bits ^ (bits >> 16)) * jnp.uint32(0x9E3779B1)
     odd = 2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1
-    # a linear hash; the generator does the mixing
-    return jax.random.fold_in(
-        rng_key, jnp.sum(bits * odd * jnp.uint32(2654435761), dtype=jnp.uint32)
-    )
+    return jax.random.fold_in(rng_key, jnp.sum((bits ^ (bits >> 15)) * odd, dtype=jnp.uint32))
 
 
 class Posterior(eqx.Module):
@@ -173,13 +173,27 @@ class ImportanceScore(ScoreModel):
     logdensity_fn: LogDensityFn
     noise: NoiseProcess
     rng_key: RngKey
-    num_samples: int = eqx.field(static=True, default=1024)
-    reference: Reference = Reference()
-    local_sd: float | None = eqx.field(static=True, default=None)
+    num_samples: int = eqx.field(static=True)
+    reference: Reference
+    local_sd: float | None = eqx.field(static=True)
 
-    def __check_init__(self) -> None:
-        _check(self.logdensity_fn, self.local_sd)
-        check_sizes(num_samples=self.num_samples)
+    def __init__(
+        self,
+        logdensity_fn: LogDensityFn,
+        noise: NoiseProcess,
+        rng_key: RngKey,
+        num_samples: int = 1024,
+        reference: Reference | None = None,
+        local_sd: float | None = None,
+    ):
+        _check(logdensity_fn, local_sd)
+        check_sizes(num_samples=num_samples)
+        self.logdensity_fn = logdensity_fn
+        self.noise = noise
+        self.rng_key = rng_key
+        self.num_samples = num_samples
+        self.reference = Reference() if reference is None else reference
+        self.local_sd = local_sd
 
     def __call__(self, x: Event, t: Scalar, y: Condition | None = None) -> Event:
         """The score at one point `x` and time `t`; NaN where no draw has a density."""
@@ -246,20 +260,38 @@ class MalaScore(ScoreModel):
     logdensity_fn: LogDensityFn
     noise: NoiseProcess
     rng_key: RngKey
-    reference: Reference = Reference()
-    local_sd: float | None = eqx.field(static=True, default=None)
-    num_chains: int = eqx.field(static=True, default=16)
-    num_steps: int = eqx.field(static=True, default=32)
-    num_samples: int = eqx.field(static=True, default=256)
-    step_scale: float = eqx.field(static=True, default=1.0)
+    reference: Reference
+    local_sd: float | None = eqx.field(static=True)
+    num_chains: int = eqx.field(static=True)
+    num_steps: int = eqx.field(static=True)
+    num_samples: int = eqx.field(static=True)
+    step_scale: float = eqx.field(static=True)
 
-    def __check_init__(self) -> None:
-        _check(self.logdensity_fn, self.local_sd)
-        check_sizes(
-            num_samples=self.num_samples, num_chains=self.num_chains, num_steps=self.num_steps
-        )
-        if not self.step_scale > 0:
-            raise ValueError(f"step_scale is {self.step_scale} but must be above 0")
+    def __init__(
+        self,
+        logdensity_fn: LogDensityFn,
+        noise: NoiseProcess,
+        rng_key: RngKey,
+        reference: Reference | None = None,
+        local_sd: float | None = None,
+        num_chains: int = 16,
+        num_steps: int = 32,
+        num_samples: int = 256,
+        step_scale: float = 1.0,
+    ):
+        _check(logdensity_fn, local_sd)
+        check_sizes(num_samples=num_samples, num_chains=num_chains, num_steps=num_steps)
+        if not step_scale > 0:
+            raise ValueError(f"step_scale is {step_scale} but must be above 0")
+        self.logdensity_fn = logdensity_fn
+        self.noise = noise
+        self.rng_key = rng_key
+        self.reference = Reference() if reference is None else reference
+        self.local_sd = local_sd
+        self.num_chains = num_chains
+        self.num_steps = num_steps
+        self.num_samples = num_samples
+        self.step_scale = step_scale
 
     def __call__(self, x: Event, t: Scalar, y: Condition | None = None) -> Event:
         """The score at one point `x` and time `t`."""
