@@ -1,9 +1,13 @@
-"""What draws are worth: convergence, cost, error against known values, kernels compared."""
+"""What draws are worth: burn-in, mixing, modes, cost, error, and kernels compared."""
 
+from numpyro_score.diagnostics.burn_in import burn_in
 from numpyro_score.diagnostics.comparing import compare, find_target
 from numpyro_score.diagnostics.comparison import Comparison, Settings
 from numpyro_score.diagnostics.cost import Costs, costs
+from numpyro_score.diagnostics.drop import drop_burn_in
 from numpyro_score.diagnostics.errors import chance_limit, expectation_errors
+from numpyro_score.diagnostics.mixing import mixing
+from numpyro_score.diagnostics.modes import modes
 from numpyro_score.diagnostics.rhat_ess import convergence, worst_first
 from numpyro_score.diagnostics.verdict import Verdict, judge
 
@@ -12,12 +16,16 @@ __all__ = [
     "Costs",
     "Settings",
     "Verdict",
+    "burn_in",
     "chance_limit",
     "compare",
     "convergence",
     "costs",
+    "drop_burn_in",
     "expectation_errors",
     "find_target",
     "judge",
+    "mixing",
+    "modes",
     "worst_first",
 ]

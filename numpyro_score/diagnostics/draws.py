@@ -128,3 +128,92 @@ def select(data: xr.Dataset, places: Sequence[int]) -> xr.DataArray:
             "draw": np.arange(values.shape[2]),
         },
     )
+
+
+def warmup(dt: xr.DataTree) -> tuple[xr.Dataset | None, str]:
+    """The warmup of the posterior, if it is there in full.
+
+    Parameters
+    ----------
+    dt
+        Draws, of any origin.
+
+    Returns
+    -------
+    The group `warmup_posterior` with the posterior's variables and its order, and ""; or None and
+    the reason why it cannot be set before the posterior.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> early, late = (xr.Dataset({"x": (SAMPLE_DIMS, np.zeros((4, n)))}) for n in (5, 9))
+    >>> tree = xr.DataTree.from_dict({"posterior": late, "warmup_posterior": early})
+    >>> warmup(tree)[0].sizes["draw"]
+    5
+    >>> warmup(xr.DataTree.from_dict({"posterior": late}))
+    (None, 'no warmup is kept')
+    """
+    if "warmup_posterior" not in dt.children:
+        return None, "no warmup is kept"
+    data, early = posterior(dt), dt["warmup_posterior"].to_dataset()
+    if early.sizes.get("draw", 0) == 0:
+        return None, "no warmup is kept"
+    missing = [str(name) for name in data.data_vars if name not in early.data_vars]
+    if missing:
+        return None, f"the kept warmup lacks {', '.join(missing)}"
+    ordered = data.transpose(*SAMPLE_DIMS, ...)
+    early = early[list(data.data_vars)].transpose(*SAMPLE_DIMS, ...)
+    for name, values in ordered.data_vars.items():
+        shape, early_shape = values.shape, early[name].shape
+        if (shape[0], shape[2:]) != (early_shape[0], early_shape[2:]):
+            return None, f"the kept warmup of {name} is of another shape"
+    return early, ""
+
+
+def series(early: xr.Dataset | None, data: xr.Dataset) -> Iterator[Scalar]:
+    """Every scalar of a posterior, with its warmup before it.
+
+    Parameters
+    ----------
+    early
+        As `warmup` returns it, None for no warmup.
+    data
+        As `posterior` returns it.
+    """
+    if early is None:
+        yield from scalars(data)
+        return
+    for first, rest in zip(scalars(early), scalars(data), strict=True):
+        yield Scalar(rest.label, np.concatenate([first.values, rest.values], axis=1))
+
+
+def problem(values: Float[np.ndarray, "chain draw"], min_draws: int) -> str:
+    """Why nothing can be said about a scalar, or nothing.
+
+    Parameters
+    ----------
+    values
+        Draws `(chain, draw)`.
+    min_draws
+        Draws a chain that it takes.
+
+    Examples
+    --------
+    >>> problem(np.zeros((4, 100)), 50), problem(np.eye(4), 50), problem(np.eye(50), 50)
+    ('never changes', 'has fewer than 50 draws a chain', '')
+    """
+    if not np.isfinite(values).all():
+        return "has draws that are not finite"
+    if values.min() == values.max():
+        return "never changes"
+    if values.shape[1] < min_draws:
+        return f"has fewer than {min_draws} draws a chain"
+    return ""
+
+
+def num_scalars(data: xr.Dataset) -> int:
+    """How many scalars a Dataset with dimensions chain and draw holds."""
+    return sum(
+        int(np.prod([size for dim, size in x.sizes.items() if dim not in SAMPLE_DIMS]))
+        for x in data.data_vars.values()
+    )

@@ -36,7 +36,19 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _statistics(scalar: Scalar) -> dict[str, float | bool]:
+def statistics(scalar: Scalar) -> dict[str, float | bool]:
+    """A row of `convergence`, of one scalar.
+
+    Parameters
+    ----------
+    scalar
+        Its draws.
+
+    Examples
+    --------
+    >>> statistics(Scalar("x", np.ones((4, 100))))["is_constant"]
+    True
+    """
     values = scalar.values
     is_finite = bool(np.isfinite(values).all())
     is_constant = is_finite and bool(values.min() == values.max())
@@ -92,7 +104,7 @@ def convergence(dt: xr.DataTree) -> xr.Dataset:
     with quiet():
         for place, scalar in enumerate(scalars(posterior(dt))):
             labels.append(scalar.label)
-            rows[str(place)] = _statistics(scalar)
+            rows[str(place)] = statistics(scalar)
             moves = np.maximum(moves, np.nan_to_num(np.ptp(scalar.values, axis=1), nan=1.0))
     names = next(iter(rows.values()))
     return xr.Dataset(

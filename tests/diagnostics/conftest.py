@@ -6,6 +6,7 @@ import pytest
 import xarray as xr
 from jaxtyping import Float
 from numpyro.infer import NUTS
+from scipy.signal import lfilter
 
 from numpyro_score.diagnostics import Comparison, compare
 from numpyro_score.infer import MALA, ULA
@@ -25,6 +26,18 @@ def tree() -> Callable[..., xr.DataTree]:
         data = xr.Dataset({name: named(name, values) for name, values in variables.items()})
         places = {dim: np.arange(size) for dim, size in data.sizes.items()}
         return xr.DataTree.from_dict({"posterior": data.assign_coords(places)})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def ar1() -> Callable[..., Values]:
+    """Stationary autoregressive series of unit variance along the last axis."""
+
+    def make(rng: np.random.Generator, coefficient: float, shape: tuple[int, ...]) -> Values:
+        noise = rng.normal(size=shape)
+        noise[..., 1:] *= np.sqrt(1 - coefficient**2)
+        return lfilter([1.0], [1.0, -coefficient], noise, axis=-1)
 
     return make
 

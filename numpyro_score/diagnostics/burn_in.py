@@ -1,0 +1,224 @@
+"""How many draws to drop from the start of every chain, and whether warmup was enough.
+
+Four estimates for every scalar (`start.py`) from warmup and draws together. A start is *seen* where
+MSER-5 or Geweke find the first draws off by more than chance, at a probability of a false alarm of
+`FALSE_ALARM` over all scalars and chains (Bonferroni). Only then are draws to be dropped: as many
+as the largest of the four estimates says, of those that can tell. R-hat and the autocorrelation
+time alone do not convict: the one is above its limit for other reasons, the other supposes that a
+start is far off.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from arviz_stats.base import array_stats
+from jaxtyping import Bool, Float
+
+from numpyro_score.diagnostics.autocorrelation import TRUSTED_LENGTH
+from numpyro_score.diagnostics.draws import (
+    num_scalars,
+    posterior,
+    problem,
+    scalars,
+    series,
+    warmup,
+)
+from numpyro_score.diagnostics.outcome import FALSE_ALARM, conclude, named, reasons_in_words
+from numpyro_score.diagnostics.rhat_ess import quiet
+from numpyro_score.diagnostics.start import ESTIMATORS, MIN_DRAWS, Start, estimate, nothing, plan
+from numpyro_score.diagnostics.superchains import superchain_ids
+
+CONVICTING = ("mser", "geweke")
+"""Methods that see a start only where there is one."""
+
+NAMES = {
+    "mser": "MSER-5",
+    "geweke": "Geweke",
+    "autocorrelation_time": "autocorrelation time",
+    "rhat": "R-hat",
+    "rhat_nested": "nested R-hat",
+}
+"""The estimates in words."""
+
+Numbers = Float[np.ndarray, "parameter estimator"]
+
+
+def _recommended(numbers: Numbers) -> float:
+    if not numbers.size:
+        return math.nan
+    convicting = numbers[:, [ESTIMATORS.index(name) for name in CONVICTING]]
+    if (convicting == 0).all():
+        return 0.0
+    return math.nan if np.isnan(convicting).any() else float(np.nanmax(numbers))
+
+
+def _ess(values: Float[np.ndarray, "chain draw"]) -> float:
+    return float(array_stats.ess(values, method="bulk"))
+
+
+def _agreement(by_estimator: Float[np.ndarray, " estimator"], has_superchains: bool) -> str:
+    """What each estimate says, in a sentence."""
+    parts = []
+    for method, number in zip(ESTIMATORS, by_estimator, strict=True):
+        if method == "rhat_nested" and not has_superchains:
+            continue
+        parts.append(f"{NAMES[method]} {'cannot tell' if math.isnan(number) else int(number)}")
+    return f"Draws to drop: {', '.join(parts)}."
+
+
+def _findings(labels: Sequence[str], recommended: float, num_warmup: int) -> list[str]:
+    if not labels:
+        return []
+    if math.isnan(recommended):
+        return [
+            f"{named(labels)} drifts through the first half of the chains: run longer, from better "
+            "starts."
+        ]
+    where = f"{num_warmup} of them are warmup" if num_warmup else "no warmup is kept"
+    return [
+        f"{named(labels)} remembers where the chains started: drop the first {int(recommended)} "
+        f"draws of each ({where})."
+    ]
+
+
+def _notes(
+    starts: Sequence[Start], reasons: Sequence[str], why_no_warmup: str, why_not_nested: str
+) -> list[str]:
+    notes = []
+    if why_no_warmup:
+        notes.append(f"Burn-in is looked for in the posterior alone: {why_no_warmup}.")
+    known = [start for start, reason in zip(starts, reasons, strict=True) if not reason]
+    if any(not start.tau_is_trusted for start in known):
+        notes.append(
+            "Some autocorrelation times are not to be trusted: half of a chain is shorter than "
+            f"{TRUSTED_LENGTH:.0f} of them."
+        )
+    rhat = ESTIMATORS.index("rhat")
+    if any(math.isnan(start.number[ESTIMATORS[rhat]]) for start in known):
+        notes.append(
+            "R-hat stays above its limit whatever is dropped from the first half: chains differ by "
+            "more than their start."
+        )
+    if why_not_nested:
+        notes.append(f"Nested R-hat is not computed: {why_not_nested}.")
+    return notes
+
+
+def burn_in(dt: xr.DataTree) -> xr.Dataset:
+    """Draws to drop from the start of the chains, by four estimates, for every scalar.
+
+    Counts of draws begin at the first one that is kept: of the warmup, if `dt` has a group
+    `warmup_posterior` with the posterior's variables, or else of the posterior.
+
+    Parameters
+    ----------
+    dt
+        Draws, of any origin. The root's attribute `superchain_ids` is read, where there.
+
+    Returns
+    -------
+    Dataset with dimensions `parameter`, `chain`, `estimator` (MSER-5, Geweke, autocorrelation time,
+    R-hat, nested R-hat) and `dropped` (numbers of draws that are dropped in turn):
+
+    * `num_dropped` (parameter, estimator): draws to drop; NaN where it cannot tell, or no
+      number in the first half will do; `by_estimator`: the largest of them
+    * `mser`, `mser_is_trusted`, `geweke`, `geweke_z`, `tau_chain` (parameter, chain)
+    * `tau`, `tau_is_trusted` (parameter): of the last half, trusted if that is past 50 tau
+    * `rhat`, `rhat_nested` (parameter, dropped)
+    * `recommended`: draws to drop; 0 if no start is seen, NaN if nothing in the first half will do;
+      `num_to_drop`: how many of them are draws of the posterior
+    * `ess`, `ess_left` (parameter): effective draws (bulk) of the posterior, and of what is left
+    * `is_flagged` (parameter): whether the posterior remembers the start
+    * `reason` (parameter): why there is nothing, or ""
+
+    and the attributes of every diagnostic (`outcome.py`), `num_warmup`, `num_draws` and
+    `agreement`, a sentence.
+
+    Raises
+    ------
+    ValueError
+        If there is no posterior.
+
+    Examples
+    --------
+    >>> import arviz as az
+    >>> x = np.random.default_rng(0).normal(size=(4, 1000))
+    >>> result = burn_in(az.from_dict({"posterior": {"x": x + 20 * 0.95 ** np.arange(1000)}}))
+    >>> result.attrs["is_flagged"], 50 < result.recommended.item() < 150
+    (1, True)
+    """
+    data = posterior(dt)
+    early, why_no_warmup = warmup(dt)
+    num_chains, num_draws = data.sizes["chain"], data.sizes["draw"]
+    num_warmup = 0 if early is None else early.sizes["draw"]
+    ids, why_not_nested = superchain_ids(dt, num_chains)
+    # a test for every chain, and one for all together
+    false_alarm = FALSE_ALARM / (num_scalars(data) * (num_chains + 1))
+    scan = plan(num_warmup + num_draws, num_warmup, false_alarm, ids)
+
+    labels, reasons, starts, ess = [], [], [], []
+    with quiet():
+        for label, values in series(early, data):
+            reason = problem(values, MIN_DRAWS)
+            labels.append(label)
+            reasons.append(reason)
+            starts.append(nothing(num_chains, scan) if reason else estimate(values, scan))
+            ess.append(math.nan if reason else _ess(values[:, num_warmup:]))
+        is_known = np.array([not reason for reason in reasons])
+        numbers = np.array([[start.number[name] for name in ESTIMATORS] for start in starts])
+        by_estimator = numbers[is_known].max(axis=0, initial=0.0) if is_known.any() else numbers[0]
+        recommended = _recommended(numbers[is_known])
+        num_to_drop = float(np.maximum(recommended - num_warmup, 0.0))
+        ess_left = ess
+        # NaN is not above 0
+        if num_to_drop > 0:
+            kept = (scalar.values[:, int(num_to_drop) :] for scalar in scalars(data))
+            ess_left = [
+                math.nan if reason else _ess(values)
+                for values, reason in zip(kept, reasons, strict=True)
+            ]
+    convicting = numbers[:, [ESTIMATORS.index(name) for name in CONVICTING]]
+    is_flagged: Bool[np.ndarray, " parameter"] = is_known & ~(convicting <= num_warmup).all(axis=1)
+    flagged = [label for label, flag in zip(labels, is_flagged, strict=True) if flag]
+
+    def stacked(field: str) -> np.ndarray:
+        return np.array([getattr(start, field) for start in starts])
+
+    each, chain, cut = ("parameter",), ("parameter", "chain"), ("parameter", "dropped")
+    return conclude(
+        {
+            "num_dropped": (("parameter", "estimator"), numbers, "draws to drop", "draws"),
+            "by_estimator": (
+                ("estimator",),
+                by_estimator,
+                "draws to drop for all parameters",
+                "draws",
+            ),
+            "mser": (chain, stacked("mser"), "MSER-5 truncation", "draws"),
+            "mser_is_trusted": (chain, stacked("mser_is_trusted"), "MSER-5 in first half", ""),
+            "geweke": (chain, stacked("geweke"), "draws to drop by Geweke", "draws"),
+            "geweke_z": (chain, stacked("geweke_z"), "Geweke's z after warmup", "standard errors"),
+            "tau": (each, stacked("tau"), "integrated autocorrelation time", "draws"),
+            "tau_is_trusted": (each, stacked("tau_is_trusted"), "last half is past 50 tau", ""),
+            "tau_chain": (chain, stacked("tau_chain"), "integrated autocorrelation time", "draws"),
+            "rhat": (cut, stacked("rhat"), "R-hat of what is left", ""),
+            "rhat_nested": (cut, stacked("rhat_nested"), "nested R-hat of what is left", ""),
+            "recommended": ((), recommended, "draws to drop, warmup included", "draws"),
+            "num_to_drop": ((), num_to_drop, "draws of the posterior to drop", "draws"),
+            "ess": (each, ess, "bulk effective sample size", "draws"),
+            "ess_left": (each, ess_left, "bulk effective sample size of what is left", "draws"),
+            "is_flagged": (each, is_flagged, "remembers its start", ""),
+            "reason": (each, reasons, "why there is nothing", ""),
+        },
+        {"parameter": labels, "estimator": list(ESTIMATORS), "dropped": scan.rhat_cuts},
+        findings=_findings(flagged, recommended, num_warmup),
+        notes=[
+            *reasons_in_words(labels, reasons),
+            *_notes(starts, reasons, why_no_warmup, why_not_nested),
+        ],
+        agreement=_agreement(by_estimator, ids is not None),
+        num_warmup=num_warmup,
+        num_draws=num_draws,
+    )

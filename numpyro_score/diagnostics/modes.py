@@ -1,0 +1,264 @@
+"""Which modes the draws are in, in what proportion, and how often chains jump between them.
+
+Modes are found in the draws (`clustering.py`) or given by their centres; every draw is in one of
+them. The share of a mode is the mean of an indicator, with the Monte Carlo standard error of
+arviz-stats, which allows for the autocorrelation that rare jumps make. Two things are flagged:
+
+* Chains that are in modes for different shares of the time, `sum_c (p_c - p)^2 N / (p (1 - p) tau)`
+  beyond the quantile of chi^2 with one degree of freedom less than chains; `tau` is the
+  autocorrelation time of the indicator within chains. Chains that differ and never jump, always.
+* Indicators of fewer effective draws than are wanted of every parameter (`verdict.py`): there are
+  too few jumps for the shares to be trusted.
+
+The entropic coverage is the entropy of the shares in units of its largest value, 1 if all modes
+hold as many draws and 0 if one holds all (Blessing et al., Beyond ELBOs, 2024, arXiv:2406.07423).
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from arviz_stats.base import array_stats
+from jaxtyping import Bool, Float, Int
+from scipy import stats
+from scipy.special import entr
+
+from numpyro_score.diagnostics.autocorrelation import autocorrelation_time
+from numpyro_score.diagnostics.clustering import MAX_DRAWS, MIN_WEIGHT, Clusters, find_modes
+from numpyro_score.diagnostics.draws import posterior, problem, scalars
+from numpyro_score.diagnostics.outcome import FALSE_ALARM, conclude, named, reasons_in_words
+from numpyro_score.diagnostics.rhat_ess import quiet
+from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN
+
+MIN_DRAWS = 4
+"""Draws a chain below which nothing is looked for."""
+
+CHUNK = 100_000
+"""Draws that are assigned to modes at once."""
+
+Labels = Int[np.ndarray, "chain draw"]
+
+
+def _found(data: xr.Dataset, reasons: list[str]) -> tuple[Labels, int]:
+    """Modes by clustering, and every draw's."""
+    num_chains, num_draws = data.sizes["chain"], data.sizes["draw"]
+    step = max(-(-num_chains * num_draws // MAX_DRAWS), 1)
+    thinned = [
+        scalar.values[:, ::step]
+        for scalar, reason in zip(scalars(data), reasons, strict=True)
+        if not reason and not _is_whole(scalar.values)
+    ]
+    shape = num_chains, num_draws
+    if not thinned:
+        return np.zeros(shape, int), 1
+    clusters = find_modes(np.stack(thinned, axis=-1))
+    if clusters.classifier is None:
+        return np.zeros(shape, int), 1
+    return _assign(data, reasons, clusters).reshape(shape), clusters.num_modes
+
+
+def _is_whole(values: Float[np.ndarray, "chain draw"]) -> bool:
+    return bool((values == np.round(values)).all())
+
+
+def _assign(data: xr.Dataset, reasons: list[str], clusters: Clusters) -> Int[np.ndarray, " draws"]:
+    along = np.zeros((data.sizes["chain"] * data.sizes["draw"], clusters.directions.shape[1]))
+    place = 0
+    for scalar, reason in zip(scalars(data), reasons, strict=True):
+        if not reason and not _is_whole(scalar.values):
+            along += scalar.values.reshape(-1, 1) * clusters.directions[place]
+            place += 1
+    assert clusters.classifier is not None
+    parts = range(0, len(along), CHUNK)
+    return np.concatenate([clusters.classifier.predict(along[i : i + CHUNK]) for i in parts])
+
+
+def _nearest(data: xr.Dataset, centres: Mapping[str, Any]) -> tuple[Labels, int]:
+    """The nearest of given centres for every draw, in units of the parameters' sds."""
+    unknown = [name for name in centres if name not in data.data_vars]
+    if unknown or not centres:
+        raise ValueError(
+            f"centres are of {', '.join(unknown) or 'nothing'}, and the posterior has "
+            f"{', '.join(map(str, data.data_vars))}; name variables of the posterior"
+        )
+    distance, num_modes = np.zeros(()), None
+    for name, centre in centres.items():
+        draws = data[name].transpose("chain", "draw", ...).values.astype(np.float64)
+        at = np.asarray(centre, dtype=np.float64)
+        num_modes = at.shape[0] if num_modes is None and at.ndim else num_modes
+        if at.shape != (num_modes, *draws.shape[2:]):
+            raise ValueError(
+                f"the centres of {name} must have shape (modes, *{draws.shape[2:]}) with as many "
+                f"modes as the others, got {at.shape}"
+            )
+        sd = draws.std(axis=(0, 1))
+        scaled = (draws[:, :, None] - at) / np.where(sd > 0, sd, 1.0)
+        distance = distance + (scaled**2).reshape(*scaled.shape[:3], -1).sum(axis=-1)
+    # a draw that is not finite is nowhere near
+    label = np.where(np.isfinite(distance), distance, np.inf).argmin(axis=-1)
+    assert num_modes is not None
+    return label, num_modes
+
+
+class _Indicator(NamedTuple):
+    """One mode's share of the draws."""
+
+    share: float
+    mcse: float
+    ess: float
+    p_value: float
+
+
+def _indicator(is_in: Bool[np.ndarray, "chain draw"]) -> _Indicator:
+    values = is_in.astype(np.float64)
+    num_chains, num_draws = values.shape
+    share, each = float(values.mean()), values.mean(axis=1)
+    if share in (0.0, 1.0):
+        return _Indicator(share, math.nan, math.nan, math.nan)
+    ess = float(array_stats.ess(values, method="mean"))
+    mcse = math.sqrt(share * (1 - share) / ess)
+    tau = float(autocorrelation_time(values)[0].tau)
+    if num_chains == 1:
+        return _Indicator(share, mcse, ess, math.nan)
+    if math.isnan(tau):
+        # no chain ever jumps into it or out of it, and some are in it
+        return _Indicator(share, mcse, ess, 0.0)
+    squares = np.sum((each - share) ** 2) * num_draws / (share * (1 - share) * max(tau, 1.0))
+    return _Indicator(share, mcse, ess, float(stats.chi2.sf(squares, num_chains - 1)))
+
+
+def _summary(
+    data: xr.Dataset, label: Labels, num_modes: int
+) -> tuple[list[str], Float[np.ndarray, "mode parameter"], Float[np.ndarray, "mode parameter"]]:
+    """Labels of the parameters, and their means and sds in every mode."""
+    labels, means, sds = [], [], []
+    for scalar in scalars(data):
+        parts = [scalar.values[label == mode] for mode in range(num_modes)]
+        labels.append(scalar.label)
+        means.append([part.mean() if part.size else math.nan for part in parts])
+        sds.append([part.std() if part.size else math.nan for part in parts])
+    return labels, np.array(means).T, np.array(sds).T
+
+
+def _findings(table: xr.Dataset, num_modes: int) -> list[str]:
+    findings = []
+    if empty := [int(mode) for mode in table.mode if table.occupancy.values[mode] == 0]:
+        findings.append(f"No draw is in modes {named(empty)}.")
+    if (table.p_value < FALSE_ALARM / num_modes).any():
+        first = table.chain_occupancy.isel(mode=0)
+        findings.append(
+            "Chains sit in different modes: the share of mode 0 goes from "
+            f"{first.min().item():.0%} to {first.max().item():.0%} of a chain."
+        )
+    needed = table.attrs["ess_needed"]
+    if (table.ess < needed).any():
+        findings.append(
+            "The shares of the modes are not to be trusted: with "
+            f"{table.jumps_per_1000.item():.2g} jumps in 1,000 draws they rest on "
+            f"{table.ess.min().item():.0f} effective draws, where {needed} are wanted."
+        )
+    return findings
+
+
+def modes(dt: xr.DataTree, *, centres: Mapping[str, Any] | None = None) -> xr.Dataset:
+    """Modes of the posterior, their shares of the draws, and the jumps between them.
+
+    Parameters
+    ----------
+    dt
+        Draws, of any origin.
+    centres
+        Variable -> its centres `(modes, *event)`, for modes that are known; a draw is in the mode
+        whose centre is nearest in those variables, in units of their sds. None to find modes.
+
+    Returns
+    -------
+    Dataset with dimensions `mode` (the largest first; as given, if `centres` are), `chain` and
+    `parameter`:
+
+    * `occupancy`, `mcse`, `ess` (mode): the share of the draws, its Monte Carlo standard error, and
+      the effective draws behind it
+    * `p_value` (mode): how likely chains that are alike differ so much in their shares
+    * `chain_occupancy` (chain, mode)
+    * `jumps` (mode_from, mode_to): steps that go from one mode to another, or stay
+    * `jumps_per_1000`: jumps in 1,000 steps of a chain
+    * `entropic_coverage`: 1 if all modes have as many draws, 0 if one has all
+    * `mean`, `sd` (mode, parameter): of the draws in a mode
+    * `mode_of` (chain, draw): the mode of every draw
+
+    and the attributes of every diagnostic (`outcome.py`), `num_modes` and `ess_needed`.
+
+    Raises
+    ------
+    ValueError
+        If there is no posterior, or the centres do not fit it.
+
+    Examples
+    --------
+    >>> import arviz as az
+    >>> x = np.random.default_rng(0).normal(size=(4, 500))
+    >>> x[3] += 12  # one chain in another mode
+    >>> result = modes(az.from_dict({"posterior": {"x": x}}))
+    >>> result.occupancy.values.tolist(), result.attrs["findings"][0]
+    ([0.75, 0.25], 'Chains sit in different modes: the share of mode 0 goes from 0% to 100% ...')
+    """
+    data = posterior(dt)
+    reasons = [problem(scalar.values, MIN_DRAWS) for scalar in scalars(data)]
+    if centres is None:
+        label, num_modes = _found(data, reasons)
+        order = np.argsort(-np.bincount(label.ravel(), minlength=num_modes), kind="stable")
+        label = np.argsort(order)[label]
+    else:
+        label, num_modes = _nearest(data, centres)
+    jumps = np.zeros((num_modes, num_modes), int)
+    np.add.at(jumps, (label[:, :-1].ravel(), label[:, 1:].ravel()), 1)
+    num_jumps = jumps.sum() - np.trace(jumps)
+    with quiet():
+        found = [_indicator(label == mode) for mode in range(num_modes)]
+    share = np.array([indicator.share for indicator in found])
+    each = np.stack([(label == mode).mean(axis=1) for mode in range(num_modes)], axis=1)
+    labels, means, sds = _summary(data, label, num_modes)
+    coverage = float(entr(share).sum() / math.log(num_modes)) if num_modes > 1 else math.nan
+    mode, inside = ("mode",), ("mode", "parameter")
+    table = conclude(
+        {
+            "occupancy": (mode, share, "share of the draws", ""),
+            "mcse": (mode, [i.mcse for i in found], "standard error of the share", ""),
+            "ess": (mode, [i.ess for i in found], "effective sample size of the share", "draws"),
+            "p_value": (mode, [i.p_value for i in found], "p-value of chains being alike", ""),
+            "chain_occupancy": (("chain", "mode"), each, "share of a chain's draws", ""),
+            "jumps": (("mode_from", "mode_to"), jumps, "steps between modes", "steps"),
+            "jumps_per_1000": (
+                (),
+                1000 * num_jumps / max(jumps.sum(), 1),
+                "jumps between modes",
+                "per 1,000 draws",
+            ),
+            "entropic_coverage": ((), coverage, "entropic coverage of the modes", ""),
+            "mean": (inside, means, "mean in a mode", "of the parameter"),
+            "sd": (inside, sds, "standard deviation in a mode", "of the parameter"),
+            "mode_of": (("chain", "draw"), label, "mode of a draw", ""),
+        },
+        {
+            "mode": np.arange(num_modes),
+            "chain": data.chain.values,
+            "draw": data.draw.values,
+            "parameter": labels,
+        },
+        findings=[],
+        notes=reasons_in_words(labels, reasons),
+        num_modes=num_modes,
+        ess_needed=ESS_PER_CHAIN * data.sizes["chain"],
+    )
+    findings = _findings(table, num_modes)
+    notes = table.attrs["notes"]
+    if num_modes == 1:
+        notes.append(
+            "There is one mode, as far as the draws show: a mode that no chain has been "
+            "in cannot be found."
+        )
+    else:
+        notes.append(f"Modes of less than {MIN_WEIGHT:.0%} of the draws are not told apart.")
+    return table.assign_attrs(is_flagged=int(bool(findings)), findings=findings, notes=notes)

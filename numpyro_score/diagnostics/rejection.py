@@ -1,0 +1,37 @@
+"""How long a chain stood still: the longest run of steps that were all rejected.
+
+A chain of `e` effective draws that stays a geometric time at each of them stays at one for about
+`ln e` of `e` parts of its length, and with probability `1 - a` for less than `ln e - ln a`. A chain
+that stood still for a larger part, with `e` = 100, has an estimate that rests on one point.
+"""
+
+import math
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from numpyro_score.diagnostics.outcome import FALSE_ALARM
+from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN
+
+MAX_SHARE = (math.log(ESS_PER_CHAIN) - math.log(FALSE_ALARM)) / ESS_PER_CHAIN
+"""Share of a chain's draws that it may stand still: 9.9%."""
+
+
+def longest_rejection(has_moved: Bool[np.ndarray, "chain step"]) -> Int[np.ndarray, " chain"]:
+    """Most consecutive steps at which a chain did not move.
+
+    Parameters
+    ----------
+    has_moved
+        Whether a draw differs from the one before it.
+
+    Examples
+    --------
+    >>> longest_rejection(np.array([[True, False, False, True], [True] * 4])).tolist()
+    [2, 0]
+    """
+    num_steps = has_moved.shape[1]
+    step = np.arange(1, num_steps + 1)
+    # since the last move, which a run begins after
+    last_move = np.maximum.accumulate(np.where(has_moved, step, 0), axis=1)
+    return (step - last_move).max(axis=1, initial=0)

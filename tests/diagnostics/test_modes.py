@@ -1,0 +1,175 @@
+from itertools import pairwise
+
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+
+from numpyro_score.diagnostics.clustering import find_modes
+from numpyro_score.diagnostics.mixing import mixing
+from numpyro_score.diagnostics.modes import modes
+from numpyro_score.diagnostics.valley import LIMIT, valley
+from numpyro_score.targets import banana, funnel, mixture_1d, two_modes
+
+NUM_CHAINS, NUM_DRAWS = 4, 1000
+
+
+def normal(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def exact(target, seed):
+    draws = target.sample(jax.random.key(seed), NUM_CHAINS * NUM_DRAWS)["x"]
+    return np.asarray(draws, np.float64).reshape(NUM_CHAINS, NUM_DRAWS, -1)
+
+
+def hopping(rng, probability, num_draws=NUM_DRAWS):
+    """Chains that switch between +-5 with some probability a step; mode of every draw."""
+    mode = np.cumsum(rng.random((NUM_CHAINS, num_draws)) < probability, axis=1) % 2
+    return mode, rng.normal(size=(NUM_CHAINS, num_draws, 2)) + 10 * mode[..., None] - 5
+
+
+@pytest.mark.parametrize(
+    ("make", "num_modes"),
+    [
+        (lambda seed: normal(seed, NUM_CHAINS, NUM_DRAWS, 10), 1),
+        (lambda seed: np.random.default_rng(seed).uniform(size=(NUM_CHAINS, NUM_DRAWS, 3)), 1),
+        (lambda seed: np.random.default_rng(seed).standard_cauchy((NUM_CHAINS, NUM_DRAWS, 2)), 1),
+        (lambda seed: exact(banana(), seed), 1),
+        (lambda seed: exact(funnel(), seed), 1),
+        (lambda seed: exact(two_modes(), seed), 2),
+        (lambda seed: exact(mixture_1d(), seed), 2),
+    ],
+    ids=["normal", "uniform", "cauchy", "banana", "funnel", "two_modes", "mixture_1d"],
+)
+def test_modes_of_known_number(tree, make, num_modes):
+    for seed in range(3):
+        result = modes(tree(x=make(seed)))
+        assert result.attrs["num_modes"] == num_modes
+        assert result.attrs["findings"] == []
+
+
+def test_eight_modes_on_a_ring(tree):
+    rng = np.random.default_rng(0)
+    angle = 2 * np.pi * np.arange(8) / 8
+    place = 10 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    weights = np.arange(1, 9) / 36
+    mode = rng.choice(8, size=(NUM_CHAINS, NUM_DRAWS), p=weights)
+    result = modes(tree(x=place[mode] + 0.7 * rng.normal(size=(NUM_CHAINS, NUM_DRAWS, 2))))
+    assert result.attrs["num_modes"] == 8
+    error = np.abs(result.occupancy.values - weights[::-1]) / result.mcse.values
+    assert error.max() < 4.5
+    np.testing.assert_allclose(result.mcse, np.sqrt(weights * (1 - weights) / 4000)[::-1], rtol=0.3)
+    expected = -np.sum(weights * np.log(weights)) / np.log(8)
+    assert result.entropic_coverage.item() == pytest.approx(expected, abs=0.02)
+
+
+def test_one_bimodal_parameter_among_many(tree):
+    x = normal(1, NUM_CHAINS, NUM_DRAWS, 40)
+    x[..., 17] += 8 * (normal(2, NUM_CHAINS, NUM_DRAWS) > 0.5)
+    result = modes(tree(x=x))
+    assert result.attrs["num_modes"] == 2
+    apart = np.abs(result["mean"].diff("mode").values[0])
+    assert result.parameter.values[apart > 1].tolist() == ["x[17]"]
+
+
+def test_jumps_are_counted(tree):
+    mode, x = hopping(np.random.default_rng(3), 0.2)
+    result = modes(tree(x=x))
+    largest_first = mode if mode.mean() < 0.5 else 1 - mode
+    np.testing.assert_array_equal(result.mode_of, largest_first)
+    expected = np.zeros((2, 2), int)
+    for chain in largest_first:
+        for before, after in pairwise(chain):
+            expected[before, after] += 1
+    np.testing.assert_array_equal(result.jumps, expected)
+    num_steps = NUM_CHAINS * (NUM_DRAWS - 1)
+    jumps = expected[0, 1] + expected[1, 0]
+    assert result.jumps_per_1000.item() == pytest.approx(1000 * jumps / num_steps)
+    assert result.attrs["findings"] == []
+
+
+def test_error_of_a_share_allows_for_rare_jumps(tree):
+    """The indicator of a chain that switches with probability p has tau = (1 - p) / p."""
+    share, mcse = [], []
+    rng = np.random.default_rng(4)
+    for _ in range(30):
+        result = modes(tree(x=hopping(rng, 0.05)[1]), centres={"x": [[5.0, 5.0], [-5.0, -5.0]]})
+        share.append(result.occupancy.values[0])
+        mcse.append(result.mcse.values[0])
+    spread = np.std(np.array(share) - 0.5)
+    assert np.mean(mcse) == pytest.approx(np.sqrt(0.25 * 19 / 4000), rel=0.2)
+    assert spread == pytest.approx(np.mean(mcse), rel=0.5)
+
+
+def test_rare_jumps_are_not_trusted(tree):
+    result = modes(tree(x=hopping(np.random.default_rng(5), 0.003)[1]))
+    assert result.attrs["num_modes"] == 2
+    assert any("not to be trusted" in finding for finding in result.attrs["findings"])
+    assert (result.ess < 400).all()
+
+
+@pytest.mark.parametrize("others_mix", [True, False])
+def test_a_chain_in_the_lesser_mode(tree, others_mix):
+    """R-hat sees it too."""
+    x = exact(two_modes(), 6) if others_mix else 5 + normal(6, NUM_CHAINS, NUM_DRAWS, 2)
+    x[2] = -5 + normal(7, NUM_DRAWS, 2)
+    dt = tree(x=x)
+    result = modes(dt)
+    assert result.attrs["findings"][0].startswith("Chains sit in different modes")
+    assert result.chain_occupancy.values[2].tolist() == [0.0, 1.0]
+    assert any("disagree on x" in finding for finding in mixing(dt).attrs["findings"])
+
+
+def test_given_centres(tree):
+    x = exact(two_modes(), 8)
+    centres = {"x": np.array([[-5.0, -5.0], [5.0, 5.0], [40.0, 0.0]])}
+    result = modes(tree(x=x, y=normal(9, NUM_CHAINS, NUM_DRAWS)), centres=centres)
+    # in the order they are given in
+    np.testing.assert_allclose(result.occupancy, [0.2, 0.8, 0.0], atol=0.03)
+    assert result.attrs["findings"] == ["No draw is in modes 2."]
+    assert result.parameter.values.tolist() == ["x[0]", "x[1]", "y"]
+    assert np.isnan(result["mean"].values[2]).all()
+
+
+@pytest.mark.parametrize(
+    ("centres", "message"),
+    [
+        ({"z": [0.0]}, r"centres are of z, and the posterior has x"),
+        ({}, "centres are of nothing"),
+        ({"x": [0.0, 1.0]}, r"must have shape \(modes, \*\(2,\)\).*got \(2,\)"),
+    ],
+)
+def test_centres_that_do_not_fit(tree, centres, message):
+    with pytest.raises(ValueError, match=message):
+        modes(tree(x=normal(10, 4, 100, 2)), centres=centres)
+
+
+def test_slow_chains_are_not_taken_for_modes(tree, ar1):
+    """Their draws are lumpy, and a valley between lumps would be found without the correction."""
+    rng = np.random.default_rng(11)
+    for _ in range(5):
+        x = ar1(rng, 0.95, (3, NUM_CHAINS, NUM_DRAWS)).transpose(1, 2, 0)
+        assert find_modes(x).num_modes == 1
+
+
+def test_valleys_of_unimodal_laws_are_shallow():
+    rng = np.random.default_rng(12)
+    for draw in (rng.normal, rng.uniform, rng.exponential, rng.standard_cauchy):
+        assert max(valley(draw(size=size)) for size in (300, 4000) for _ in range(100)) < LIMIT
+    bimodal = rng.normal(size=4000) + 5 * (rng.random(4000) < 0.2)
+    assert valley(bimodal) > LIMIT
+    assert valley(np.ones(100)) == 0
+
+
+def test_unusual_draws(tree):
+    still = np.ones((4, 100))
+    assert modes(tree(x=still)).attrs["num_modes"] == 1
+    assert modes(tree(k=np.random.default_rng(13).poisson(2, (4, 400)))).attrs["num_modes"] == 1
+    broken = np.where(normal(14, 4, 100) > 2, np.nan, normal(14, 4, 100))
+    result = modes(tree(broken=broken, x=normal(15, 4, 100)))
+    assert any("broken: has draws that are not finite" in n for n in result.attrs["notes"])
+    for shape in ((4, 1), (1, 500), (4, 3)):
+        assert modes(tree(x=normal(16, *shape))).attrs["is_flagged"] == 0
+    with pytest.raises(ValueError, match="no group 'posterior'"):
+        modes(xr.DataTree())
