@@ -49,7 +49,8 @@ def _real(values: Any, what: str) -> Float[np.ndarray, "..."]:
     if array.ndim == 0 or array.size == 0:
         raise ValueError(f"{what} have shape {array.shape}: there is no point to fit to")
     kept = array.dtype if array.dtype.kind == "f" else np.dtype(float)
-    array = array.astype(jax.dtypes.canonicalize_dtype(kept))
+    with np.errstate(over="ignore"):  # what is too large is found below
+        array = array.astype(jax.dtypes.canonicalize_dtype(kept))
     num_bad = int(np.sum(~np.isfinite(array).reshape(len(array), -1).all(axis=1)))
     if num_bad:
         raise ValueError(

@@ -1,5 +1,6 @@
 """Densities and models of known scores, on which losses and fits are judged without training."""
 
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -47,6 +48,19 @@ def models() -> tuple[Callable[..., Any], Callable[..., Any]]:
     # no gradient of anything: its Jacobian is not symmetric
     twist = jnp.array([[-1.0, 0.5], [-0.2, -0.7]])
     return one.score, lambda x: twist @ x + 0.3 * jnp.sin(x)
+
+
+@pytest.fixture(scope="session")
+def child_env() -> dict[str, str]:
+    """Environment of a process of its own, which keeps what it compiles where this one does."""
+    folder = jax.config.jax_compilation_cache_dir
+    if folder is None:
+        return dict(os.environ)
+    return os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": folder,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 
 class GaussianEnergy(eqx.Module):
