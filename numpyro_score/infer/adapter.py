@@ -250,7 +250,7 @@ class AdapterKernel(MCMCKernel):
         algorithm = self._bound_algorithm(model_args, model_kwargs)
         logdensity_fn = self._problem.logdensity_fn(model_args, model_kwargs)
         is_single = is_prng_key(state.rng_key)
-        rng_key, key_step, key_warmup = _split(state.rng_key, 3)
+        rng_key, key_step = _split(state.rng_key, 2)
         warmup = state.adapt_state.warmup
         is_warmup = warmup.step < warmup.num_warmup
 
@@ -285,10 +285,10 @@ class AdapterKernel(MCMCKernel):
         accept_prob = jnp.nan_to_num(jnp.asarray(accept_prob, state.accept_prob.dtype))
         adapt_state = state.adapt_state
         if self._tuning.is_adapting:
-            kernel_state, adapt_state = jax.lax.cond(
+            kernel_state, adapt_state, rng_key = jax.lax.cond(
                 is_warmup,
-                lambda: self._adapt(adapt_state, kernel_state, accept_prob, key_warmup, is_single),
-                lambda: (kernel_state, adapt_state),
+                lambda: self._adapt(adapt_state, kernel_state, accept_prob, rng_key, is_single),
+                lambda: (kernel_state, adapt_state, rng_key),
             )
         i = state.i + 1
         count = jnp.where(i > warmup.num_warmup, i - warmup.num_warmup, i)
@@ -313,8 +313,13 @@ class AdapterKernel(MCMCKernel):
         accept_prob: Array,
         rng_key: Any,
         is_single: bool,
-    ) -> tuple[Any, AdaptState]:
-        """One step of the warmup, which may move stuck chains to other chains' places."""
+    ) -> tuple[Any, AdaptState, Any]:
+        """One step of the warmup, which may move stuck chains to other chains' places.
+
+        The key that it needs is split off the keys of the chains' next steps, so that steps after
+        the warmup split none.
+        """
+        rng_key, key_warmup = _split(rng_key, 2)
         grad = getattr(kernel_state, "logdensity_grad", None)
         seen = (kernel_state.position, grad, kernel_state.logdensity, accept_prob)
         position, grad, logdensity, accept_prob = _add_axis(seen) if is_single else seen
@@ -322,7 +327,7 @@ class AdapterKernel(MCMCKernel):
         functions = self._tuning.warmup(has_grad=grad is not None)
         warmup, source = functions.update(
             adapt_state.warmup,
-            rng_key if is_single else rng_key[0],
+            key_warmup if is_single else key_warmup[0],
             flat,
             None if grad is None else jax.vmap(_ravel)(grad),
             logdensity,
@@ -337,7 +342,7 @@ class AdapterKernel(MCMCKernel):
         is_last = warmup.step == warmup.num_warmup
         warmup = warmup._replace(log_step_size=jnp.where(is_last, frozen, warmup.log_step_size))
         step_size = jnp.exp(warmup.log_step_size).reshape(adapt_state.step_size.shape)
-        return kernel_state, AdaptState(step_size, warmup)
+        return kernel_state, AdaptState(step_size, warmup), rng_key
 
     # -- the rest of the protocol -----------------------------------------------------------------
 

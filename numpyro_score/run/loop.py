@@ -81,7 +81,9 @@ def _to_host(program: Program, buffers: Buffers, phase: str, first: int, num_row
     def rows(x: np.ndarray) -> np.ndarray:
         return np.swapaxes(x[:num_rows], 0, 1).copy()
 
-    local = program.layout.to_host((buffers.constrained, buffers.fields), axis=1)
-    samples, fields = jax.tree.map(rows, local)
-    stats = {name: x for name, x in fields.items() if name != program.kernel.sample_field}
-    return Chunk(phase, first, samples, stats)
+    draw = program.kernel.sample_field
+    stats = dict(buffers.fields)
+    unconstrained = stats.pop(draw)
+    samples = unconstrained if buffers.constrained is None else buffers.constrained
+    local = program.layout.to_host((samples, stats), axis=1)
+    return Chunk(phase, first, *jax.tree.map(rows, local))

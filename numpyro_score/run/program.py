@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Int
 from numpyro.infer import HMC
 from numpyro.infer.mcmc import MCMCKernel
+from numpyro.util import identity
 
 from numpyro_score.infer.adapter import AdapterKernel
 from numpyro_score.run.layout import Layout
@@ -94,11 +95,14 @@ def _collect(program: Program, state: Any) -> dict[str, Any]:
     return {name: field(state, name) for name in program.fields}
 
 
-def _constrain(program: Program) -> Callable[[Any], Any]:
-    """Function of draws `(draw, chain, ...)` to the model's sites with the same leading axes."""
+def _constrain(program: Program) -> Callable[[Any], Any] | None:
+    """Function of draws `(draw, chain, ...)` to the model's sites with the same leading axes.
+
+    None where a draw is reported as it is, since there is no model.
+    """
     constants = program.constants
     one = program.kernel.postprocess_fn(constants.args, constants.kwargs)
-    return jax.vmap(program.layout.map_chains(one))
+    return None if one is identity else jax.vmap(program.layout.map_chains(one))
 
 
 class Buffers(NamedTuple):
@@ -109,7 +113,7 @@ class Buffers(NamedTuple):
     fields
         Collected fields, the draw in unconstrained coordinates among them.
     constrained
-        The draw as the model's sites, deterministic ones included.
+        The draw as the model's sites, deterministic ones included; None where there is no model.
     """
 
     fields: dict[str, Any]
@@ -120,7 +124,9 @@ def make_buffers(program: Program, state: Any, num_rows: int) -> Buffers:
     """Empty room for `num_rows` draws, a power of two."""
     collected = jax.eval_shape(partial(_collect, program), state)
     rows = jax.tree.map(lambda x: jax.ShapeDtypeStruct((num_rows, *x.shape), x.dtype), collected)
-    constrained = jax.eval_shape(_constrain(program), rows[program.kernel.sample_field])
+    constrain = _constrain(program)
+    draws = rows[program.kernel.sample_field]
+    constrained = None if constrain is None else jax.eval_shape(constrain, draws)
 
     def room(x: Any) -> jax.Array:
         return jnp.zeros(x.shape, x.dtype, device=program.layout.sharding(x.shape, axis=1))
@@ -168,6 +174,8 @@ def run_chunk(
     num_steps = num_rows * program.thinning
     state, fields = jax.lax.fori_loop(num_skipped, num_steps, step, (state, buffers.fields))
     constrain = _constrain(program)
+    if constrain is None:
+        return state, layout.constrain(Buffers(fields, None), axis=1)
     draws = fields[program.kernel.sample_field]
     length = min(BLOCK, len(jax.tree.leaves(draws)[0]))
 
