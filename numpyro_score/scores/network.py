@@ -12,8 +12,9 @@ The output is therefore multiplied by
 
 with `s` the noise in `u`. At `r = 0` that is 1, as for images, whose data lie near a surface.
 Otherwise the network's output stays put as noise falls, so that what larger levels teach serves the
-small ones, whose targets are nearly all noise: for mixtures whose components have a tenth to a
-third of the overall sd the error there is several times less.
+small ones, whose targets are nearly all noise. For mixtures whose components have a fifth of the
+overall sd, r = .05 to .2 takes the error at the smallest levels down by two to four times; where
+they have a fiftieth, r = .05 doubles it.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from numpyro_score.types import Scalar
 
 Event = Float[Array, "..."]
 Condition = Float[Array, " condition"]
-FINEST = 0.1
+FINEST = 0.05
 
 
 def gain(at: Standardised, finest: float) -> Float[Array, "..."] | float:
