@@ -134,8 +134,9 @@ def encode(tree: Any, arrays: list[np.ndarray]) -> Any:
         case tuple() if hasattr(tree, "_fields"):
             values = {name: encode(getattr(tree, name), arrays) for name in tree._fields}
             return {"class": _name(type(tree)), "fields": values}
-        case eqx.Module(__func__=method, __self__=owner):
-            return {"method": method.__name__, "of": encode(owner, arrays)}
+        case eqx.Module() if hasattr(tree, "__func__"):
+            bound: Any = tree
+            return {"method": bound.__func__.__name__, "of": encode(bound.__self__, arrays)}
         case eqx.Module():
             # what is left out by a constructor is left out here
             present = [field.name for field in fields(tree) if hasattr(tree, field.name)]

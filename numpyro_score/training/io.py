@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def _as_bytes(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def save(model: Any, path: str | Path) -> Path:
+def save(model: Any, path: str | Path, about: Mapping[str, Any] | None = None) -> Path:
     """Write a model to one file.
 
     Parameters
@@ -53,6 +53,8 @@ def save(model: Any, path: str | Path) -> Path:
         names.
     path
         Where to; a file there is replaced once the new one is whole.
+    about
+        What else to keep with it, as JSON: the names of the variables, say. See `about_model`.
 
     Returns
     -------
@@ -62,7 +64,7 @@ def save(model: Any, path: str | Path) -> Path:
     ------
     TypeError
         If it is no module, or holds something that could not be found again by its name, such as
-        a lambda.
+        a lambda, or `about` is no JSON.
     OSError
         If the file cannot be written.
 
@@ -88,6 +90,7 @@ def save(model: Any, path: str | Path) -> Path:
         "written_by": version("numpyro-score"),
         "architecture": architecture.encode(model, arrays),
         "num_arrays": len(arrays),
+        "about": dict(about or {}),
     }
     contents = [_as_bytes(array) for array in arrays]
     header["checksum"] = _checksum(header, contents)
@@ -132,8 +135,6 @@ def load(path: str | Path, known: Iterable[Any] = ()) -> Any:
     ValueError: ... is a foreign file: ...
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}; give one that save wrote")
     header, contents = _read(path)
     try:
         arrays = [np.load(io.BytesIO(content), allow_pickle=False) for content in contents]
@@ -147,8 +148,26 @@ def load(path: str | Path, known: Iterable[Any] = ()) -> Any:
         ) from error
 
 
+def about_model(path: str | Path) -> dict[str, Any]:
+    """What was kept with a model, besides the model.
+
+    Parameters
+    ----------
+    path
+        A file that `save` wrote.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `load` does.
+    """
+    return dict(_read(Path(path))[0].get("about", {}))
+
+
 def _read(path: Path) -> tuple[dict[str, Any], list[bytes]]:
     """Header and arrays of a file that is whole and of a version that can be read."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}; give one that save wrote")
     foreign = (
         f"{path} is a foreign file: it was not written by numpyro_score.training.io.save; give one "
         "that was"

@@ -22,7 +22,7 @@ from numpyro_score.scores import (
     StaticScore,
     TwoLayer,
 )
-from numpyro_score.training.io import FORMAT, HEADER, VERSION, load, save
+from numpyro_score.training.io import HEADER, VERSION, about_model, load, save
 
 KEY = jax.random.key(0)
 DATA = np.random.default_rng(0).normal(3.0, 2.0, (50, 2))
@@ -141,6 +141,15 @@ def test_what_could_not_be_found_again(act: Any, tmp_path: Path, unchecked: None
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_kept_with_a_model(tmp_path: Path) -> None:
+    about = {"variables": ["mu", "theta (3,)"], "steps": 100}
+    path = save(MODELS["energy"], tmp_path / "model.eqx", about=about)
+    assert about_model(path) == about
+    assert about_model(save(MODELS["energy"], path)) == {}
+    with pytest.raises(TypeError, match="JSON"):
+        save(MODELS["energy"], path, about={"x": np.ones(3)})
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return save(MODELS["energy"], tmp_path / "model.eqx")
@@ -228,7 +237,6 @@ def test_foreign_files(tmp_path: Path, unchecked: None) -> None:
             load(file)
     with pytest.raises(FileNotFoundError, match="there is no file"):
         load(tmp_path / "nothing")
-    assert FORMAT
 
 
 def test_a_class_that_has_changed(path: Path, unchecked: None) -> None:
