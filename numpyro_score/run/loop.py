@@ -1,8 +1,8 @@
-"""The host's side of a run: chunks of about half a second, each handed on as it is drawn."""
+"""The host's side of a run: chunks of half a second, each handed on while the next is drawn."""
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -11,39 +11,52 @@ from numpyro_score.run.program import Buffers, Program, field, make_buffers, run
 from numpyro_score.run.tree import Chunk
 
 CHUNK_SECONDS = 0.5
-"""How long the host leaves the device alone between two looks at the progress."""
+"""How long the device works on a chunk, and the host sees nothing, about."""
 
 FIRST_CHUNK = 10
-"""Draws of the first chunk, from which the pace is told."""
+"""Draws of the first chunks, from which the pace is told."""
 
 BUFFER_BYTES = 2**26
-"""Room for the draws of one chunk, at most."""
+"""Room for the draws of one chunk, at most; there are two."""
 
 
-def compile_for(program: Program, state: Any, num_rows: int) -> Buffers:
+def compile_for(program: Program, state: Any, num_rows: int) -> tuple[Buffers, Buffers]:
     """Buffers for runs of up to `num_rows` draws a phase; compiles the program on the way."""
     row = jax.eval_shape(lambda s: {name: field(s, name) for name in program.fields}, state)
     row_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(row))
     fitting = max(min(num_rows, BUFFER_BYTES // max(row_bytes, 1)), 1)
     # a power of two, so that runs of other lengths find the same program
-    buffers = make_buffers(program, state, 2 ** (fitting - 1).bit_length())
+    length = 2 ** (fitting - 1).bit_length()
     zero = np.zeros((), np.int32)
-    return jax.block_until_ready(run_chunk(program, state, buffers, zero, zero))[1]
+    first = run_chunk(program, state, make_buffers(program, state, length), zero, zero)[1]
+    return jax.block_until_ready((first, make_buffers(program, state, length)))
+
+
+class _Launched(NamedTuple):
+    """A chunk that the device works on: its draws from `first` on, after `steps` steps."""
+
+    phase: str
+    first: int
+    num_rows: int
+    steps: int
+    state: Any
+    buffers: Buffers
+    began: float
 
 
 def chunks(
     program: Program,
     state: Any,
-    buffers: Buffers,
+    buffers: tuple[Buffers, Buffers],
     num_steps: Mapping[str, int],
     done: Mapping[str, int],
 ) -> Iterator[tuple[Chunk, Any, int]]:
-    """Draw phase after phase.
+    """Draw phase after phase; the device draws the next chunk while the host handles one.
 
     Parameters
     ----------
     program, state, buffers
-        What to run, from where, with room for a chunk.
+        What to run, from where, with room for two chunks.
     num_steps
         Phase -> steps, in order.
     done
@@ -53,37 +66,61 @@ def chunks(
     ------
     A chunk, the state after it, and how many steps it took.
     """
-    capacity = len(jax.tree.leaves(buffers.fields)[0])
+    free = list(buffers)
+    capacity = len(jax.tree.leaves(buffers[0].fields)[0])
     thinning = program.thinning
     pace = float(FIRST_CHUNK)
+    ready = 0.0
+    launched: _Launched | None = None
+
+    def launch(phase: str, row: int) -> _Launched:
+        num_rows = -(-num_steps[phase] // thinning)
+        # rows end with the phase: what thinning leaves over shortens the first
+        skipped = num_rows * thinning - num_steps[phase] if row == 0 else 0
+        now = program.layout.agree(min(num_rows - row, max(int(pace), 1), capacity))
+        began = time.perf_counter()
+        start = state if launched is None else launched.state
+        after, filled = run_chunk(
+            program, start, free[-1], np.asarray(now, np.int32), np.asarray(skipped, np.int32)
+        )
+        free.pop()
+        return _Launched(phase, row, now, now * thinning - skipped, after, filled, began)
+
     for phase, steps in num_steps.items():
-        num_rows = -(-steps // thinning)
         row = done.get(phase, 0)
-        while row < num_rows:
-            # rows end with the phase: what thinning leaves over shortens the first
-            skipped = num_rows * thinning - steps if row == 0 else 0
-            now = program.layout.agree(min(num_rows - row, max(int(pace), 1), capacity))
-            start = time.perf_counter()
-            state, buffers = run_chunk(
-                program, state, buffers, np.asarray(now, np.int32), np.asarray(skipped, np.int32)
-            )
-            chunk = _to_host(program, buffers, phase, row, now)
-            # grow gently: the first steps of NUTS are not those of its warmed-up self
-            elapsed = time.perf_counter() - start
-            pace = min(now * CHUNK_SECONDS / max(elapsed, 1e-6), 4 * pace)
-            row += now
-            yield chunk, state, now * thinning - skipped
+        while row * thinning < steps:
+            interrupt: KeyboardInterrupt | None = None
+            before = launched
+            try:
+                launched = launch(phase, row)
+            except KeyboardInterrupt as pressed:
+                # what has been drawn is handed on all the same
+                interrupt, launched = pressed, None
+            if before is not None:
+                chunk = _to_host(program, before)
+                free.append(before.buffers)
+                # grow gently: the first steps of NUTS are not those of its warmed-up self
+                elapsed = time.perf_counter() - max(before.began, ready)
+                pace = min(before.num_rows * CHUNK_SECONDS / max(elapsed, 1e-6), 4 * pace)
+                ready = time.perf_counter()
+                yield chunk, before.state, before.steps
+            if launched is None:
+                assert interrupt is not None
+                raise interrupt
+            row += launched.num_rows
+    if launched is not None:
+        yield _to_host(program, launched), launched.state, launched.steps
 
 
-def _to_host(program: Program, buffers: Buffers, phase: str, first: int, num_rows: int) -> Chunk:
+def _to_host(program: Program, launched: _Launched) -> Chunk:
     """The buffers' first rows; sliced here, since on the device every length would compile."""
 
     def rows(x: np.ndarray) -> np.ndarray:
-        return np.swapaxes(x[:num_rows], 0, 1).copy()
+        return np.swapaxes(x[: launched.num_rows], 0, 1).copy()
 
-    draw = program.kernel.sample_field
+    buffers = launched.buffers
     stats = dict(buffers.fields)
-    unconstrained = stats.pop(draw)
+    unconstrained = stats.pop(program.kernel.sample_field)
     samples = unconstrained if buffers.constrained is None else buffers.constrained
     local = program.layout.to_host((samples, stats), axis=1)
-    return Chunk(phase, first, *jax.tree.map(rows, local))
+    return Chunk(launched.phase, launched.first, *jax.tree.map(rows, local))

@@ -10,6 +10,9 @@ from tqdm.auto import tqdm
 
 from numpyro_score.run.tree import SAMPLING, Chunk
 
+RHAT_ROWS = 64
+"""Draws of a chunk, evenly spaced, that the running R-hat looks at, so that it costs nothing."""
+
 LOG_SECONDS = 10.0
 """How often a bar is written where it cannot be drawn over itself."""
 
@@ -28,9 +31,8 @@ class RunningRhat:
 
     def update(self, samples: Any) -> float:
         """Add draws `(chain, draw, ...)`; NaN for one chain or too few draws."""
-        flat = np.concatenate(
-            [x.reshape(*x.shape[:2], -1).astype(float) for x in jax.tree.leaves(samples)], axis=2
-        )
+        leaves = [x[:, :: -(-x.shape[1] // RHAT_ROWS)] for x in jax.tree.leaves(samples)]
+        flat = np.concatenate([x.reshape(*x.shape[:2], -1).astype(float) for x in leaves], axis=2)
         num_chains, added = flat.shape[:2]
         mean = flat.mean(axis=1)
         scatter = ((flat - mean[:, None]) ** 2).sum(axis=1)

@@ -211,13 +211,13 @@ def test_two_runs_into_one_store_are_refused(tmp_path, short_chunks, monkeypatch
 
 
 def test_a_full_disk_keeps_what_was_committed(tmp_path, reference, short_chunks, monkeypatch):
-    path, count = tmp_path / "run.zarr", iter(range(100))
+    path = tmp_path / "run.zarr"
     original = ZarrStore._write
 
-    def full(self, *arguments):
-        if next(count) == 4:
+    def full(self, chunk, *arguments):
+        if chunk.phase == "sampling" and chunk.first:
             raise OSError(28, "No space left on device")
-        original(self, *arguments)
+        original(self, chunk, *arguments)
 
     monkeypatch.setattr(ZarrStore, "_write", full)
     with pytest.raises(OSError, match=r"committed and readable draws: \d+ of warmup"):
