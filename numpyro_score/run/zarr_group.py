@@ -18,8 +18,8 @@ import zarr
 ZARR_FORMAT: Literal[2] = 2
 COMMIT = ".zmetadata"
 """File whose replacement is the commit."""
-ZARR_CHUNK_BYTES = 2**22
-"""Size of one file of values, about."""
+ZARR_CHUNK_BYTES = 2**20
+"""Size of one file of values, at most: every chunk writes the last file of each array anew."""
 DIMENSIONS = "_ARRAY_DIMENSIONS"
 """Attribute in which xarray keeps the names of an array's axes."""
 
@@ -52,7 +52,7 @@ class DrawsGroup:
         """
         sizes = {"chain": self._num_chains, "draw": num_draws}
         # the first file of every array, so that no process writes to another one's
-        encoding = {k: self._encoding(v) for k, v in dataset.variables.items()}
+        encoding = {k: self._encoding(v, num_draws) for k, v in dataset.variables.items()}
         dataset.to_zarr(
             self._path,
             group=name,
@@ -68,11 +68,10 @@ class DrawsGroup:
             if key in sizes:
                 array[:] = np.arange(sizes[key])
 
-    def _encoding(self, values: xr.Variable) -> dict[str, Any]:
-        """Files of a few megabytes, whole in all axes but the draws; not compressed, for speed."""
+    def _encoding(self, values: xr.Variable, num_draws: int) -> dict[str, Any]:
+        """Files whole in all axes but the draws, and of this process's chains; not compressed."""
         row_bytes = max(values.nbytes // max(values.sizes.get("draw", 1), 1), 1)
-        # the axis' own numbers are written at once
-        rows = max(ZARR_CHUNK_BYTES // row_bytes, 1) if values.ndim > 1 else ZARR_CHUNK_BYTES // 8
+        rows = min(max(ZARR_CHUNK_BYTES // row_bytes, 1), num_draws)
         sizes = {**values.sizes, "draw": rows, "chain": self._share}
         chunks = tuple(sizes[str(dim)] for dim in values.dims)
         return {"compressors": None, **({"chunks": chunks} if chunks else {})}

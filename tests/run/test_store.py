@@ -1,11 +1,15 @@
 """Runs that are streamed to disk: what a reader sees, what a resumed run draws, what is refused."""
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import arviz as az
@@ -15,8 +19,8 @@ import pytest
 
 from numpyro_score import MALA, sample
 from numpyro_score.run import loop
-from numpyro_score.run.store import ZarrStore
-from numpyro_score.run.zarr_group import COMMIT
+from numpyro_score.run.store import RECORD, ZarrStore
+from numpyro_score.run.zarr_group import COMMIT, committed
 from numpyro_score.targets import eight_schools
 
 TARGET = eight_schools()
@@ -242,6 +246,64 @@ def test_bad_places_are_refused_before_anything_runs(tmp_path):
         run(store=tmp_path / "run.nc", resume=True)
 
 
+@contextmanager
+def file_size_limit(num_bytes):
+    """No file may grow past it, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_was_readable_before_the_disk_was_full_still_is(tmp_path, reference, short_chunks):
+    path = tmp_path / "run.zarr"
+    original = ZarrStore._write
+    sizes = []
+
+    def write_and_look(self, chunk, *arguments):
+        original(self, chunk, *arguments)
+        sizes.append(max(file.stat().st_size for file in path.rglob("*") if file.is_file()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ZarrStore, "_write", write_and_look)
+        run(store=path)
+    shutil.rmtree(path)
+    # between the size of the warmup's largest file and that of the sampling's, which are longer
+    limit = (sizes[0] + max(sizes)) // 2
+    complaint = r"cannot be written .*File too large.*30 of warmup"
+    with file_size_limit(limit), pytest.raises(OSError, match=complaint):
+        run(store=path)
+    kept = az.from_zarr(path)
+    assert kept.attrs["complete"] == 0
+    np.testing.assert_array_equal(kept.warmup_posterior["mu"], reference.warmup_posterior["mu"])
+    assert_same_draws(run(store=path, resume=True), reference)
+
+
+@contextmanager
+def nobody():
+    """Without the rights of the superuser, who may write anywhere."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_folder_that_may_not_be_written_to_is_named():
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o555)
+        with nobody(), pytest.raises(OSError, match=r"cannot be written \(Permission denied\)"):
+            run(store=Path(place) / "run.zarr")
+        Path(place).chmod(0o755)
+
+
+NUM_KILLS = 20
+
 CHILD = """
 import sys
 import jax
@@ -249,6 +311,7 @@ from numpyro_score import MALA, sample
 from numpyro_score.run import loop
 from numpyro_score.targets import eight_schools
 loop.BUFFER_BYTES = 3_000
+loop.FIRST_CHUNK, loop.CHUNK_SECONDS = 1, 0.0
 target = eight_schools()
 sample(MALA(target.model), jax.random.key(0), num_warmup=30, num_samples=40, num_chains=4,
        model_args=target.model_args, model_kwargs=target.model_kwargs,
@@ -256,22 +319,36 @@ sample(MALA(target.model), jax.random.key(0), num_warmup=30, num_samples=40, num
 """
 
 
+def committed_rows(path):
+    """Draws of each phase that a reader sees."""
+    try:
+        return committed(path)[".zattrs"][RECORD]["rows"]
+    except OSError:
+        return {}
+
+
 @pytest.mark.slow
 def test_a_killed_process_is_resumed_bit_for_bit(tmp_path, reference):
-    path, kills = tmp_path / "run.zarr", 0
+    path = tmp_path / "run.zarr"
     rng = np.random.default_rng(0)
-    while kills < 6:
-        child = subprocess.Popen([sys.executable, "-c", CHILD, str(path)])
-        while child.poll() is None and not (path / COMMIT).exists():
-            time.sleep(0.02)
+    kills = {"warmup": 0, "sampling": 0}
+    env = {**os.environ, "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir or ""}
+    while sum(kills.values()) < NUM_KILLS:
+        wanted = sum(committed_rows(path).values()) + rng.integers(1, 6)
+        child = subprocess.Popen([sys.executable, "-c", CHILD, str(path)], env=env)
+        while child.poll() is None and sum(committed_rows(path).values()) < wanted:
+            time.sleep(0.001)
         try:
             # it is writing: every moment of a chunk and of a commit may be hit
-            child.wait(timeout=rng.uniform(0.0, 0.5))
-            break
+            child.wait(timeout=rng.uniform(0.0, 0.03))
         except subprocess.TimeoutExpired:
             os.kill(child.pid, signal.SIGKILL)
             child.wait()
-            kills += 1
-    assert kills > 0
+            rows = committed_rows(path)
+            kills["sampling" if rows.get("warmup") == 30 else "warmup"] += 1
+        else:
+            assert child.returncode == 0
+            assert_same_draws(run(store=path, resume=True), reference)
+            shutil.rmtree(path)
+    assert min(kills.values()) >= NUM_KILLS // 5, kills
     assert_same_draws(run(store=path, resume=True), reference)
-    shutil.rmtree(path)
