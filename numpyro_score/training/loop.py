@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from numpyro_score.training.checkpoint import Checkpoint
-from numpyro_score.training.program import Job, TrainState, is_good, last_good, run
+from numpyro_score.training.program import Job, TrainState, last_good, run
 from numpyro_score.training.progress import Bar
 
 CHUNK_SECONDS = 0.5
@@ -61,7 +61,7 @@ def train(job: Job, state: TrainState, bar: Bar, checkpoint: Checkpoint | None) 
             now = min(max(int(pace), 1), num_steps - step)
             began = time.perf_counter()
             after = run(job, state, jnp.asarray(step + now, jnp.int32))
-            if not is_good(after):
+            if not bool(after.is_good):
                 state, stopped = last_good(job, state, after), NOT_FINITE
                 break
             elapsed = time.perf_counter() - began

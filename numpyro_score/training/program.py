@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
@@ -81,6 +80,8 @@ class TrainState(NamedTuple):
         Of the losses since the last row of the history.
     first_bad
         First step whose loss was not finite, `NEVER` if all were.
+    is_good
+        Whether no loss was bad, and all parameters are finite; looked at after each chunk.
     num_rows, train_loss, held_out_loss
         The history so far, `(ROWS,)`.
     best, best_row
@@ -96,6 +97,7 @@ class TrainState(NamedTuple):
     step: Int[Array, ""]
     loss_sum: Float[Array, ""]
     first_bad: Int[Array, ""]
+    is_good: Bool[Array, ""]
     num_rows: Int[Array, ""]
     train_loss: Float[Array, " rows"]
     held_out_loss: Float[Array, " rows"]
@@ -167,6 +169,7 @@ def start(job: Job, params: Any) -> TrainState:
         step=zero,
         loss_sum=jnp.zeros(()),
         first_bad=jnp.asarray(NEVER, jnp.int32),
+        is_good=jnp.ones((), bool),
         num_rows=zero,
         train_loss=nothing,
         held_out_loss=nothing,
@@ -267,13 +270,10 @@ def run(job: Job, state: TrainState, limit: Int[Array, ""]) -> TrainState:
             state,
         )
 
-    return jax.lax.while_loop(is_going, to_next_row, state)
-
-
-def is_good(state: TrainState) -> bool:
-    """Whether no loss was bad, and all parameters are finite."""
+    state = jax.lax.while_loop(is_going, to_next_row, state)
     leaves = jax.tree.leaves((state.params, state.average))
-    return int(state.first_bad) == NEVER and all(np.isfinite(np.asarray(x)).all() for x in leaves)
+    is_finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]).all()
+    return state._replace(is_good=is_finite & (state.first_bad == NEVER))
 
 
 def last_good(job: Job, before: TrainState, after: TrainState) -> TrainState:
@@ -283,7 +283,7 @@ def last_good(job: Job, before: TrainState, after: TrainState) -> TrainState:
     probe = high - 1  # nearly always it is the step before
     while low < probe:
         state = run(job, before, jnp.asarray(probe, jnp.int32))
-        if is_good(state):
+        if bool(state.is_good):
             good, low = state, probe
         else:
             high = probe
