@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from numpyro_score.scores.features import Features
-from numpyro_score.scores.mlp import check_event, check_sizes
+from numpyro_score.scores.mlp import check_event, check_sizes, quiet
 from numpyro_score.types import RngKey
 
 GROUP = 8
@@ -113,7 +113,7 @@ class ConvNet(eqx.Module):
     y_dim
         Length of the condition, 0 for none.
     rng_key
-        For the initial weights; the last layer starts at 0.
+        For the initial weights; the last layer starts near 0.
 
     Raises
     ------
@@ -180,8 +180,7 @@ class ConvNet(eqx.Module):
             )
         )
         self.norm = eqx.nn.GroupNorm(width // GROUP, width)
-        last_conv = Conv(width, channels, rng_key=key_last)
-        self.last = jax.tree.map(jnp.zeros_like, last_conv)
+        self.last = quiet(Conv(width, channels, rng_key=key_last))
 
     def __call__(
         self,

@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.scores.base import Condition, Event, ScoreModel
-from numpyro_score.scores.mlp import as_shape, check_event, check_sizes, silent
+from numpyro_score.scores.mlp import as_shape, check_event, check_sizes, quiet
 from numpyro_score.scores.network import FINEST, check_finest
 from numpyro_score.scores.standardisation import Data, Standardisation
 from numpyro_score.types import RngKey, Scalar
@@ -45,7 +45,8 @@ class EnergyNet(eqx.Module):
     axis
         The axes of `data` that means and sds are taken over.
     rng_key
-        For the initial weights; the last layer starts at 0, the energy as that of the Gaussian.
+        For the initial weights; the last layer starts near 0, the energy as that of the
+        Gaussian.
 
     Raises
     ------
@@ -59,8 +60,8 @@ class EnergyNet(eqx.Module):
     >>> import numpyro_score as ns
     >>> model = EnergyNet(2, rng_key=jax.random.key(0))
     >>> x = jnp.array([1.0, 2.0])
-    >>> float(model.energy(x)), float(model.logdensity(x)), model(x).tolist()
-    (2.5, -2.5, [-1.0, -2.0])
+    >>> round(float(model.energy(x)), 3), model(x).round(3).tolist()
+    (2.5, [-1.0, -2.0])
     >>> state = ns.mala(model.logdensity, step_size=0.5).init(x)  # an exact kernel for it
     """
 
@@ -86,7 +87,7 @@ class EnergyNet(eqx.Module):
             eqx.nn.Linear(before, after, key=key)
             for before, after, key in zip(sizes, sizes[1:], keys, strict=False)
         ]
-        self.layers = (*hidden, silent(eqx.nn.Linear(width, 1, key=key_last)))
+        self.layers = (*hidden, quiet(eqx.nn.Linear(width, 1, key=key_last)))
         self.units = Standardisation(data, axis)
 
     def energy(self, x: Event) -> Float[Array, ""]:

@@ -31,9 +31,9 @@ every_network = pytest.mark.parametrize("name", NETWORKS)
 
 
 def awake(network: Any) -> Any:
-    """The network with all its zeros replaced, so that every part has a say."""
+    """The network with its small parameters larger, so that every part has a say."""
     arrays, rest = eqx.partition(network, eqx.is_inexact_array)
-    arrays = jax.tree.map(lambda a: jnp.where(a == 0, 0.1, a), arrays)
+    arrays = jax.tree.map(lambda a: jnp.where(abs(a) < 1e-4, a + 0.1, a), arrays)
     return eqx.combine(arrays, rest)
 
 
@@ -95,6 +95,19 @@ def test_the_convolution_is_xla_s() -> None:
         kernel = layer.weight.reshape(5, size, size, 3).transpose(0, 3, 1, 2)
         expected = jax.lax.conv(image[None], kernel, (1, 1), "SAME")[0] + layer.bias[:, None, None]
         np.testing.assert_allclose(layer(image), expected, rtol=1e-4, atol=1e-5)
+
+
+@every_network
+def test_untrained_networks_as_constants_of_a_program(name: str) -> None:
+    """Fused with a sum, constant matrices of equal numbers would give garbage."""
+    shape, make = NETWORKS[name]
+    network: Any = make(0, jax.random.key(0))
+    for leaf in jax.tree.leaves(eqx.filter(network, eqx.is_inexact_array)):
+        assert leaf.ndim < 2 or jnp.ptp(leaf) > 0
+    u = jax.random.normal(jax.random.key(1), (300, *shape))
+    bare = jax.jit(lambda u: jnp.sum((jax.vmap(lambda u: network(u, jnp.array(0.3)))(u) - u) ** 2))
+    outside = jax.vmap(network, (0, None))(u, jnp.array(0.3))
+    np.testing.assert_allclose(bare(u), jnp.sum((outside - u) ** 2), rtol=1e-3)
 
 
 def test_dropped_conditions_teach_both_scores() -> None:
