@@ -1,0 +1,145 @@
+"""The hot paths on whatever accelerator JAX finds, beside what the card itself can do.
+
+    python examples/benchmarks/gpu.py [--chains 100000] [--dim 100] [--steps 2000]
+
+First the card: the rate at which it copies memory, and at which it multiplies matrices. Then each
+path: its throughput, and the memory traffic or arithmetic that it cannot do without as a share of
+the card's own rate. The last column is read off a profile of a whole run: the share of the time in
+which the device was at work. What is missing to 100% is time in which it waited for the host.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.profiler import ProfileData
+
+import numpyro_score as ns
+
+REPEATS = 5
+FLOAT = 4
+"""Bytes of a number."""
+
+
+def fastest(run: Callable[[], Any]) -> float:
+    """Least seconds of a few runs, after one that compiles."""
+    seconds = []
+    for _ in range(REPEATS + 1):
+        began = time.perf_counter()
+        jax.block_until_ready(run())
+        seconds.append(time.perf_counter() - began)
+    return min(seconds[1:])
+
+
+def copy_rate(num_bytes: int) -> float:
+    """Bytes a second read and written by a copy."""
+    x = jnp.zeros(num_bytes // FLOAT)
+    copy = jax.jit(lambda x: x + 1)
+    return 2 * x.nbytes / fastest(lambda: copy(x))
+
+
+def matrix_rate(size: int) -> float:
+    """Operations a second of a matrix product in single precision, as JAX does it by default."""
+    x = jnp.ones((size, size))
+    product = jax.jit(lambda x: x @ x)
+    return 2 * size**3 / fastest(lambda: product(x))
+
+
+def busy_intervals(profile: ProfileData) -> Iterator[tuple[float, float]]:
+    """When the device was at work, in nanoseconds: its streams, or the CPU's execution threads."""
+    devices = [plane for plane in profile.planes if plane.name.startswith("/device:")]
+    lines = [line for plane in devices for line in plane.lines if line.name.startswith("Stream")]
+    if not lines:
+        host = (plane for plane in profile.planes if plane.name == "/host:CPU")
+        lines = [x for plane in host for x in plane.lines if x.name.startswith("tf_XLA")]
+    for line in lines:
+        for event in line.events:
+            if event.duration_ns > 0:
+                yield event.start_ns, event.start_ns + event.duration_ns
+
+
+def busy_share(run: Callable[[], Any]) -> float:
+    """Share of the time between a run's first and last work on the device that is work."""
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder, profiler_options=options):
+            jax.block_until_ready(run())
+        (file,) = Path(folder).rglob("*.xplane.pb")
+        intervals = sorted(busy_intervals(ProfileData.from_file(str(file))))
+    busy, end = 0.0, intervals[0][0]
+    for begin, stop in intervals:
+        busy += max(stop - max(begin, end), 0.0)
+        end = max(end, stop)
+    return busy / (end - intervals[0][0])
+
+
+def show(path: str, rate: str, share: str, busy: float) -> None:
+    """A row of the table."""
+    print(f"{path:44} {rate:>28} {share:>24} {100 * busy:11.1f}%", flush=True)
+
+
+def chains(kernel: Any, name: str, args: argparse.Namespace, bandwidth: float) -> None:
+    """Steps of a kernel without warmup, one draw in fifty kept."""
+    start = jnp.zeros((args.chains, args.dim))
+
+    def run(num_steps: int) -> Any:
+        return ns.sample(
+            kernel,
+            jax.random.key(0),
+            num_warmup=0,
+            num_samples=num_steps,
+            num_chains=args.chains,
+            init_params=start,
+            thinning=min(50, num_steps),
+            progress=False,
+        )
+
+    run(args.steps)
+    seconds = min(run(args.steps).attrs["seconds_sampling"] for _ in range(REPEATS)) / args.steps
+    # position and gradient are read and written; everything else could stay in registers
+    needed = 4 * start.size * FLOAT
+    busy = busy_share(lambda: run(args.steps).attrs["seconds_sampling"])
+    show(
+        f"{name}, {args.chains:,} chains, d = {args.dim}",
+        f"{args.chains / seconds:.3g} chain steps/s",
+        f"{100 * needed / seconds / bandwidth:.0f}% of the copy rate",
+        busy,
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print the card's own rates, then a row a path."""
+    parser = argparse.ArgumentParser(description="Throughput on an accelerator.")
+    parser.add_argument("--chains", type=int, default=100_000)
+    parser.add_argument("--dim", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=2_000)
+    parser.add_argument("--copy-bytes", type=int, default=2**30)
+    parser.add_argument("--matrix", type=int, default=8192)
+    args = parser.parse_args(argv)
+    bandwidth, arithmetic = copy_rate(args.copy_bytes), matrix_rate(args.matrix)
+    print(f"jax {jax.__version__} on {jax.devices()[0].device_kind}")
+    print(f"copies {bandwidth / 1e9:.0f} GB/s, multiplies {arithmetic / 1e12:.2f} Tflop/s")
+    print(f"{'path':44} {'throughput':>28} {'of the card':>24} {'device busy':>12}")
+
+    def logdensity(x: jax.Array) -> jax.Array:
+        return -0.5 * jnp.sum(x**2)
+
+    frozen: dict[str, Any] = {
+        "step_size": 0.3,
+        "inverse_mass_matrix": jnp.ones(args.dim),
+        "adapt_step_size": False,
+        "adapt_mass_matrix": False,
+    }
+    chains(ns.MALA(logdensity_fn=logdensity, **frozen), "MALA", args, bandwidth)
+    walk = ns.RandomWalkMetropolis(logdensity_fn=logdensity, **frozen)
+    chains(walk, "random walk", args, bandwidth)
+
+
+if __name__ == "__main__":
+    main()
