@@ -7,16 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-from numpyro_score.noise import OU, VE, VP, CosineVP, SubVP
+from numpyro_score.noise import VE, VP, SubVP
 from numpyro_score.scores import GaussianMixtureScore
 
-PROCESSES = {
-    "ve": VE(sigma_min=0.05, sigma_max=20.0),
-    "vp": VP(),
-    "cosine": CosineVP(),
-    "subvp": SubVP(),
-    "ou": OU(),
-}
+# signal that stays, variance that stays, and neither
+PROCESSES = {"ve": VE(sigma_min=0.05, sigma_max=20.0), "vp": VP(), "subvp": SubVP()}
 
 
 @pytest.fixture(autouse=True)

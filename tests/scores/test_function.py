@@ -92,6 +92,11 @@ def test_what_is_trained_is_the_function_s() -> None:
     model = FunctionScore(eqx.nn.Lambda(module), VP())
     parts = eqx.partition(model, trainable(model))[0]
     assert len(jax.tree.leaves(parts)) == 2
+    # a function and its parameters, as Flax and Haiku have them
+    apply = jax.tree_util.Partial(lambda p, x, t: p["w"] * x, {"w": jnp.ones(2)})
+    model = FunctionScore(apply, VP())
+    assert [leaf.shape for leaf in jax.tree.leaves(eqx.filter(model, trainable(model)))] == [(2,)]
+    np.testing.assert_array_equal(model(jnp.ones(2), 0.5), jnp.ones(2))
 
 
 @pytest.mark.usefixtures("unchecked")
