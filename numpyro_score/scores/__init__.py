@@ -12,10 +12,12 @@ from numpyro_score.scores.conv import ConvNet
 from numpyro_score.scores.energy import EnergyNet, EnergyScore
 from numpyro_score.scores.features import drop_condition
 from numpyro_score.scores.function import FunctionScore
+from numpyro_score.scores.importance import ImportanceScore
+from numpyro_score.scores.inner_mala import MalaScore
 from numpyro_score.scores.mixture import Mixture
 from numpyro_score.scores.mlp import ResidualMLP, TwoLayer
-from numpyro_score.scores.monte_carlo import ImportanceScore, MalaScore, Reference
 from numpyro_score.scores.network import ScoreNetwork, StaticScore
+from numpyro_score.scores.posterior import Reference
 from numpyro_score.scores.predictions import (
     PredictDenoised,
     Prediction,

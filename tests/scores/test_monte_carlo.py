@@ -18,7 +18,7 @@ from numpyro_score.scores import (
     Reference,
     gaussian_score,
 )
-from numpyro_score.scores.monte_carlo import key_at
+from numpyro_score.scores.posterior import key_at
 
 NOISE = VE(sigma_min=0.1, sigma_max=10.0)
 ORACLE = GaussianMixtureScore([0.3, 0.7], [[-2.0, 0.0], [3.0, 1.0]], [1.0, 0.5], NOISE)

@@ -1,0 +1,137 @@
+"""Denoisers from an unnormalised log density alone, by Monte Carlo: no data, no training.
+
+The denoised point is the mean of the posterior of `x_0` given `x_t = x`,
+
+    q(x_0) proportional to p(x_0) N(x; alpha x_0, sigma^2 I).
+
+`ImportanceScore` weighs draws of a Gaussian (used for samplers by Huang et al. 2023,
+arXiv:2307.02037, and Akhound-Sadegh et al. 2024, arXiv:2402.06121); `MalaScore` starts short MALA
+chains from such draws. With a reference `N(m, v^2 I)`, as wide as the target or wider, the
+proposal is the posterior under the reference, and the weights are `p / reference` at the draw.
+
+From posterior draws the score follows in two ways, the mean of `(alpha x_0 - x) / sigma^2`, exact
+where noise is large, and the mean of `grad log p(x_0) / alpha`, exact where it is small. Of a
+Gaussian of sd `v` their sum with weights `1 - k` and `k`, `k = alpha^2 v^2 / (alpha^2 v^2 +
+sigma^2)`, has no Monte Carlo error at all (De Bortoli et al. 2024, arXiv:2402.08667).
+
+Estimates are functions: the random numbers at `(x, t)` come from the model's key and the bits of
+`x` and `t`, so that a call is repeatable and different points have different errors.
+"""
+
+import math
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from numpyro_score.scores.base import Event
+from numpyro_score.types import LogDensityFn, RngKey, Scalar
+
+
+class Draws(NamedTuple):
+    """Weighted draws of `x_0` given a noised point.
+
+    Attributes
+    ----------
+    points
+        `(num, *event)`.
+    log_weights
+        `(num,)`, up to a constant.
+    """
+
+    points: Float[Array, "num *event"]
+    log_weights: Float[Array, " num"]
+
+
+class Reference(eqx.Module):
+    """The Gaussian `N(mean, sd^2 I)` that proposals take for the target's outline.
+
+    Parameters
+    ----------
+    mean
+        A number, or a tuple of one per coordinate.
+    sd
+        As wide as the target or wider; infinite for none, which suits small noise alone.
+    """
+
+    mean: float | tuple[float, ...] = eqx.field(static=True, default=0.0)
+    sd: float = eqx.field(static=True, default=math.inf)
+
+    def __check_init__(self) -> None:
+        if not self.sd > 0:
+            raise ValueError(f"the reference's sd is {self.sd} but must be above 0")
+
+    def posterior(self, x: Event, alpha: Array, sigma: Array) -> tuple[Event, Array]:
+        """Mean and variance of `x_0` given `x`, under the reference."""
+        precision = (alpha / sigma) ** 2 + self.sd**-2
+        pull = alpha * x / sigma**2 + jnp.asarray(self.mean, x.dtype) * self.sd**-2
+        return pull / precision, 1 / precision
+
+    def propose(
+        self,
+        rng_key: RngKey,
+        logdensity_fn: LogDensityFn,
+        x: Event,
+        alpha: Array,
+        sigma: Array,
+        num_samples: int,
+    ) -> Draws:
+        """Weighted draws of `x_0` given `x`."""
+        mean, variance = self.posterior(x, alpha, sigma)
+        z = jax.random.normal(rng_key, (num_samples, *x.shape), x.dtype)
+        points = mean[None] + jnp.sqrt(variance) * z
+        centre = jnp.asarray(self.mean, x.dtype)
+
+        def log_weight(point: Array) -> Array:
+            return logdensity_fn(point) + 0.5 * jnp.sum((point - centre) ** 2) * self.sd**-2
+
+        log_weights = jax.vmap(log_weight)(points)
+        return Draws(points, jnp.where(jnp.isnan(log_weights), -jnp.inf, log_weights))
+
+
+def key_at(rng_key: RngKey, x: Event, t: Scalar) -> RngKey:
+    """A key for the point and time, from their bits."""
+    values = jnp.append(jax.lax.stop_gradient(x).reshape(-1), t).astype(jnp.float32)
+    bits = jax.lax.bitcast_convert_type(values, jnp.uint32)
+    # scramble each, so that no pattern of signs or exponents cancels in the sum
+    for _ in range(2):
+        bits = (bits ^ (bits >> 16)) * jnp.uint32(0x9E3779B1)
+    odd = 2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1
+    return jax.random.fold_in(rng_key, jnp.sum((bits ^ (bits >> 15)) * odd, dtype=jnp.uint32))
+
+
+class Posterior(eqx.Module):
+    """The law of `x_0` given one noised point, as kernels take it."""
+
+    logdensity_fn: LogDensityFn
+    x: Event
+    alpha: Float[Array, ""]
+    sigma: Float[Array, ""]
+
+    def __call__(self, x0: Event) -> Float[Array, ""]:
+        """Log density of `x_0`, up to a constant."""
+        return self.logdensity_fn(x0) - 0.5 * jnp.sum(self.pull(x0) ** 2) * self.sigma**2
+
+    def pull(self, x0: Event) -> Event:
+        """`(alpha x_0 - x) / sigma^2`, whose posterior mean is the score."""
+        return (self.alpha * x0 - self.x) / self.sigma**2
+
+    def blend(self, local_sd: float | None) -> Array:
+        """What times `grad log q` is added to `pull`: its mean is 0, and it takes variance away."""
+        if local_sd is None:
+            return jnp.zeros_like(self.alpha)
+        signal = (self.alpha * local_sd) ** 2
+        return signal / (signal + self.sigma**2) / self.alpha
+
+
+def check_density(logdensity_fn: LogDensityFn, local_sd: float | None) -> None:
+    """Refuse what is no log density, and a width that is none."""
+    if not callable(logdensity_fn):
+        raise TypeError(
+            f"logdensity_fn is a {type(logdensity_fn).__name__}, which cannot be called; give a "
+            "function of one point"
+        )
+    if local_sd is not None and not local_sd > 0:
+        raise ValueError(f"local_sd is {local_sd} but must be above 0, or None for no gradients")
