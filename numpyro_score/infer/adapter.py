@@ -245,14 +245,29 @@ class AdapterKernel(MCMCKernel):
         model_kwargs: Mapping[str, Any] | None,
         *,
         map_chains: MapChains = jax.vmap,
+        is_frozen: bool = False,
     ) -> AdapterState:
-        """One step of every chain; while in warmup, one step of the adaptation too."""
+        """One step of every chain; while in warmup, one step of the adaptation too.
+
+        Parameters
+        ----------
+        state, model_args, model_kwargs
+            As for every NumPyro kernel.
+        map_chains
+            As for `init`.
+        is_frozen
+            True where the warmup is known to be over, for a program without a branch.
+        """
         algorithm = self._bound_algorithm(model_args, model_kwargs)
         logdensity_fn = self._problem.logdensity_fn(model_args, model_kwargs)
         is_single = is_prng_key(state.rng_key)
         rng_key, key_step = _split(state.rng_key, 2)
         warmup = state.adapt_state.warmup
-        is_warmup = warmup.step < warmup.num_warmup
+
+        def branch(in_warmup: Callable[[], Any], after: Callable[[], Any]) -> Any:
+            if is_frozen:
+                return after()
+            return jax.lax.cond(warmup.step < warmup.num_warmup, in_warmup, after)
 
         def step(*, is_warmup: bool) -> tuple[Any, Any]:
             def one(key: Any, kernel_state: Any, step_size: Any) -> tuple[Any, Any]:
@@ -271,8 +286,8 @@ class AdapterKernel(MCMCKernel):
         if algorithm.warmup_api is None:
             kernel_state, info = step(is_warmup=False)
         else:
-            kernel_state, info = jax.lax.cond(
-                is_warmup, partial(step, is_warmup=True), partial(step, is_warmup=False)
+            kernel_state, info = branch(
+                partial(step, is_warmup=True), partial(step, is_warmup=False)
             )
         shape = jnp.shape(state.accept_prob)
         if self._tuning.adapt_step_size and not hasattr(info, "acceptance_rate"):
@@ -285,8 +300,7 @@ class AdapterKernel(MCMCKernel):
         accept_prob = jnp.nan_to_num(jnp.asarray(accept_prob, state.accept_prob.dtype))
         adapt_state = state.adapt_state
         if self._tuning.is_adapting:
-            kernel_state, adapt_state, rng_key = jax.lax.cond(
-                is_warmup,
+            kernel_state, adapt_state, rng_key = branch(
                 lambda: self._adapt(adapt_state, kernel_state, accept_prob, rng_key, is_single),
                 lambda: (kernel_state, adapt_state, rng_key),
             )

@@ -20,15 +20,20 @@ BUFFER_BYTES = 2**26
 """Room for the draws of one chunk, at most; there are two."""
 
 
-def compile_for(program: Program, state: Any, num_rows: int) -> tuple[Buffers, Buffers]:
-    """Buffers for runs of up to `num_rows` draws a phase; compiles the program on the way."""
+def compile_for(
+    programs: Mapping[str, Program], state: Any, num_rows: int
+) -> tuple[Buffers, Buffers]:
+    """Buffers for runs of up to `num_rows` draws a phase; compiles the programs on the way."""
+    program = next(iter(programs.values()))
     row = jax.eval_shape(lambda s: {name: field(s, name) for name in program.fields}, state)
     row_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(row))
     fitting = max(min(num_rows, BUFFER_BYTES // max(row_bytes, 1)), 1)
     # a power of two, so that runs of other lengths find the same program
-    length = 2 ** (fitting - 1).bit_length()
+    length = 2 ** (max(fitting, program.block) - 1).bit_length()
     zero = np.zeros((), np.int32)
-    first = run_chunk(program, state, make_buffers(program, state, length), zero, zero)[1]
+    first = make_buffers(program, state, length)
+    for each in dict.fromkeys(programs.values()):
+        first = run_chunk(each, state, first, zero, zero)[1]
     return jax.block_until_ready((first, make_buffers(program, state, length)))
 
 
@@ -45,7 +50,7 @@ class _Launched(NamedTuple):
 
 
 def chunks(
-    program: Program,
+    programs: Mapping[str, Program],
     state: Any,
     buffers: tuple[Buffers, Buffers],
     num_steps: Mapping[str, int],
@@ -55,8 +60,8 @@ def chunks(
 
     Parameters
     ----------
-    program, state, buffers
-        What to run, from where, with room for two chunks.
+    programs, state, buffers
+        Phase -> what to run; from where; room for two chunks.
     num_steps
         Phase -> steps, in order.
     done
@@ -68,16 +73,18 @@ def chunks(
     """
     free = list(buffers)
     capacity = len(jax.tree.leaves(buffers[0].fields)[0])
-    thinning = program.thinning
+    thinning = next(iter(programs.values())).thinning
     pace = float(FIRST_CHUNK)
     ready = 0.0
     launched: _Launched | None = None
 
     def launch(phase: str, row: int) -> _Launched:
+        program = programs[phase]
         num_rows = -(-num_steps[phase] // thinning)
         # rows end with the phase: what thinning leaves over shortens the first
         skipped = num_rows * thinning - num_steps[phase] if row == 0 else 0
-        now = program.layout.agree(min(num_rows - row, max(int(pace), 1), capacity))
+        wanted = min(num_rows - row, max(int(pace), program.block), capacity)
+        now = program.layout.agree(wanted - wanted % program.block)
         began = time.perf_counter()
         start = state if launched is None else launched.state
         after, filled = run_chunk(
@@ -97,7 +104,7 @@ def chunks(
                 # what has been drawn is handed on all the same
                 interrupt, launched = pressed, None
             if before is not None:
-                chunk = _to_host(program, before)
+                chunk = _to_host(programs[before.phase], before)
                 free.append(before.buffers)
                 # grow gently: the first steps of NUTS are not those of its warmed-up self
                 elapsed = time.perf_counter() - max(before.began, ready)
@@ -109,7 +116,7 @@ def chunks(
                 raise interrupt
             row += launched.num_rows
     if launched is not None:
-        yield _to_host(program, launched), launched.state, launched.steps
+        yield _to_host(programs[launched.phase], launched), launched.state, launched.steps
 
 
 def _to_host(program: Program, launched: _Launched) -> Chunk:

@@ -6,6 +6,7 @@ Draws go into buffers that are handed back and forth; what a model constrains or
 is computed once a chunk, batched over draws and chains, outside of the chain's own loop.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial, reduce
 from typing import Any, NamedTuple
@@ -20,9 +21,13 @@ from numpyro.util import identity
 
 from numpyro_score.infer.adapter import AdapterKernel
 from numpyro_score.run.layout import Layout
+from numpyro_score.run.tree import SAMPLING
 
-BLOCK = 16
+CONSTRAINED = 16
 """Draws (of every chain) that are constrained in one batch, at most."""
+
+MAX_BLOCK = 32
+"""Draws that an accelerator makes on its own, at most."""
 
 
 class Constants:
@@ -61,6 +66,10 @@ class Program(NamedTuple):
         Kernel steps a kept draw.
     layout
         How the chains lie on devices.
+    block
+        Kept draws in a loop of known length; the number of draws is a multiple of it.
+    is_frozen
+        Whether the warmup is over.
     """
 
     kernel: MCMCKernel
@@ -68,6 +77,28 @@ class Program(NamedTuple):
     fields: tuple[str, ...]
     thinning: int
     layout: Layout
+    block: int = 1
+    is_frozen: bool = False
+
+
+def by_phase(program: Program, num_steps: Mapping[str, int]) -> dict[str, Program]:
+    """What to compile for each phase of a run.
+
+    A CPU runs one program for both. An accelerator asks the host before every turn of a loop whose
+    length it does not know, and at every branch: it gets loops of a known length, the longest that
+    divides both phases, and a program of its own for sampling, without the branch for warmup.
+    """
+    mesh = program.layout.mesh
+    platform = jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
+    if platform == "cpu":
+        return dict.fromkeys(num_steps, program)
+    block = 1
+    if not any(steps % program.thinning for steps in num_steps.values()):
+        shared = math.gcd(*(steps // program.thinning for steps in num_steps.values()))
+        block = max(n for n in range(1, MAX_BLOCK + 1) if shared % n == 0)
+    return {
+        phase: program._replace(block=block, is_frozen=phase == SAMPLING) for phase in num_steps
+    }
 
 
 def runs_batches(kernel: MCMCKernel) -> bool:
@@ -84,7 +115,9 @@ def _step(program: Program, state: Any) -> Any:
     kernel, layout = program.kernel, program.layout
     args, kwargs = program.constants.args, program.constants.kwargs
     if isinstance(kernel, AdapterKernel):
-        return kernel.sample(state, args, kwargs, map_chains=layout.map_chains)
+        return kernel.sample(
+            state, args, kwargs, map_chains=layout.map_chains, is_frozen=program.is_frozen
+        )
     one = partial(kernel.sample, model_args=args, model_kwargs=kwargs)
     if kernel.is_ensemble_kernel:
         return one(state)
@@ -153,7 +186,7 @@ def run_chunk(
     buffers
         Room for at least `num_rows` draws; donated.
     num_rows
-        How many draws, 0 for compiling only.
+        How many draws, a multiple of the program's `block`; 0 for compiling only.
     num_skipped
         Steps by which the first draw comes early, where thinning does not divide the phase.
 
@@ -171,13 +204,22 @@ def run_chunk(
         new = _collect(program, state)
         return state, jax.tree.map(lambda room, value: room.at[row].set(value), fields, new)
 
-    num_steps = num_rows * program.thinning
-    state, fields = jax.lax.fori_loop(num_skipped, num_steps, step, (state, buffers.fields))
+    known = program.block * program.thinning
+
+    def steps(i: Int[Array, ""], carry: tuple[Any, Any]) -> tuple[Any, Any]:
+        return jax.lax.fori_loop(0, known, lambda j, carry: step(i * known + j, carry), carry)
+
+    carry = (state, buffers.fields)
+    if program.block == 1:
+        num_steps = num_rows * program.thinning
+        state, fields = jax.lax.fori_loop(num_skipped, num_steps, step, carry)
+    else:
+        state, fields = jax.lax.fori_loop(0, num_rows // program.block, steps, carry)
     constrain = _constrain(program)
     if constrain is None:
         return state, layout.constrain(Buffers(fields, None), axis=1)
     draws = fields[program.kernel.sample_field]
-    length = min(BLOCK, len(jax.tree.leaves(draws)[0]))
+    length = min(CONSTRAINED, len(jax.tree.leaves(draws)[0]))
 
     def block(i: Int[Array, ""], constrained: Any) -> Any:
         start = i * length

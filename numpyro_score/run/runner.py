@@ -16,7 +16,7 @@ from numpyro_score.run.identity import identity
 from numpyro_score.run.layout import make_layout
 from numpyro_score.run.loop import chunks, compile_for
 from numpyro_score.run.memory import Memory
-from numpyro_score.run.program import Constants, Program, field
+from numpyro_score.run.program import Constants, Program, by_phase, field
 from numpyro_score.run.progress import Bar
 from numpyro_score.run.start import check_superchains, init, superchains
 from numpyro_score.run.store import ZarrStore, check_store
@@ -177,12 +177,13 @@ def sample(
             sink = ZarrStore(path, converter, layout, num_rows, who, attrs, resume=resume)
         with contextlib.closing(sink):
             state = sink.restore(state)
-            buffers = compile_for(program, state, max(num_warmup, num_samples) // thinning)
+            programs = by_phase(program, num_steps)
+            buffers = compile_for(programs, state, max(num_warmup, num_samples) // thinning)
             seconds["compile"] = time.perf_counter() - began
             bar.start(sum(sink.rows.values()) * thinning)
             try:
                 began = time.perf_counter()
-                drawn = chunks(program, state, buffers, num_steps, sink.rows)
+                drawn = chunks(programs, state, buffers, num_steps, sink.rows)
                 for chunk, new_state, steps in drawn:
                     state = new_state
                     sink.add(chunk, state, keep=keep_warmup or chunk.phase == SAMPLING)

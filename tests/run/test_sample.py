@@ -203,6 +203,22 @@ def test_draws_are_the_same_bits_however_cut(
         xr.testing.assert_equal(tree[name].to_dataset(), plain_tree[name].to_dataset())
 
 
+@pytest.mark.parametrize("lengths", [{}, {"num_warmup": 0}, {"thinning": 5}])
+def test_what_an_accelerator_runs_draws_the_same(
+    lengths: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loops of known length and a program for each phase, tried out on the CPU."""
+    expected = small(PLAIN, **lengths)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(loop, "FIRST_CHUNK", 3)
+    tree = small(PLAIN, **lengths)
+    for group in ("warmup_posterior", "posterior"):
+        if group in expected.children:
+            np.testing.assert_allclose(
+                tree[group].dataset["effect"], expected[group].dataset["effect"], 1e-4, 1e-5
+            )
+
+
 def test_thinning_keeps_every_nth(plain_tree: xr.DataTree) -> None:
     tree = small(ns.MALA(model), thinning=5)
     for group in ("posterior", "warmup_posterior"):
