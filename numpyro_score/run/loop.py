@@ -123,7 +123,8 @@ def _to_host(program: Program, launched: _Launched) -> Chunk:
     """The buffers' first rows; sliced here, since on the device every length would compile."""
 
     def rows(x: np.ndarray) -> np.ndarray:
-        return np.swapaxes(x[: launched.num_rows], 0, 1).copy()
+        # copied in the order of memory, which is several times as fast as chain by chain
+        return np.swapaxes(x[: launched.num_rows].copy(), 0, 1)
 
     buffers = launched.buffers
     stats = dict(buffers.fields)

@@ -52,8 +52,13 @@ class Chunk(NamedTuple):
 
 def join(chunks: list[Chunk]) -> Chunk:
     """Consecutive chunks of one phase as one."""
+
+    def joined(*parts: np.ndarray) -> np.ndarray:
+        # row by row, as they are in memory
+        return np.swapaxes(np.concatenate([np.swapaxes(x, 0, 1) for x in parts]), 0, 1)
+
     parts = [(chunk.samples, chunk.stats) for chunk in chunks]
-    samples, stats = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *parts)
+    samples, stats = jax.tree.map(joined, *parts)
     return Chunk(chunks[0].phase, chunks[0].first, samples, stats)
 
 
