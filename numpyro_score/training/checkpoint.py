@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from numpyro_score.training.program import Job, TrainState
+from numpyro_score.training.job import Job, TrainState
 
 SAVE_SECONDS = 20.0
 """Between two checkpoints, at least."""

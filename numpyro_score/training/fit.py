@@ -18,10 +18,11 @@ from numpyro_score.scores.base import trainable
 from numpyro_score.training import optimizer as defaults
 from numpyro_score.training.checkpoint import Checkpoint, identity
 from numpyro_score.training.data import as_points
+from numpyro_score.training.job import Job, TrainState
 from numpyro_score.training.loop import NOT_FINITE, train
 from numpyro_score.training.losses.base import Loss, StatefulLoss
 from numpyro_score.training.prepare import as_auto, check_whole, interval_of, split
-from numpyro_score.training.program import Job, TrainState, start
+from numpyro_score.training.program import start
 from numpyro_score.training.progress import Bar
 from numpyro_score.types import RngKey
 

@@ -1,4 +1,7 @@
-"""The host's side of a training: chunks of about half a second, until it ends."""
+"""The host's side of a training: chunks of about half a second, until it ends.
+
+The device is never left waiting for the host: while a chunk is looked at, the next one runs.
+"""
 
 import time
 from typing import NamedTuple
@@ -7,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from numpyro_score.training.checkpoint import Checkpoint
-from numpyro_score.training.program import Job, TrainState, last_good, run
+from numpyro_score.training.job import Job, TrainState
+from numpyro_score.training.program import last_good, run
 from numpyro_score.training.progress import Bar
 
 CHUNK_SECONDS = 0.5
@@ -49,25 +53,30 @@ def train(job: Job, state: TrainState, bar: Bar, checkpoint: Checkpoint | None) 
     checkpoint
         Told of each chunk, and of the end, or None.
     """
-    num_steps = int(job.num_steps)
+    num_steps, pace = int(job.num_steps), float(FIRST_CHUNK)
+
+    def launch(state: TrainState, step: int) -> tuple[TrainState, int]:
+        end = min(step + max(int(pace), 1), num_steps)
+        return run(job, state, jnp.asarray(end, jnp.int32)), end
+
     # compiles, and makes no step
     state = jax.block_until_ready(run(job, state, state.step))
-    bar.start(int(state.step))
-    pace = float(FIRST_CHUNK)
-    stopped = FINISHED
+    step = int(state.step)
+    bar.start(step)
+    stopped, ahead, is_paced, began = FINISHED, None, False, time.perf_counter()
     try:
-        while int(state.step) < num_steps and not bool(state.is_stopped):
-            step = int(state.step)
-            now = min(max(int(pace), 1), num_steps - step)
-            began = time.perf_counter()
-            after = run(job, state, jnp.asarray(step + now, jnp.int32))
+        while step < num_steps and not bool(state.is_stopped):
+            after, end = ahead or launch(state, step)
+            # the device has the next chunk before this one is waited for and looked at
+            ahead = launch(after, end) if is_paced and end < num_steps else None
             if not bool(after.is_good):
                 state, stopped = last_good(job, state, after), NOT_FINITE
                 break
-            elapsed = time.perf_counter() - began
-            pace = now * CHUNK_SECONDS / max(elapsed, 1e-6)
-            state = after
-            bar.update(state, int(state.step) - step)
+            now = time.perf_counter()
+            pace = (end - step) * CHUNK_SECONDS / max(now - began, 1e-6)
+            began, is_paced = now, True
+            bar.update(after, int(after.step) - step)
+            state, step = after, end
             if checkpoint is not None:
                 checkpoint.save(state)
     except KeyboardInterrupt:

@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh
 
 from numpyro_score.training.data import Points
-from numpyro_score.training.program import ROWS
+from numpyro_score.training.job import ROWS
 
 BATCH_SIZE = 512
 """Points a step, if there are as many."""

@@ -6,7 +6,7 @@ Nothing depends on how steps are cut into chunks, so that a training which is ta
 at the same bits. What is needed to take it up is the state alone.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -15,107 +15,8 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
+from numpyro_score.training.job import NEVER, ROWS, Job, TrainState, compiled
 from numpyro_score.training.losses.base import StatefulLoss
-
-ROWS = 100
-"""Rows that a history has at most."""
-
-NEVER = jnp.iinfo(jnp.int32).max
-"""The step at which a loss that was always finite ceased to be."""
-
-
-class Job(NamedTuple):
-    """What is trained, on what, and how; arrays are traced, the rest is compiled in.
-
-    Attributes
-    ----------
-    static
-        The model without its parameters.
-    loss, optimizer
-        As given to `fit`.
-    data
-        Points `(num, *event)` on the device, or a pair of them and of conditions.
-    held_out
-        The like, `(num_batches, batch, *event)`, or None.
-    rng_key
-        Of the steps and of the held-out loss.
-    num_steps, interval
-        Steps of the whole training, and between two rows of the history.
-    decay
-        Of the running average of the parameters, or None.
-    patience
-        Rows without improvement after which to stop, or None.
-    batch_size
-        Points a step.
-    mesh
-        Devices that share a batch, or None.
-    """
-
-    static: Any
-    loss: Any
-    optimizer: optax.GradientTransformation
-    data: Any
-    held_out: Any
-    rng_key: Any
-    num_steps: Int[Array, ""]
-    interval: Int[Array, ""]
-    decay: Float[Array, ""] | None
-    patience: Int[Array, ""] | None
-    batch_size: int
-    mesh: Mesh | None
-
-
-class TrainState(NamedTuple):
-    """A training at some step: all that is needed to go on.
-
-    Attributes
-    ----------
-    params, opt_state, loss_state
-        Of the model, the optimizer and a loss with a memory.
-    average
-        Running average of the parameters, or None.
-    step
-        Steps made.
-    loss_sum
-        Of the losses since the last row of the history.
-    first_bad
-        First step whose loss was not finite, `NEVER` if all were.
-    is_good
-        Whether no loss was bad, and all parameters are finite; looked at after each chunk.
-    num_rows, train_loss, held_out_loss
-        The history so far, `(ROWS,)`.
-    best, best_row
-        Parameters with the least held-out loss and their row, or None without patience.
-    is_stopped
-        Whether patience has run out.
-    """
-
-    params: Any
-    opt_state: Any
-    loss_state: Any
-    average: Any
-    step: Int[Array, ""]
-    loss_sum: Float[Array, ""]
-    first_bad: Int[Array, ""]
-    is_good: Bool[Array, ""]
-    num_rows: Int[Array, ""]
-    train_loss: Float[Array, " rows"]
-    held_out_loss: Float[Array, " rows"]
-    best: Any
-    best_row: Int[Array, ""]
-    is_stopped: Bool[Array, ""]
-
-    @property
-    def result(self) -> Any:
-        """Parameters to hand out: the best with patience, else the average, else the last."""
-        if self.best is not None:
-            return self.best
-        return self.smooth
-
-    @property
-    def smooth(self) -> Any:
-        """The average, where there is one, or the parameters."""
-        return self.params if self.average is None else self.average
 
 
 def _take(data: Any, places: Int[Array, "..."]) -> Any:
@@ -152,7 +53,7 @@ def _evaluate(job: Job, params: Any, loss_state: Any, batch: Any, rng_key: Any) 
     return value, loss_state
 
 
-@eqx.filter_jit
+@compiled
 def start(job: Job, params: Any) -> TrainState:
     """State before the first step."""
     loss_state = None
@@ -248,7 +149,7 @@ def _record(job: Job, key: Any, state: TrainState) -> TrainState:
     )
 
 
-@eqx.filter_jit
+@compiled
 def run(job: Job, state: TrainState, limit: Int[Array, ""]) -> TrainState:
     """Go on until `limit` steps are made, patience has run out or a loss was not finite."""
     key_steps, key_held_out = (jax.random.fold_in(job.rng_key, i) for i in (0, 1))

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from tqdm.auto import tqdm
 
-from numpyro_score.training.program import TrainState
+from numpyro_score.training.job import TrainState
 
 LOG_SECONDS = 10.0
 """How often a bar is written where it cannot be drawn over itself."""

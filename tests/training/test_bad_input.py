@@ -108,3 +108,17 @@ def test_an_optimizer_without_its_progress_says_so() -> None:
     with pytest.raises(TypeError, match="progress"):
         optimizer.update(jnp.ones(2), optimizer.init(jnp.ones(2)), jnp.ones(2))
     assert isinstance(optimizer, optax.GradientTransformationExtraArgs)
+
+
+class Unhashable:
+    """A loss that no program can be found again by."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self, model: Any, batch: Any, rng_key: Any) -> Any:
+        return 0.0
+
+
+def test_a_loss_without_a_hash(network: Any) -> None:
+    with pytest.raises(TypeError, match="a Unhashable in the model, the loss"):
+        fit(network, DATA, Unhashable(), rng_key=KEY, progress=False)
