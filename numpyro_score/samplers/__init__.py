@@ -1,0 +1,53 @@
+"""Finite-time samplers: from noise to data in a set number of steps, driven by a score."""
+
+from numpyro_score.samplers.adaptive import AdaptiveSteps, Tolerance, adaptive
+from numpyro_score.samplers.annealed import annealed_langevin, pick_eps
+from numpyro_score.samplers.deterministic import HeunSteps, ddim, dpm_solver, heun
+from numpyro_score.samplers.flow import FlowSampler, probability_flow
+from numpyro_score.samplers.grids import TimeGrid, edm_times, quadratic_times, uniform_times
+from numpyro_score.samplers.reverse_sde import reverse_sde
+from numpyro_score.samplers.sampler import (
+    DiffusionInfo,
+    DiffusionSampler,
+    DiffusionState,
+    Trajectory,
+)
+from numpyro_score.samplers.steps import LinearSteps, Recall, Steps
+from numpyro_score.samplers.stochastic import (
+    Method,
+    ancestral,
+    dpm_solver_sde,
+    euler_maruyama,
+    reverse_diffusion,
+)
+
+__all__ = [
+    "AdaptiveSteps",
+    "DiffusionInfo",
+    "DiffusionSampler",
+    "DiffusionState",
+    "FlowSampler",
+    "HeunSteps",
+    "LinearSteps",
+    "Method",
+    "Recall",
+    "Steps",
+    "TimeGrid",
+    "Tolerance",
+    "Trajectory",
+    "adaptive",
+    "ancestral",
+    "annealed_langevin",
+    "ddim",
+    "dpm_solver",
+    "dpm_solver_sde",
+    "edm_times",
+    "euler_maruyama",
+    "heun",
+    "pick_eps",
+    "probability_flow",
+    "quadratic_times",
+    "reverse_diffusion",
+    "reverse_sde",
+    "uniform_times",
+]

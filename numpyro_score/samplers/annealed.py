@@ -1,0 +1,215 @@
+"""Annealed Langevin dynamics: a few Langevin steps at each level of a falling ladder of noise.
+
+    x' = x + alpha_i / 2 s(x, sigma_i) + sqrt(alpha_i) z,    alpha_i = eps sigma_i^2 / sigma_L^2
+
+(Song and Ermon 2019, arXiv:1907.05600). In units of the level's noise every level makes the same
+step, `u = eps / sigma_L^2`: the noise's own sd shrinks by `1 - u / 2`, so that from `u = 4` on it
+grows without bound. Step size of the package's Langevin kernels: half of `alpha_i`.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.optimize import minimize_scalar
+
+from numpyro_score.noise import NoiseProcess
+from numpyro_score.samplers.grids import check_count
+from numpyro_score.samplers.sampler import DiffusionSampler
+from numpyro_score.samplers.steps import Event, LinearSteps, Score, append
+from numpyro_score.types import Scalar
+
+LadderLevels = Sequence[float] | Float[np.ndarray | Array, " num_levels"]
+SMALLEST_STEP = 1e-8
+ROUNDING = 1e-12
+
+
+def check_ladder(ladder: LadderLevels) -> Float[np.ndarray, " num_levels"]:
+    """The levels as an array.
+
+    Raises
+    ------
+    ValueError
+        Unless there is at least one, all above 0, and each below the last.
+    """
+    sigmas = np.asarray(ladder, np.float64)
+    if sigmas.ndim != 1 or sigmas.size == 0:
+        raise ValueError(
+            f"the ladder has shape {sigmas.shape}; a vector of noise levels is needed, such as "
+            "geometric_ladder(10.0, 0.01, 10) or ladder_from_data(data).sigmas"
+        )
+    if not (np.isfinite(sigmas) & (sigmas > 0)).all() or not (np.diff(sigmas) < 0).all():
+        raise ValueError(
+            f"the ladder goes {sigmas[0]:g} .. {sigmas[-1]:g} and does not fall at every level; "
+            "levels above 0, from the largest to the smallest, are needed"
+        )
+    return sigmas
+
+
+def pick_eps(ladder: LadderLevels, steps_per_level: int) -> float:
+    """The step of annealed Langevin that carries the noise of one level best to the next.
+
+    After T steps at a level a point mass's noise, of variance `gamma^2` from the level before in
+    units of this level's own, has the variance
+
+        (1 - u/2)^(2T) (gamma^2 - c) + c,    c = 1 / (1 - u/4),    u = eps / sigma_L^2,
+
+    and the `u` is taken that brings it nearest to 1 (Song and Ermon 2020, arXiv:2006.09011,
+    technique 4, where eps is half of this one). `gamma` is the ladder's largest ratio.
+
+    Parameters
+    ----------
+    ladder
+        Noise levels that fall, at least two.
+    steps_per_level
+        T, at least 1.
+
+    Raises
+    ------
+    ValueError
+        If the ladder is none, has one level, or there is no step.
+
+    Examples
+    --------
+    >>> from numpyro_score.noise import geometric_ladder
+    >>> ladder = geometric_ladder(10.0, 0.1, 10)
+    >>> pick_eps(ladder, 100) < pick_eps(ladder, 5) < 4 * 0.1**2
+    True
+    """
+    sigmas = check_ladder(ladder)
+    check_count("steps_per_level", steps_per_level)
+    if len(sigmas) < 2:
+        raise ValueError("a ladder of one level has no ratio to pick eps from; give eps")
+    gamma = float((sigmas[:-1] / sigmas[1:]).max())
+
+    def variance(log_u: float) -> float:
+        u = math.exp(log_u)
+        limit = 1 / (1 - u / 4)
+        return (1 - u / 2) ** (2 * steps_per_level) * (gamma**2 - limit) + limit
+
+    # from above 1 throughout, and with one minimum below u = 2, where a step forgets all
+    best = minimize_scalar(
+        variance, bounds=(math.log(SMALLEST_STEP), math.log(2)), method="bounded"
+    )
+    return float(math.exp(best.x) * sigmas[-1] ** 2)
+
+
+def annealed_langevin(
+    score: Score,
+    ladder: LadderLevels,
+    shape: Sequence[int],
+    *,
+    steps_per_level: int = 100,
+    eps: float | None = None,
+    noise: NoiseProcess | None = None,
+    denoise: bool = False,
+    data_mean: Any = 0.0,
+    data_sd: Any = 0.0,
+) -> DiffusionSampler:
+    """A sampler by annealed Langevin dynamics.
+
+    Parameters
+    ----------
+    score
+        `score(x, sigma)` of data with noise of sd `sigma`; with `noise` given, `score(x, t)` of
+        that process's laws instead, read where `sigma / alpha` is the level.
+    ladder
+        Noise levels, falling, in units of the data.
+    shape
+        Shape of one point.
+    steps_per_level
+        T, at least 1.
+    eps
+        Step at the last level, above 0 and below `4 sigma_L^2`; by default `pick_eps`.
+    noise
+        The process of a score that takes times.
+    denoise
+        Whether to end with `E[x_0 | x]`, one more call.
+    data_mean, data_sd
+        What is known of the data, for the Gaussian to start from.
+
+    Returns
+    -------
+    The sampler; the time in its state is the noise level, or with `noise` that process's time.
+
+    Raises
+    ------
+    ValueError
+        If the ladder does not fall, there is no step, the process has no such level, shapes do not
+        match, or the step is so large that the dynamics diverge.
+    TypeError
+        If an argument is not of its kind.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from numpyro_score.noise import geometric_ladder
+    >>> score = lambda x, sigma: -(x - 3.0) / (1.0 + sigma**2)  # of N(3, 1) data
+    >>> ladder = geometric_ladder(10.0, 0.1, 10)
+    >>> sampler = annealed_langevin(score, ladder, (1,), steps_per_level=20, eps=0.01)
+    >>> round(float(sampler.sample(jax.random.key(0), 2000).mean()))
+    3
+    """
+    sigmas = check_ladder(ladder)
+    check_count("steps_per_level", steps_per_level)
+    last = float(sigmas[-1])
+    if eps is None:
+        eps = pick_eps(sigmas, steps_per_level)
+    if not 0 < eps < 4 * last**2 * (1 - ROUNDING):
+        raise ValueError(
+            f"eps is {eps:g} but must be above 0 and below 4 sigma_L^2 = {4 * last**2:g}, from "
+            "where annealed Langevin diverges; leave it out to have it picked"
+        )
+    level_score, times = (
+        (score, jnp.asarray(sigmas)) if noise is None else of_ratio(score, noise, sigmas)
+    )
+    step = eps * (sigmas / last) ** 2
+    each = np.repeat(np.arange(len(sigmas)), steps_per_level)
+    after = np.append(each[1:], each[-1])
+    steps = LinearSteps(
+        times[each],
+        times[after],
+        position=jnp.ones(len(each)),
+        score=jnp.asarray(step[each] / 2, times.dtype),
+        noise=jnp.asarray(np.sqrt(step[each]), times.dtype),
+    )
+    if denoise:
+        one, zero = jnp.ones(()), jnp.zeros(())
+        steps = append(steps, LinearSteps(times[-1], times[-1], one, jnp.asarray(last**2), zero))
+    sd = jnp.sqrt(jnp.asarray(data_sd, times.dtype) ** 2 + sigmas[0] ** 2)
+    return DiffusionSampler(
+        level_score,
+        steps,
+        tuple(shape),
+        jnp.asarray(data_mean, times.dtype),
+        sd.astype(times.dtype),
+    )
+
+
+def of_ratio(
+    score: Score, noise: NoiseProcess, sigmas: Float[np.ndarray, " num_levels"]
+) -> tuple[Score, Float[Array, " num_levels"]]:
+    """Score of `x / alpha` at the process's times, and those times at the given ratios.
+
+    Raises
+    ------
+    ValueError
+        If the process never has such a ratio.
+    """
+    levels = jnp.asarray(sigmas)
+    times = noise.time_of(levels)
+    if not np.allclose(noise.ratio(times), levels, rtol=1e-2):
+        low, high = float(noise.ratio(0.0)), float(noise.ratio(1.0))
+        raise ValueError(
+            f"the ladder goes from {sigmas[0]:g} to {sigmas[-1]:g}, but {type(noise).__name__} has "
+            f"noise from {low:g} to {high:g} times the signal; take levels within"
+        )
+
+    def level_score(x: Event, t: Scalar) -> Event:
+        alpha = noise.alpha(t)
+        return alpha * score(alpha * x, t)
+
+    return level_score, times

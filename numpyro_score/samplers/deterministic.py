@@ -1,0 +1,127 @@
+"""Steps of the probability flow, `dx/dt = f x - g^2 score / 2`, in either direction of time.
+
+In `y = x / alpha` and `rho = sigma / alpha` the flow is `dy/drho = e`, with `e = -sigma score` the
+noise that the score sees in x: straight lines where the data are one point, so that all methods
+are exact there (Karras et al. 2022, arXiv:2206.00364; Song, Meng and Ermon 2021, arXiv:2010.02502).
+
+    DDIM (eta = 0)    y' = y + (rho' - rho) e, Euler's step; weak order 1
+    Heun              the mean of `e` at both ends; order 2, two calls of the score
+    DPM-Solver++ 2M   exponential integrator with two steps; order 2, one call
+
+DPM-Solver++: Lu et al. 2022, arXiv:2211.01095. With `eta > 0` DDIM's steps are random, `eta = 1`
+being the ancestral step.
+"""
+
+from typing import final
+
+import jax
+import jax.numpy as jnp
+
+from numpyro_score.noise import NoiseProcess
+from numpyro_score.samplers.steps import Event, LinearSteps, Row, Score, Steps, append
+from numpyro_score.samplers.stochastic import Times, levels, two_step
+
+
+def ddim(noise: NoiseProcess, times: Times, *, eta: float = 0.0) -> LinearSteps:
+    """DDIM's steps; `functools.partial(ddim, eta=...)` for random ones.
+
+    Raises
+    ------
+    ValueError
+        Unless 0 <= eta <= 1.
+    """
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta is {eta:g}; from 0, the probability flow, to 1, ancestral steps")
+    knots = levels(noise, times)
+    variance = eta**2 * knots.next_sigma**2 * -jnp.expm1(-2 * knots.advance)
+    kept = jnp.sqrt(knots.next_sigma**2 - variance)
+    a = knots.next_alpha / knots.alpha
+    return LinearSteps(
+        knots.time,
+        knots.next_time,
+        position=a,
+        score=knots.sigma * (a * knots.sigma - kept),
+        noise=jnp.sqrt(variance) if eta > 0 else None,
+    )
+
+
+def dpm_solver(noise: NoiseProcess, times: Times) -> LinearSteps:
+    """DPM-Solver++ 2M; order 2."""
+    knots = levels(noise, times)
+    return two_step(
+        knots,
+        position=knots.next_sigma / knots.sigma,
+        denoised=-knots.next_alpha * jnp.expm1(-knots.advance),
+        noise=None,
+    )
+
+
+@final
+class HeunSteps(Steps):
+    """Steps of Heun in `sigma / alpha`.
+
+    Parameters
+    ----------
+    time, next_time
+        Ends of each step.
+    alpha, next_alpha, sigma, next_sigma
+        Signal and noise there.
+    change
+        Rise of `sigma / alpha`.
+    weight
+        Share of the second evaluation: a half.
+    """
+
+    time: Row
+    next_time: Row
+    alpha: Row
+    next_alpha: Row
+    sigma: Row
+    next_sigma: Row
+    change: Row
+    weight: Row
+
+    @property
+    def is_random(self) -> bool:
+        """No."""
+        return False
+
+    @property
+    def evaluations(self) -> int:
+        """Two."""
+        return 2
+
+    def remember(self, x: Event) -> Event | None:
+        """Nothing."""
+        del x
+        return None
+
+    def advance(
+        self, score: Score, x: Event, memory: Event | None, z: Event | None
+    ) -> tuple[Event, Event | None]:
+        """Step one row on."""
+        row: HeunSteps = jax.tree.map(lambda a: a.astype(x.dtype), self)
+        y = x / row.alpha
+        first = -row.sigma * score(x, row.time)
+        ahead = row.next_alpha * (y + row.change * first)
+        second = -row.next_sigma * score(ahead, row.next_time)
+        slope = (1 - row.weight) * first + row.weight * second
+        return row.next_alpha * (y + row.change * slope), memory
+
+    def then_denoise(self, noise: NoiseProcess) -> "HeunSteps":
+        """One more row: Euler's step to no noise at all."""
+        t = self.next_time[-1]
+        alpha, sigma = noise.alpha(t), noise.sigma(t)
+        # the second evaluation, of weight 0, stays where there is noise
+        row = HeunSteps(
+            t, t, alpha, jnp.ones_like(t), sigma, sigma, -sigma / alpha, jnp.zeros_like(t)
+        )
+        return append(self, row)
+
+
+def heun(noise: NoiseProcess, times: Times) -> HeunSteps:
+    """Heun's steps; order 2."""
+    knots = levels(noise, times)
+    change = knots.next_sigma / knots.next_alpha - knots.sigma / knots.alpha
+    weight = jnp.full_like(change, 0.5)
+    return HeunSteps(*knots[:6], change, weight)

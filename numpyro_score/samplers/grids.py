@@ -1,0 +1,149 @@
+"""Where a sampler stops on its way from noise to data: falling times from 1 to `end`.
+
+    uniform     t falls evenly
+    quadratic   sqrt(t) falls evenly: steps shorten towards the data
+    EDM         (sigma / alpha)^(1/rho) falls evenly (Karras et al. 2022, arXiv:2206.00364, eq. 5)
+
+A grid is any function `(noise, num_steps) -> times`; `functools.partial` sets the rest.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from numpyro_score.noise import NoiseProcess
+
+END = 1e-3
+"""Default last time; before it most processes have noise too small to matter."""
+
+
+TimeGrid = Callable[[NoiseProcess, int], Float[Array, "..."]]
+"""A rule `(noise, num_steps)` -> times `(num_steps + 1,)`, falling from 1."""
+
+
+def check_count(name: str, count: Any, least: int = 1) -> None:
+    """Refuse what is no whole number of at least `least`.
+
+    Raises
+    ------
+    TypeError
+        If it is not an integer.
+    ValueError
+        If it is too small.
+    """
+    if isinstance(count, bool) or not isinstance(count, int | np.integer):
+        raise TypeError(f"{name} is {count!r}; it has to be a whole number, at least {least}")
+    if count < least:
+        raise ValueError(f"{name} is {count} but must be at least {least}")
+
+
+def _check(num_steps: int, end: float) -> None:
+    check_count("num_steps", num_steps)
+    if not 0 <= end < 1:
+        raise ValueError(f"a time grid that ends at {end:g}; 0 <= end < 1 is needed")
+
+
+def uniform_times(noise: NoiseProcess, num_steps: int, *, end: float = END) -> Float[Array, " k"]:
+    """Times that fall evenly from 1 to `end`.
+
+    Raises
+    ------
+    ValueError
+        Unless there is a step and 0 <= end < 1.
+
+    Examples
+    --------
+    >>> from numpyro_score.noise import VP
+    >>> uniform_times(VP(), 2, end=0.5).tolist()
+    [1.0, 0.75, 0.5]
+    """
+    del noise
+    _check(num_steps, end)
+    return jnp.linspace(1.0, end, num_steps + 1)
+
+
+def quadratic_times(noise: NoiseProcess, num_steps: int, *, end: float = END) -> Float[Array, " k"]:
+    """Times whose square roots fall evenly, from 1 to `end`.
+
+    Raises
+    ------
+    ValueError
+        Unless there is a step and 0 <= end < 1.
+
+    Examples
+    --------
+    >>> from numpyro_score.noise import VP
+    >>> quadratic_times(VP(), 2, end=0.0).tolist()
+    [1.0, 0.25, 0.0]
+    """
+    del noise
+    _check(num_steps, end)
+    return jnp.linspace(1.0, end**0.5, num_steps + 1) ** 2
+
+
+def edm_times(
+    noise: NoiseProcess, num_steps: int, *, end: float = END, rho: float = 7.0
+) -> Float[Array, " k"]:
+    """Times at which the rho-th root of the noise-to-signal ratio falls evenly.
+
+    Parameters
+    ----------
+    noise
+        The process.
+    num_steps
+        Steps, one less than times.
+    end
+        Last time.
+    rho
+        Above 0: 1 is even in `sigma / alpha`, towards infinity it becomes even in its logarithm.
+
+    Raises
+    ------
+    ValueError
+        Unless there is a step, 0 <= end < 1 and rho > 0.
+
+    Examples
+    --------
+    >>> from numpyro_score.noise import VE
+    >>> noise = VE(sigma_min=1.0, sigma_max=4.0)
+    >>> noise.sigma(edm_times(noise, 2, end=0.0, rho=2.0)).round(3).tolist()
+    [4.0, 2.25, 1.0]
+    """
+    _check(num_steps, end)
+    if not rho > 0:
+        raise ValueError(f"rho is {rho:g} but must be above 0; 7 is usual")
+    top, bottom = noise.ratio(1.0) ** (1 / rho), noise.ratio(end) ** (1 / rho)
+    share = jnp.linspace(0.0, 1.0, num_steps + 1)
+    times = noise.time_of((top + share * (bottom - top)) ** rho)
+    return times.at[0].set(1.0).at[-1].set(end)
+
+
+def check_times(noise: NoiseProcess, times: Float[Array, " knots"]) -> None:
+    """Refuse times that do not fall, leave [0, 1], or end where there is no noise.
+
+    Raises
+    ------
+    ValueError
+        In these cases, where the values are known.
+    """
+    if isinstance(times, jax.core.Tracer):
+        return
+    values = np.asarray(times)
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"times have shape {values.shape}; a vector of at least two is needed")
+    if not (np.diff(values) < 0).all() or values[0] > 1 or values[-1] < 0:
+        raise ValueError(
+            f"times go from {values[0]:g} to {values[-1]:g} and do not all fall within [0, 1]; "
+            "a grid falls at every step: use uniform_times, quadratic_times or edm_times, and "
+            "float64 for very fine ones"
+        )
+    if not float(noise.variance(float(values[-1]))) > 0:
+        raise ValueError(
+            f"the grid ends at t = {values[-1]:g}, where {type(noise).__name__} has no noise and "
+            "scores are not bounded; end above 0, as with functools.partial(uniform_times, "
+            f"end={END:g})"
+        )

@@ -1,0 +1,96 @@
+"""Draws by running the noise process backwards in time, driven by the score.
+
+Song et al. 2021, arXiv:2011.13456. The start is the Gaussian that the process ends in.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from numpyro_score.noise import NoiseProcess
+from numpyro_score.samplers.grids import TimeGrid, check_count, check_times, edm_times
+from numpyro_score.samplers.sampler import DiffusionSampler
+from numpyro_score.samplers.steps import Score, Steps
+from numpyro_score.samplers.stochastic import Method, dpm_solver_sde
+
+
+def plan(noise: NoiseProcess, num_steps: int, method: Method, grid: TimeGrid) -> Steps:
+    """Steps of a method on a grid, both checked.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of its kind, or the grid's times cannot be used.
+    """
+    if not isinstance(noise, NoiseProcess):
+        raise TypeError(f"noise is a {type(noise).__name__}; a process such as VP() is needed")
+    for name, rule in (("method", method), ("grid", grid)):
+        if not callable(rule):
+            raise TypeError(
+                f"{name} is {rule!r}; a function of this package is needed, such as "
+                "method=euler_maruyama or grid=uniform_times"
+            )
+    check_count("num_steps", num_steps)
+    times = grid(noise, num_steps)
+    check_times(noise, times)
+    return method(noise, times)
+
+
+def reverse_sde(
+    score: Score,
+    noise: NoiseProcess,
+    shape: Sequence[int],
+    *,
+    num_steps: int = 100,
+    method: Method = dpm_solver_sde,
+    grid: TimeGrid = edm_times,
+    denoise: bool = False,
+    data_mean: Any = 0.0,
+    data_sd: Any = 0.0,
+) -> DiffusionSampler:
+    """A sampler that follows the reverse diffusion from noise to data.
+
+    Parameters
+    ----------
+    score
+        `score(x, t)` of one point and a scalar time.
+    noise
+        The process whose laws the score is of.
+    shape
+        Shape of one point.
+    num_steps
+        Steps, each one call of the score.
+    method
+        `euler_maruyama`, `reverse_diffusion`, `ancestral` or `dpm_solver_sde`.
+    grid
+        `uniform_times`, `quadratic_times`, `edm_times`, or any rule of that form.
+    denoise
+        Whether to end with `E[x_0 | x]`, which takes away the noise left at the grid's end (one
+        more call).
+    data_mean, data_sd
+        What is known of the data's mean and sd, for the Gaussian to start from.
+
+    Raises
+    ------
+    ValueError
+        If there is no step, the grid does not fall or ends without noise, or shapes do not match.
+    TypeError
+        If an argument is not of its kind.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from numpyro_score.noise import VE
+    >>> noise = VE(sigma_min=0.01, sigma_max=10.0)
+    >>> score = lambda x, t: -(x - 3.0) / (1.0 + noise.variance(t))  # of N(3, 1) data
+    >>> sampler = reverse_sde(score, noise, (1,), num_steps=20)
+    >>> draws = sampler.sample(jax.random.key(0), 2000)
+    >>> draws.shape, round(float(draws.mean())), round(float(draws.std()))
+    ((2000, 1), 3, 1)
+    """
+    steps = plan(noise, num_steps, method, grid)
+    if denoise:
+        steps = steps.then_denoise(noise)
+    mean, sd = noise.prior(jnp.asarray(data_mean), jnp.asarray(data_sd))
+    return DiffusionSampler(score, steps, tuple(shape), jnp.asarray(mean), jnp.asarray(sd))

@@ -1,0 +1,309 @@
+"""The sampler that every plan of steps shares: one scan, batches of bounded memory.
+
+Sample i has a key of its own, `fold_in(rng_key, i)`, whatever the batch; its start takes
+`fold_in(key, 0)`, and its step k `fold_in(key, k + 1)`.
+"""
+
+from typing import Any, NamedTuple, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from blackjax import SamplingAlgorithm
+from jaxtyping import Array, Float, Int
+from tqdm.auto import tqdm
+
+from numpyro_score.samplers.grids import check_count
+from numpyro_score.samplers.steps import Event, Score, Steps
+from numpyro_score.types import RngKey
+
+BATCH_NUMBERS = 2**20
+"""Coordinates in a batch where the user gives no size; a network takes several times that."""
+
+
+class DiffusionState(NamedTuple):
+    """A sample on its way.
+
+    Attributes
+    ----------
+    position
+        The point.
+    memory
+        What the method keeps of the last step, or None.
+    num_made
+        Steps made.
+    time
+        Time reached; for annealed Langevin the next noise level.
+    """
+
+    position: Event
+    memory: Event | None
+    num_made: Int[Array, ""]
+    time: Float[Array, ""]
+
+
+class DiffusionInfo(NamedTuple):
+    """What a step was like.
+
+    Attributes
+    ----------
+    is_finished
+        Whether the way's end is reached; a step after it changes nothing.
+    """
+
+    is_finished: Array
+
+
+class Trajectory(NamedTuple):
+    """Samples and all of their way.
+
+    Attributes
+    ----------
+    times
+        `(num_steps + 1,)`.
+    positions
+        `(num_samples, num_steps + 1, *shape)`.
+    """
+
+    times: Float[np.ndarray, " knots"]
+    positions: Float[np.ndarray, "num_samples knots ..."]
+
+
+def check_score(score: Score, shape: tuple[int, ...], time: Any) -> None:
+    """Refuse a score that does not map a point and a scalar to an array like the point.
+
+    Raises
+    ------
+    TypeError
+        If it cannot be called, or returns something else than one real array.
+    ValueError
+        If what it returns has another shape.
+    """
+    if not callable(score):
+        raise TypeError(f"the score is a {type(score).__name__}; a callable (x, t) is needed")
+    dtype = jnp.result_type(float)
+    x, t = jax.ShapeDtypeStruct(shape, dtype), jax.ShapeDtypeStruct((), dtype)
+    out = eqx.filter_eval_shape(score, x, t)
+    if not hasattr(out, "shape") or not jnp.issubdtype(out.dtype, jnp.floating):
+        raise TypeError(f"score(x, t) returns {out}; one array of real numbers like x is needed")
+    if out.shape != shape:
+        raise ValueError(
+            f"score(x, t) returns shape {out.shape} for a point of shape {shape}; it has to be "
+            "x's own: give the shape of ONE point, and a score of one point (batches are made by "
+            "jax.vmap inside)"
+        )
+
+
+@final
+class DiffusionSampler(eqx.Module):
+    """Independent draws by a fixed number of steps; made by `reverse_sde` and its like.
+
+    The draws follow the score's law up to the error of the steps and of the start: they are
+    approximate, and no Markov chain corrects them.
+
+    Parameters
+    ----------
+    score
+        `score(x, t)` of one point.
+    steps
+        The plan.
+    shape
+        Shape of one point.
+    start_mean, start_sd
+        The Gaussian to start from, numbers or arrays that broadcast to `shape`.
+
+    Raises
+    ------
+    ValueError
+        If the score, or the start, does not fit the shape.
+    TypeError
+        If the score is no function of a point and a time.
+    """
+
+    score: Score
+    steps: Steps
+    shape: tuple[int, ...] = eqx.field(static=True)
+    start_mean: Float[Array, "..."]
+    start_sd: Float[Array, "..."]
+
+    def __check_init__(self) -> None:
+        check_score(self.score, self.shape, self.steps.time[0])
+        for name, value in (("mean", self.start_mean), ("sd", self.start_sd)):
+            try:
+                fits = np.broadcast_shapes(value.shape, self.shape) == self.shape
+            except ValueError:
+                fits = False
+            if not fits:
+                raise ValueError(
+                    f"the {name} of the start has shape {value.shape}, which does not broadcast "
+                    f"to a point's shape {self.shape}"
+                )
+
+    @property
+    def num_steps(self) -> int:
+        """Steps on the way."""
+        return len(self.steps.time)
+
+    @property
+    def evaluations(self) -> int:
+        """Calls of the score for one draw; 0 where an adaptive method decides."""
+        return self.num_steps * self.steps.evaluations
+
+    @property
+    def times(self) -> Float[Array, " knots"]:
+        """`(num_steps + 1,)`: when steps start, and when the last one ends."""
+        return jnp.append(self.steps.time, self.steps.next_time[-1])
+
+    def start(self, rng_key: RngKey) -> Event:
+        """A point to start from."""
+        z = jax.random.normal(rng_key, self.shape)
+        return self.start_mean + self.start_sd * z
+
+    def init(self, position: Event, rng_key: RngKey | None = None) -> DiffusionState:
+        """The state at the first time, BlackJAX's `init`."""
+        del rng_key
+        if jnp.shape(position) != self.shape:
+            raise ValueError(
+                f"the position has shape {jnp.shape(position)}; this sampler moves one point of "
+                f"shape {self.shape}: use jax.vmap for many"
+            )
+        memory = self.steps.remember(position)
+        return DiffusionState(position, memory, jnp.zeros((), int), self.times[0])
+
+    def step(self, rng_key: RngKey, state: DiffusionState) -> tuple[DiffusionState, DiffusionInfo]:
+        """One step on, BlackJAX's `step`; at the end it stays."""
+        at = jnp.minimum(state.num_made, self.num_steps - 1)
+        row = _row(self.steps, at)
+        moved, memory = _advance(row, self.score, rng_key, state.position, state.memory)
+        new = DiffusionState(moved, memory, state.num_made + 1, self.times[at + 1])
+        was_finished = state.num_made >= self.num_steps
+        new = jax.tree.map(lambda old, new: jnp.where(was_finished, old, new), state, new)
+        return new, DiffusionInfo(new.num_made >= self.num_steps)
+
+    def algorithm(self) -> SamplingAlgorithm:
+        """`init` and `step` as plain functions, which `jax.jit` takes as it takes BlackJAX's."""
+
+        def init(position: Event, rng_key: RngKey | None = None) -> DiffusionState:
+            return self.init(position, rng_key)
+
+        def step(rng_key: RngKey, state: DiffusionState) -> tuple[DiffusionState, DiffusionInfo]:
+            return self.step(rng_key, state)
+
+        return SamplingAlgorithm(init, step)
+
+    def sample(
+        self,
+        rng_key: RngKey,
+        num_samples: int,
+        *,
+        batch_size: int | None = None,
+        progress: bool = False,
+    ) -> Float[np.ndarray, "{num_samples} ..."]:
+        """Independent draws, on the host.
+
+        Parameters
+        ----------
+        rng_key
+            One random key; draw i is the same for every batch size, up to rounding.
+        num_samples
+            How many, at least 1.
+        batch_size
+            How many at a time: bounds the memory of the device.
+        progress
+            Whether to show a bar.
+
+        Returns
+        -------
+        Array `(num_samples, *shape)`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a number is not a whole one above 0.
+        """
+        size = self._batch_size(num_samples, batch_size)
+        draws: np.ndarray | None = None
+        with tqdm(total=num_samples, unit="draw", disable=not progress, leave=None) as bar:
+            for first in range(0, num_samples, size):
+                # the last batch runs past the end: another shape would be compiled anew
+                batch = np.asarray(_draw(self, rng_key, first + jnp.arange(size)))
+                kept = min(size, num_samples - first)
+                if draws is None:
+                    draws = np.empty((num_samples, *self.shape), batch.dtype)
+                draws[first : first + kept] = batch[:kept]
+                bar.update(kept)
+        assert draws is not None
+        return draws
+
+    def trajectory(self, rng_key: RngKey, num_samples: int) -> Trajectory:
+        """The same draws as `sample` with all of their way, for pictures.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `num_samples` is not a whole number above 0.
+        """
+        check_count("num_samples", num_samples)
+        positions = _draw_ways(self, rng_key, jnp.arange(num_samples))
+        return Trajectory(np.asarray(self.times), np.asarray(positions))
+
+    def run(self, rng_key: RngKey, position: Event) -> Event:
+        """The end of the way from a point; pure, for `jax.vmap` and `jax.grad`."""
+        return _run(self, rng_key, position)[0]
+
+    def _batch_size(self, num_samples: int, batch_size: int | None) -> int:
+        check_count("num_samples", num_samples)
+        if batch_size is None:
+            batch_size = max(1, BATCH_NUMBERS // max(1, int(np.prod(self.shape))))
+        check_count("batch_size", batch_size)
+        return min(int(batch_size), int(num_samples))
+
+
+def _row(steps: Steps, index: Int[Array, ""]) -> Steps:
+    arrays, rest = eqx.partition(steps, eqx.is_array)
+    return eqx.combine(jax.tree.map(lambda a: a[index], arrays), rest)
+
+
+def _advance(
+    row: Steps, score: Score, rng_key: RngKey, x: Event, memory: Event | None
+) -> tuple[Event, Event | None]:
+    z = jax.random.normal(rng_key, x.shape, x.dtype) if row.is_random else None
+    return row.advance(score, x, memory, z)
+
+
+def _run(
+    sampler: DiffusionSampler, rng_key: RngKey, x: Event, *, keeps_way: bool = False
+) -> tuple[Event, Event | None]:
+    """Last point, and all after the first if asked for: the one loop over steps."""
+    arrays, rest = eqx.partition(sampler.steps, eqx.is_array)
+
+    def body(carry: Any, xs: Any) -> tuple[Any, Any]:
+        index, row = xs
+        key = jax.random.fold_in(rng_key, index + 1)
+        carry = _advance(eqx.combine(row, rest), sampler.score, key, *carry)
+        return carry, carry[0] if keeps_way else None
+
+    xs = (jnp.arange(sampler.num_steps), arrays)
+    (x, _), way = jax.lax.scan(body, (x, sampler.steps.remember(x)), xs)
+    return x, way
+
+
+@eqx.filter_jit
+def _draw(sampler: DiffusionSampler, rng_key: RngKey, which: Int[Array, " num"]) -> Array:
+    def one(index: Array) -> Array:
+        key = jax.random.fold_in(rng_key, index)
+        return _run(sampler, key, sampler.start(jax.random.fold_in(key, 0)))[0]
+
+    return jax.vmap(one)(which)
+
+
+@eqx.filter_jit
+def _draw_ways(sampler: DiffusionSampler, rng_key: RngKey, which: Int[Array, " num"]) -> Array:
+    def one(index: Array) -> Array:
+        key = jax.random.fold_in(rng_key, index)
+        x = sampler.start(jax.random.fold_in(key, 0))
+        _, way = _run(sampler, key, x, keeps_way=True)
+        return jnp.concatenate([x[None], jnp.asarray(way)])
+
+    return jax.vmap(one)(which)

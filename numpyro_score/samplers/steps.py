@@ -1,0 +1,142 @@
+"""What one step of a finite-time sampler is, and the step that most of them share.
+
+A plan is a pytree whose arrays have one row for each step. `advance` is the pure transition of one
+row: it gets the noise instead of drawing it, so that a step can be tested as a formula.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from numpyro_score.noise import NoiseProcess
+from numpyro_score.types import Scalar
+
+Event = Float[Array, "..."]
+Row = Float[Array, "*steps"]
+"""One number for each step; a scalar in a single row."""
+Score = Callable[[Event, Scalar], Event]
+
+
+class Steps(eqx.Module):
+    """The interface of a plan.
+
+    Attributes
+    ----------
+    time
+        When each step starts.
+    next_time
+        When it ends.
+    """
+
+    time: eqx.AbstractVar[Row]
+    next_time: eqx.AbstractVar[Row]
+
+    @property
+    @abstractmethod
+    def is_random(self) -> bool:
+        """Whether a step takes noise."""
+
+    @property
+    @abstractmethod
+    def evaluations(self) -> int:
+        """Calls of the score in a step; 0 where the step decides."""
+
+    @abstractmethod
+    def remember(self, x: Event) -> Event | None:
+        """What to carry into the first step, None for a method without memory."""
+
+    @abstractmethod
+    def advance(
+        self, score: Score, x: Event, memory: Event | None, z: Event | None
+    ) -> tuple[Event, Event | None]:
+        """Step a single row on: new point and new memory, from standard normal noise `z`."""
+
+    @abstractmethod
+    def then_denoise(self, noise: NoiseProcess) -> "Steps":
+        """The same plan with one step more: from its last time to `E[x_0 | x]` there."""
+
+
+class Recall(NamedTuple):
+    """How a two-step method uses the last denoised point, and gets the present one.
+
+    Attributes
+    ----------
+    previous
+        Factor of the last denoised point.
+    position, score
+        Factors of x and score in the present one: `1 / alpha` and `sigma^2 / alpha`.
+    """
+
+    previous: Row
+    position: Row
+    score: Row
+
+
+@final
+class LinearSteps(Steps):
+    """`x' = a x + b score(x, t) + c D_previous + e z`: one evaluation, and all else is numbers.
+
+    Parameters
+    ----------
+    time, next_time
+        Start and end of each step.
+    position, score
+        Factors `a` and `b`.
+    noise
+        Factor `e`; None for a deterministic method.
+    recall
+        The memory of a two-step method; None for one step.
+    """
+
+    time: Row
+    next_time: Row
+    position: Row
+    score: Row
+    noise: Row | None = None
+    recall: Recall | None = None
+
+    @property
+    def is_random(self) -> bool:
+        """Whether there is a factor of noise."""
+        return self.noise is not None
+
+    @property
+    def evaluations(self) -> int:
+        """One."""
+        return 1
+
+    def remember(self, x: Event) -> Event | None:
+        """Zeros where there is memory: the first step has no use for it."""
+        return None if self.recall is None else jnp.zeros_like(x)
+
+    def advance(
+        self, score: Score, x: Event, memory: Event | None, z: Event | None
+    ) -> tuple[Event, Event | None]:
+        """Step one row on."""
+        row: LinearSteps = jax.tree.map(lambda a: a.astype(x.dtype), self)
+        s = score(x, row.time)
+        new = row.position * x + row.score * s
+        if row.noise is not None and z is not None:
+            new = new + row.noise * z
+        if row.recall is not None and memory is not None:
+            new = new + row.recall.previous * memory
+            memory = row.recall.position * x + row.recall.score * s
+        return new, memory
+
+    def then_denoise(self, noise: NoiseProcess) -> "LinearSteps":
+        """One more row, `(x + sigma^2 score) / alpha`."""
+        t = self.next_time[-1]
+        alpha, variance, zero = noise.alpha(t), noise.variance(t), jnp.zeros_like(t)
+        recall = None if self.recall is None else Recall(zero, zero, zero)
+        random = None if self.noise is None else zero
+        return append(self, LinearSteps(t, t, 1 / alpha, variance / alpha, random, recall))
+
+
+def append[S: Steps](steps: S, row: S) -> S:
+    """A plan with one row more."""
+    return jax.tree.map(lambda a, b: jnp.append(a, b.astype(a.dtype)), steps, row)
