@@ -65,7 +65,7 @@ def test_it_weighs_modes_far_apart(linear_score: Any) -> None:
     sampler = annealed_langevin(score, ladder, (2,), steps_per_level=100, eps=0.01, noise=noise)
     draws = sampler.sample(jax.random.key(0), 4000)
     share = (draws.sum(axis=1) > 0).mean()
-    # .8 less the bias of a ladder this coarse, within 4 standard errors of .006
+    # .8, less about .03 for the bias of a ladder this coarse, within 4 standard errors of .006
     assert 0.74 < share < 0.825
 
 
