@@ -226,7 +226,8 @@ def fit(
     )
     keeper = nullcontext() if checkpoint is None else Checkpoint(checkpoint, identity(job, params))
     with Bar(num_steps, is_shown=progress) as bar, keeper as saved:
-        state = start(job, params)
+        # where an earlier run's would be put, so that one program serves both
+        state = jax.device_put(start(job, params), where)
         if saved is not None:
             state = saved.restore(state, mesh)
         state, stopped = train(job, state, bar, saved)
