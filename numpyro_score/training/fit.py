@@ -22,7 +22,7 @@ from numpyro_score.training.job import Job, TrainState
 from numpyro_score.training.loop import NOT_FINITE, train
 from numpyro_score.training.losses.base import Loss, StatefulLoss
 from numpyro_score.training.prepare import as_auto, check_whole, interval_of, split
-from numpyro_score.training.program import start
+from numpyro_score.training.program import run, start
 from numpyro_score.training.progress import Bar
 from numpyro_score.types import RngKey
 
@@ -224,6 +224,8 @@ def fit(
         batch_size=batch_size,
         mesh=mesh,
     )
+    # a model that does not suit the loss is found out by tracing, before anything is compiled
+    run.shapes(job, start.shapes(job, params), job.num_steps)
     keeper = nullcontext() if checkpoint is None else Checkpoint(checkpoint, identity(job, params))
     with Bar(num_steps, is_shown=progress) as bar, keeper as saved:
         # where an earlier run's would be put, so that one program serves both

@@ -113,35 +113,46 @@ class TrainState(NamedTuple):
         return self.params if self.average is None else self.average
 
 
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array | np.ndarray)
-
-
-def compiled[R](fn: Callable[..., R]) -> Callable[..., R]:
+class Compiled[R]:
     """`jax.jit` for a function of a job, whose arrays are traced and whose rest is compiled in.
 
     Unlike `eqx.filter_jit` it does not wait for the result.
 
-    Raises
-    ------
-    TypeError
-        When called, if something that is compiled in cannot be hashed.
+    Parameters
+    ----------
+    fn
+        `(job, *args) -> result`, of pytrees of arrays besides the job.
     """
 
-    @partial(jax.jit, static_argnums=0)
-    def traced(fixed: Any, arrays: Job, *args: Any) -> Any:
-        structure, leaves = fixed
-        return fn(eqx.combine(arrays, jax.tree.unflatten(structure, leaves)), *args)
+    def __init__(self, fn: Callable[..., R]) -> None:
+        @partial(jax.jit, static_argnums=0)
+        @wraps(fn)
+        def traced(fixed: Any, arrays: Job, *args: Any) -> Any:
+            structure, leaves = fixed
+            return fn(eqx.combine(arrays, jax.tree.unflatten(structure, leaves)), *args)
 
-    @wraps(fn)
-    def call(job: Job, *args: Any) -> Any:
-        arrays, rest = eqx.partition(job, _is_array)
+        self._traced = traced
+
+    def _arguments(self, job: Job) -> tuple[Any, Job]:
+        arrays, rest = eqx.partition(job, lambda x: isinstance(x, jax.Array | np.ndarray))
         leaves, structure = jax.tree.flatten(rest)
         for leaf in leaves:
             check_hashable(leaf)
-        return traced((structure, tuple(leaves)), arrays, *args)
+        return (structure, tuple(leaves)), arrays
 
-    return call
+    def __call__(self, job: Job, *args: Any) -> R:
+        """The result.
+
+        Raises
+        ------
+        TypeError
+            If something that is compiled in cannot be hashed.
+        """
+        return self._traced(*self._arguments(job), *args)
+
+    def shapes(self, job: Job, *args: Any) -> R:
+        """Shapes and types of the result: all is traced, and nothing compiled."""
+        return self._traced.eval_shape(*self._arguments(job), *args)
 
 
 def check_hashable(leaf: Any) -> None:

@@ -15,7 +15,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
-from numpyro_score.training.job import NEVER, ROWS, Job, TrainState, compiled
+from numpyro_score.training.job import NEVER, ROWS, Compiled, Job, TrainState
 from numpyro_score.training.losses.base import StatefulLoss
 
 
@@ -53,7 +53,7 @@ def _evaluate(job: Job, params: Any, loss_state: Any, batch: Any, rng_key: Any) 
     return value, loss_state
 
 
-@compiled
+@Compiled
 def start(job: Job, params: Any) -> TrainState:
     """State before the first step."""
     loss_state = None
@@ -149,7 +149,7 @@ def _record(job: Job, key: Any, state: TrainState) -> TrainState:
     )
 
 
-@compiled
+@Compiled
 def run(job: Job, state: TrainState, limit: Int[Array, ""]) -> TrainState:
     """Go on until `limit` steps are made, patience has run out or a loss was not finite."""
     key_steps, key_held_out = (jax.random.fold_in(job.rng_key, i) for i in (0, 1))

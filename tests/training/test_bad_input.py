@@ -32,23 +32,12 @@ def network() -> Any:
     return ScoreNetwork(ResidualMLP(2, width=8, rng_key=KEY), VE(0.1, 10.0), data)
 
 
-@pytest.fixture
-def nothing_compiles(monkeypatch: Any) -> None:
-    """Compiling a training is an error here."""
-
-    def refuse(*args: Any, **kwargs: Any) -> Any:
-        raise AssertionError("something was compiled")
-
-    monkeypatch.setattr("numpyro_score.training.loop.jax.block_until_ready", refuse)
-
-
 def bad(row: int, value: float) -> Any:
     data = np.array(DATA)
     data[row] = value
     return data
 
 
-@pytest.mark.usefixtures("nothing_compiles")
 @pytest.mark.parametrize(
     ("settings", "error", "match"),
     [
@@ -80,11 +69,23 @@ def bad(row: int, value: float) -> Any:
         ({"checkpoint": Path(__file__)}, ValueError, "is a file"),
     ],
 )
-def test_bad_input(settings: Any, error: type[Exception], match: str, network: Any) -> None:
+def test_bad_input(
+    settings: Any, error: type[Exception], match: str, network: Any, caplog: Any
+) -> None:
     settings = {"model": network, "data": DATA, "loss": ContinuousDenoising()} | settings
     model, data, loss = (settings.pop(name) for name in ("model", "data", "loss"))
-    with pytest.raises(error, match=match):
+    with pytest.raises(error, match=match), jax.log_compiles():
         fit(model, data, loss, rng_key=KEY, progress=False, **settings)
+    compiled = [text for text in caplog.messages if text.startswith("Compiling")]
+    assert not [text for text in compiled if "start" in text or "run" in text]
+
+
+def test_compiling_would_have_been_seen(network: Any, caplog: Any) -> None:
+    with jax.log_compiles():
+        fit(network, DATA, ContinuousDenoising(), rng_key=KEY, num_steps=1, progress=False)
+    compiled = [text for text in caplog.messages if text.startswith("Compiling")]
+    for name in ("start", "run"):
+        assert any(name in text for text in compiled)
 
 
 def test_a_model_that_is_not_finite(network: Any) -> None:
