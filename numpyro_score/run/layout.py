@@ -39,6 +39,11 @@ class Layout(NamedTuple):
         return 1 if self.mesh is None else self.mesh.size
 
     @property
+    def platform(self) -> str:
+        """What runs the chains: "cpu", "gpu" or "tpu"."""
+        return jax.default_backend() if self.mesh is None else self.mesh.devices.flat[0].platform
+
+    @property
     def is_shared(self) -> bool:
         """Whether several processes run the chains."""
         return self.mesh is not None and self.mesh.is_multi_process

@@ -19,15 +19,23 @@ FIRST_CHUNK = 10
 BUFFER_BYTES = 2**26
 """Room for the draws of one chunk, at most; there are two."""
 
+CACHED_BYTES = 2**22
+"""The same on a CPU where a chunk costs next to nothing to hand on: room that stays in its cache."""
+
 
 def compile_for(
-    programs: Mapping[str, Program], state: Any, num_rows: int
+    programs: Mapping[str, Program], state: Any, num_rows: int, *, is_streamed: bool
 ) -> tuple[Buffers, Buffers]:
-    """Buffers for runs of up to `num_rows` draws a phase; compiles the programs on the way."""
+    """Buffers for runs of up to `num_rows` draws a phase; compiles the programs on the way.
+
+    Chunks that are streamed are long, since each is a commit.
+    """
     program = next(iter(programs.values()))
+    is_cached = not is_streamed and program.layout.platform == "cpu"
+    room = CACHED_BYTES if is_cached else BUFFER_BYTES
     row = jax.eval_shape(lambda s: {name: field(s, name) for name in program.fields}, state)
     row_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(row))
-    fitting = max(min(num_rows, BUFFER_BYTES // max(row_bytes, 1)), 1)
+    fitting = max(min(num_rows, room // max(row_bytes, 1)), 1)
     # a power of two, so that runs of other lengths find the same program
     length = 2 ** (max(fitting, program.block) - 1).bit_length()
     zero = np.zeros((), np.int32)

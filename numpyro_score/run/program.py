@@ -88,9 +88,7 @@ def by_phase(program: Program, num_steps: Mapping[str, int]) -> dict[str, Progra
     length it does not know, and at every branch: it gets loops of a known length, the longest that
     divides both phases, and a program of its own for sampling, without the branch for warmup.
     """
-    mesh = program.layout.mesh
-    platform = jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
-    if platform == "cpu":
+    if program.layout.platform == "cpu":
         return dict.fromkeys(num_steps, program)
     block = 1
     if not any(steps % program.thinning for steps in num_steps.values()):
@@ -167,6 +165,10 @@ def make_buffers(program: Program, state: Any, num_rows: int) -> Buffers:
     return jax.tree.map(room, Buffers(rows, constrained))
 
 
+def _write(row: Int[Array, ""], room: jax.Array, value: jax.Array) -> jax.Array:
+    return jax.lax.dynamic_update_index_in_dim(room, value, row, 0)
+
+
 @partial(jax.jit, static_argnames="program", donate_argnames="buffers")
 def run_chunk(
     program: Program,
@@ -202,7 +204,7 @@ def run_chunk(
         # every step writes its row; the last of the `thinning` steps of a row stays
         row = i // program.thinning
         new = _collect(program, state)
-        return state, jax.tree.map(lambda room, value: room.at[row].set(value), fields, new)
+        return state, jax.tree.map(partial(_write, row), fields, new)
 
     known = program.block * program.thinning
 

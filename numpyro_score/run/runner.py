@@ -178,7 +178,12 @@ def sample(
         with contextlib.closing(sink):
             state = sink.restore(state)
             programs = by_phase(program, num_steps)
-            buffers = compile_for(programs, state, max(num_warmup, num_samples) // thinning)
+            buffers = compile_for(
+                programs,
+                state,
+                max(num_warmup, num_samples) // thinning,
+                is_streamed=isinstance(sink, ZarrStore),
+            )
             seconds["compile"] = time.perf_counter() - began
             bar.start(sum(sink.rows.values()) * thinning)
             try:
