@@ -139,7 +139,6 @@ def nuts() -> None:
     kernel = NUTS(target.model)
 
     def numpyro_s(seed: int) -> float:
-        # the warmup's program compiles again at every run() unless asked for by itself
         began = time.perf_counter()
         theirs.run(jax.random.key(seed), *target.model_args, **target.model_kwargs)
         jax.block_until_ready(theirs.get_samples())
