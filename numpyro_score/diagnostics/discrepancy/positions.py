@@ -1,0 +1,155 @@
+"""Draws of a tree as points: unconstrained positions of a target, or some variables side by side."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float
+
+from numpyro_score.diagnostics.draws import SAMPLE_DIMS, posterior
+from numpyro_score.targets import Target
+from numpyro_score.targets.numpyro_model import initialize, unconstrain
+from numpyro_score.types import LogDensityFn, ScoreFn
+
+Points = Float[np.ndarray, "chain draw dim"]
+
+BATCH = 1024
+"""Points at which a score is computed at once."""
+
+
+def side_by_side(data: xr.Dataset, variables: Sequence[str]) -> Points:
+    """Some variables as one point a draw, raveled and in the given order.
+
+    Parameters
+    ----------
+    data
+        A posterior.
+    variables
+        Their names.
+
+    Raises
+    ------
+    ValueError
+        If the posterior lacks one, or a draw is not finite.
+
+    Examples
+    --------
+    >>> dims = ("chain", "draw")
+    >>> data = xr.Dataset({"a": (dims, np.zeros((2, 5))), "b": ((*dims, "i"), np.ones((2, 5, 3)))})
+    >>> side_by_side(data, ["b", "a"])[0, 0].tolist()
+    [1.0, 1.0, 1.0, 0.0]
+    """
+    missing = [name for name in variables if name not in data.data_vars]
+    if missing:
+        raise ValueError(
+            f"the posterior lacks {', '.join(missing)}; it has "
+            f"{', '.join(map(str, data.data_vars))}"
+        )
+    parts = []
+    for name in variables:
+        values = data[name].transpose(*SAMPLE_DIMS, ...).values.astype(np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"{name} has draws that are not finite, and no distance from anything; leave it "
+                "out (variables=), or look for an overflow in the model"
+            )
+        parts.append(values.reshape(*values.shape[:2], -1))
+    return np.concatenate(parts, axis=-1)
+
+
+def unconstrained(dt: xr.DataTree, target: Target) -> Points:
+    """Draws of a target's sites as flat unconstrained positions.
+
+    Parameters
+    ----------
+    dt
+        Draws whose posterior holds every latent site of the target's model.
+    target
+        The target.
+
+    Raises
+    ------
+    ValueError
+        If a site is missing, or a draw is not finite.
+
+    Examples
+    --------
+    >>> from numpyro_score.targets import std_gaussian
+    >>> data = xr.Dataset({"x": (("chain", "draw", "i"), np.ones((2, 5, 3)))})
+    >>> unconstrained(xr.DataTree.from_dict({"posterior": data}), std_gaussian(3)).shape
+    (2, 5, 3)
+    """
+    data = posterior(dt)
+    model = target.model, target.model_args, target.model_kwargs
+    names = sorted(initialize(jax.random.key(0), *model)[0])
+    side_by_side(data, names)  # refuses what is missing or not finite
+    values = {name: jnp.asarray(data[name].transpose(*SAMPLE_DIMS, ...).values) for name in names}
+    return np.asarray(_unconstrain(target, values), np.float64)
+
+
+@eqx.filter_jit
+def _unconstrain(
+    target: Target, values: Mapping[str, Float[Array, "chain draw ..."]]
+) -> Float[Array, "chain draw dim"]:
+    def one(draw: dict[str, Array]) -> Float[Array, " dim"]:
+        position = unconstrain(target.model, target.model_args, target.model_kwargs, draw)
+        # sites by name, as in the flat position that the log density takes
+        return jnp.concatenate([jnp.ravel(position[name]) for name in sorted(position)])
+
+    return jax.vmap(jax.vmap(one))(dict(values))
+
+
+@eqx.filter_jit
+def _at_points(fn: Any, points: Float[Array, "draws dim"]) -> Float[Array, "draws ..."]:
+    return jax.lax.map(fn, points, batch_size=BATCH)
+
+
+def scores_at(
+    score: ScoreFn, points: Float[np.ndarray, "draws dim"]
+) -> Float[np.ndarray, "draws dim"]:
+    """Scores at points.
+
+    Parameters
+    ----------
+    score
+        Point `(dim,)` -> gradient of the log density there `(dim,)`.
+    points
+        Where.
+
+    Raises
+    ------
+    ValueError
+        If a score is not finite, or of another shape than a point.
+
+    Examples
+    --------
+    >>> scores_at(lambda x: -x, np.ones((5, 2))).shape
+    (5, 2)
+    """
+    scores = np.asarray(_at_points(score, jnp.asarray(points)), np.float64)
+    if scores.shape != points.shape:
+        raise ValueError(
+            f"the score of a point {points.shape[1:]} has shape {scores.shape[1:]}; it has to be "
+            "the gradient of the log density at one point, of the point's shape"
+        )
+    if not np.isfinite(scores).all():
+        raise ValueError(
+            f"the score is not finite at {int((~np.isfinite(scores)).any(axis=1).sum())} of "
+            f"{len(points)} draws; are the draws in the coordinates that the density takes?"
+        )
+    return scores
+
+
+def score_of(logdensity_fn: LogDensityFn) -> ScoreFn:
+    """The gradient of a log density.
+
+    Parameters
+    ----------
+    logdensity_fn
+        Point `(dim,)` -> log density.
+    """
+    return jax.grad(logdensity_fn)
