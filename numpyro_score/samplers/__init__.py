@@ -2,16 +2,12 @@
 
 from numpyro_score.samplers.adaptive import AdaptiveSteps, Tolerance, adaptive
 from numpyro_score.samplers.annealed import annealed_langevin, pick_eps
+from numpyro_score.samplers.density import LogProbEstimate
 from numpyro_score.samplers.deterministic import HeunSteps, ddim, dpm_solver, heun
 from numpyro_score.samplers.flow import FlowSampler, probability_flow
 from numpyro_score.samplers.grids import TimeGrid, edm_times, quadratic_times, uniform_times
 from numpyro_score.samplers.reverse_sde import reverse_sde
-from numpyro_score.samplers.sampler import (
-    DiffusionInfo,
-    DiffusionSampler,
-    DiffusionState,
-    Trajectory,
-)
+from numpyro_score.samplers.sampler import DiffusionSampler
 from numpyro_score.samplers.steps import LinearSteps, Recall, Steps
 from numpyro_score.samplers.stochastic import (
     Method,
@@ -20,6 +16,7 @@ from numpyro_score.samplers.stochastic import (
     euler_maruyama,
     reverse_diffusion,
 )
+from numpyro_score.samplers.walk import DiffusionInfo, DiffusionState, Trajectory
 
 __all__ = [
     "AdaptiveSteps",
@@ -29,6 +26,7 @@ __all__ = [
     "FlowSampler",
     "HeunSteps",
     "LinearSteps",
+    "LogProbEstimate",
     "Method",
     "Recall",
     "Steps",

@@ -1,24 +1,15 @@
-"""The probability flow by Diffrax: steps as short as the tolerances ask, and densities along it.
-
-Along the flow `dx/dt = v(x, t)` the log density changes by the divergence of v,
-
-    log p_s(x_s) = log p_1(x_1) + int_s^1 div v(x_t, t) dt
-
-(Chen et al. 2018, arXiv:1806.07366; for diffusions Song et al. 2021, arXiv:2011.13456, appendix D).
-The divergence is the exact trace here: as many derivatives of the score as there are dimensions.
-"""
+"""The probability flow by Diffrax: steps as short as the tolerances ask."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn, final
+from typing import Any, NamedTuple, final
 
 import diffrax
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from numpyro_score.noise import NoiseProcess
-from numpyro_score.samplers.steps import Event, Row, Score, Steps
+from numpyro_score.samplers.steps import Count, Event, Memory, Row, Score, Steps, append
 from numpyro_score.samplers.stochastic import Times
 from numpyro_score.types import Scalar
 
@@ -33,20 +24,20 @@ class Tolerance(NamedTuple):
     rtol, atol
         Largest error of a step, relative and absolute.
     solver
-        One of Diffrax's with an error estimate.
+        An explicit Runge-Kutta method of Diffrax.
     max_steps
         Most steps before it is an error.
     """
 
     rtol: float = 1e-5
     atol: float = 1e-5
-    solver: diffrax.AbstractSolver = diffrax.Tsit5()
+    solver: diffrax.AbstractERK = diffrax.Tsit5()
     max_steps: int = MAX_STEPS
 
     def integrate(
         self, velocity: Callable[[Any, Any, Any], Any], y: Any, start: Scalar, end: Scalar
-    ) -> Any:
-        """The value at `end` of what is `y` at `start`."""
+    ) -> tuple[Any, Int[Array, ""]]:
+        """The value at `end` of what is `y` at `start`, and how often the velocity was called."""
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(velocity),
             self.solver,
@@ -57,17 +48,30 @@ class Tolerance(NamedTuple):
             stepsize_controller=diffrax.PIDController(rtol=self.rtol, atol=self.atol),
             max_steps=self.max_steps,
         )
-        return jax.tree.map(lambda a: a[-1], solution.ys)
+        tableau = self.solver.tableau
+        assert isinstance(tableau, diffrax.ButcherTableau)  # of every explicit method
+        # a step whose first stage is the last one's last one does not evaluate it again
+        known = int(tableau.fsal)
+        each = tableau.num_stages - known
+        calls = known + each * solution.stats["num_steps"]
+        return jax.tree.map(lambda a: a[-1], solution.ys), jnp.asarray(calls, jnp.int32)
 
 
 def check_tolerance(tolerance: Tolerance) -> None:
-    """Refuse tolerances that are not above 0.
+    """Refuse tolerances that are not above 0, and solvers whose work cannot be counted.
 
     Raises
     ------
     ValueError
-        If one is not.
+        If one is not above 0.
+    TypeError
+        If the solver is no explicit Runge-Kutta method of Diffrax.
     """
+    if not isinstance(tolerance.solver, diffrax.AbstractERK):
+        raise TypeError(
+            f"the solver is a {type(tolerance.solver).__name__}; an explicit Runge-Kutta method of "
+            "Diffrax is needed, such as diffrax.Tsit5(), Dopri5() or Bosh3()"
+        )
     if not (tolerance.rtol > 0 and tolerance.atol > 0):
         raise ValueError(
             f"rtol = {tolerance.rtol:g} and atol = {tolerance.atol:g}; both must be above 0, such "
@@ -87,51 +91,60 @@ class AdaptiveSteps(Steps):
         The process.
     tolerance
         How to solve.
+    denoises
+        Which rows go to `E[x_0 | x]`.
     """
 
     time: Row
     next_time: Row
     noise: NoiseProcess
     tolerance: Tolerance
+    denoises: Bool[Array, "*steps"]
 
     @property
-    def is_random(self) -> bool:
-        """No."""
-        return False
-
-    @property
-    def evaluations(self) -> int:
-        """0: the solver decides."""
+    def num_noises(self) -> int:
+        """None."""
         return 0
 
-    def remember(self, x: Event) -> Event | None:
-        """Nothing."""
-        del x
+    @property
+    def evaluations(self) -> int | None:
+        """The solver decides."""
         return None
 
+    def count(self, memory: Memory, num_made: Count) -> Count:
+        """What the memory holds."""
+        del num_made
+        return memory
+
+    def remember(self, x: Event) -> Int[Array, ""]:
+        """Calls of the score: none so far."""
+        del x
+        return jnp.zeros((), jnp.int32)
+
     def advance(
-        self, score: Score, x: Event, memory: Event | None, z: Event | None
-    ) -> tuple[Event, Event | None]:
-        """Integrate from the row's one time to the other."""
+        self, score: Score, x: Event, memory: Memory, z: Event | None
+    ) -> tuple[Event, Memory]:
+        """Integrate from the row's one time to the other, or denoise where there is no way."""
 
         def velocity(t: Float[Array, ""], x: Event, args: object) -> Event:
             return self.noise.probability_flow_drift(x, t, score(x, t))
 
         start, end = self.time.astype(x.dtype), self.next_time.astype(x.dtype)
-        return self.tolerance.integrate(velocity, x, start, end), memory
 
-    def then_denoise(self, noise: NoiseProcess) -> NoReturn:
-        """Not there: an adaptive solver goes as near to t = 0 as the grid says.
+        def integrate() -> tuple[Event, Int[Array, ""]]:
+            return self.tolerance.integrate(velocity, x, start, end)
 
-        Raises
-        ------
-        ValueError
-            Always.
-        """
-        raise ValueError(
-            "denoise=True has no step in an adaptive method; let the grid end nearer to 0, or use "
-            "heun, dpm_solver or ddim"
-        )
+        def denoise() -> tuple[Event, Int[Array, ""]]:
+            point = self.noise.denoised(x, start, score(x, start))
+            return point.astype(x.dtype), jnp.ones((), jnp.int32)
+
+        x, calls = jax.lax.cond(self.denoises, denoise, integrate)
+        return x, memory + calls
+
+    def then_denoise(self, noise: NoiseProcess) -> "AdaptiveSteps":
+        """One more row, which does not integrate."""
+        t = self.next_time[-1]
+        return append(self, AdaptiveSteps(t, t, noise, self.tolerance, jnp.ones((), bool)))
 
 
 def adaptive(
@@ -143,45 +156,10 @@ def adaptive(
     ------
     ValueError
         If a tolerance is not above 0.
+    TypeError
+        If the solver is no explicit Runge-Kutta method.
     """
     tolerance = Tolerance() if tolerance is None else tolerance
     check_tolerance(tolerance)
-    return AdaptiveSteps(times[:-1], times[1:], noise, tolerance)
-
-
-def divergence(field: Callable[[Event], Event], x: Event) -> tuple[Event, Float[Array, ""]]:
-    """A vector field and the exact trace of its derivative at one point."""
-    flat = x.reshape(-1)
-
-    def of_flat(flat: Array) -> Array:
-        return field(flat.reshape(x.shape)).reshape(-1)
-
-    value, push = jax.linearize(of_flat, flat)
-    columns = jax.vmap(push)(jnp.eye(flat.size, dtype=x.dtype))
-    return value.reshape(x.shape), jnp.trace(columns)
-
-
-@eqx.filter_jit
-def flow_log_prob(
-    score: Score,
-    noise: NoiseProcess,
-    tolerance: Tolerance,
-    x: Event,
-    time: Scalar,
-    start_mean: Event,
-    start_sd: Event,
-) -> Float[Array, ""]:
-    """Log density at one point of the flow's law at `time`, started from a Gaussian at t = 1."""
-
-    def velocity(t: Array, y: tuple[Event, Array], args: object) -> tuple[Event, Array]:
-        def score_at(x: Event) -> Event:
-            return score(x, t)
-
-        s, trace = divergence(score_at, y[0])
-        rate = noise.drift_coefficient(t) * x.size - noise.squared_diffusion(t) * trace / 2
-        return noise.probability_flow_drift(y[0], t, s), rate.astype(x.dtype)
-
-    begin, end = jnp.asarray(time, x.dtype), jnp.ones((), x.dtype)
-    last, change = tolerance.integrate(velocity, (x, jnp.zeros((), x.dtype)), begin, end)
-    terms = jax.scipy.stats.norm.logpdf(last, start_mean, start_sd)
-    return jnp.sum(terms) + change
+    denoises = jnp.zeros(len(times) - 1, bool)
+    return AdaptiveSteps(times[:-1], times[1:], noise, tolerance, denoises)

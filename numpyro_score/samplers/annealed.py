@@ -19,6 +19,7 @@ from scipy.optimize import minimize_scalar
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.samplers.grids import check_count
 from numpyro_score.samplers.sampler import DiffusionSampler
+from numpyro_score.samplers.start import data_moments
 from numpyro_score.samplers.steps import Event, LinearSteps, Score, append
 from numpyro_score.types import Scalar
 
@@ -106,8 +107,8 @@ def annealed_langevin(
     eps: float | None = None,
     noise: NoiseProcess | None = None,
     denoise: bool = False,
-    data_mean: Any = 0.0,
-    data_sd: Any = 0.0,
+    data_mean: Any = None,
+    data_sd: Any = None,
 ) -> DiffusionSampler:
     """A sampler by annealed Langevin dynamics.
 
@@ -129,7 +130,8 @@ def annealed_langevin(
     denoise
         Whether to end with `E[x_0 | x]`, one more call.
     data_mean, data_sd
-        What is known of the data, for the Gaussian to start from.
+        Mean and sd of the data, for the Gaussian to start from; by default those that the score
+        knows (trained models and mixtures do), else 0.
 
     Returns
     -------
@@ -179,14 +181,9 @@ def annealed_langevin(
     if denoise:
         one, zero = jnp.ones(()), jnp.zeros(())
         steps = append(steps, LinearSteps(times[-1], times[-1], one, jnp.asarray(last**2), zero))
-    sd = jnp.sqrt(jnp.asarray(data_sd, times.dtype) ** 2 + sigmas[0] ** 2)
-    return DiffusionSampler(
-        level_score,
-        steps,
-        tuple(shape),
-        jnp.asarray(data_mean, times.dtype),
-        sd.astype(times.dtype),
-    )
+    mean, sd = data_moments(score, data_mean, data_sd)
+    sd = jnp.sqrt(sd**2 + sigmas[0] ** 2)
+    return DiffusionSampler(level_score, steps, tuple(shape), mean, sd.astype(mean.dtype))
 
 
 def of_ratio(

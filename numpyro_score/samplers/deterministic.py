@@ -18,7 +18,16 @@ import jax
 import jax.numpy as jnp
 
 from numpyro_score.noise import NoiseProcess
-from numpyro_score.samplers.steps import Event, LinearSteps, Row, Score, Steps, append
+from numpyro_score.samplers.steps import (
+    Count,
+    Event,
+    LinearSteps,
+    Memory,
+    Row,
+    Score,
+    Steps,
+    append,
+)
 from numpyro_score.samplers.stochastic import Times, levels, two_step
 
 
@@ -82,23 +91,28 @@ class HeunSteps(Steps):
     weight: Row
 
     @property
-    def is_random(self) -> bool:
-        """No."""
-        return False
+    def num_noises(self) -> int:
+        """None."""
+        return 0
 
     @property
     def evaluations(self) -> int:
         """Two."""
         return 2
 
-    def remember(self, x: Event) -> Event | None:
+    def count(self, memory: Memory, num_made: Count) -> Count:
+        """Two a step."""
+        del memory
+        return 2 * num_made
+
+    def remember(self, x: Event) -> Memory:
         """Nothing."""
         del x
         return None
 
     def advance(
-        self, score: Score, x: Event, memory: Event | None, z: Event | None
-    ) -> tuple[Event, Event | None]:
+        self, score: Score, x: Event, memory: Memory, z: Event | None
+    ) -> tuple[Event, Memory]:
         """Step one row on."""
         row: HeunSteps = jax.tree.map(lambda a: a.astype(x.dtype), self)
         y = x / row.alpha

@@ -11,21 +11,25 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from numpyro_score.noise import NoiseProcess
-from numpyro_score.samplers.adaptive import Tolerance, check_tolerance, flow_log_prob
-from numpyro_score.samplers.deterministic import heun
-from numpyro_score.samplers.grids import TimeGrid, edm_times
-from numpyro_score.samplers.reverse_sde import plan
-from numpyro_score.samplers.sampler import (
-    DiffusionInfo,
-    DiffusionSampler,
-    DiffusionState,
-    Trajectory,
+from numpyro_score.samplers.adaptive import Tolerance, check_tolerance
+from numpyro_score.samplers.density import (
+    LogProbEstimate,
+    Trace,
+    divergence,
+    flow_log_prob,
+    hutchinson,
 )
+from numpyro_score.samplers.deterministic import heun
+from numpyro_score.samplers.grids import TimeGrid, check_count, edm_times
+from numpyro_score.samplers.reverse_sde import plan
+from numpyro_score.samplers.sampler import DiffusionSampler
+from numpyro_score.samplers.start import data_moments
 from numpyro_score.samplers.steps import Event, Score
 from numpyro_score.samplers.stochastic import Method
+from numpyro_score.samplers.walk import DiffusionInfo, DiffusionState, Trajectory
 from numpyro_score.types import RngKey
 
 
@@ -53,8 +57,8 @@ class FlowSampler(eqx.Module):
         return self.decoder.num_steps
 
     @property
-    def evaluations(self) -> int:
-        """Calls of the score for one draw; 0 where an adaptive method decides."""
+    def evaluations(self) -> int | None:
+        """Calls of the score for one draw; None where an adaptive method decides: see `draw`."""
         return self.decoder.evaluations
 
     @property
@@ -72,6 +76,10 @@ class FlowSampler(eqx.Module):
     ) -> Float[np.ndarray, "{num_samples} ..."]:
         """Independent draws; see `DiffusionSampler.sample`."""
         return self.decoder.sample(rng_key, num_samples, batch_size=batch_size, progress=progress)
+
+    def draw(self, rng_key: RngKey) -> tuple[Event, Int[Array, ""]]:
+        """One draw and how often the score was called for it; pure."""
+        return self.decoder.draw(rng_key)
 
     def trajectory(self, rng_key: RngKey, num_samples: int) -> Trajectory:
         """Draws with all of their way; see `DiffusionSampler.trajectory`."""
@@ -111,13 +119,52 @@ class FlowSampler(eqx.Module):
         ValueError
             If the point has another shape, or a tolerance is not above 0.
         """
+        return self._log_prob(x, Tolerance(rtol, atol), divergence)[0]
+
+    def log_prob_and_count(
+        self, x: Event, *, rtol: float = 1e-5, atol: float = 1e-5
+    ) -> tuple[Float[Array, ""], Int[Array, ""]]:
+        """`log_prob`, and what it took: calls of the score, each derivative counted as one more."""
+        log_prob, calls = self._log_prob(x, Tolerance(rtol, atol), divergence)
+        return log_prob, calls * (1 + x.size)
+
+    def approximate_log_prob(
+        self,
+        rng_key: RngKey,
+        x: Event,
+        *,
+        num_probes: int = 8,
+        rtol: float = 1e-5,
+        atol: float = 1e-5,
+    ) -> LogProbEstimate:
+        """An estimate of `log_prob` whose cost does not grow with the dimension; by Hutchinson.
+
+        Parameters
+        ----------
+        rng_key
+            For the random signs, which stay the same along the way.
+        x
+            One point.
+        num_probes
+            Vectors of signs, at least 2.
+        rtol, atol
+            As for `log_prob`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `log_prob` does, or if there are fewer than 2 probes.
+        """
+        check_count("num_probes", num_probes, 2)
+        signs = jax.random.rademacher(rng_key, (num_probes, x.size), x.dtype)
+        values, _ = self._log_prob(x, Tolerance(rtol, atol), hutchinson(signs))
+        return LogProbEstimate(values.mean(), values.std(ddof=1) / num_probes**0.5)
+
+    def _log_prob(self, x: Event, tolerance: Tolerance, trace: Trace) -> tuple[Array, Array]:
         self._check_point(x)
-        tolerance = Tolerance(rtol, atol)
         check_tolerance(tolerance)
-        decoder = self.decoder
-        return flow_log_prob(
-            decoder.score, self.noise, tolerance, x, self.end, decoder.start_mean, decoder.start_sd
-        )
+        flow, start = self.decoder, (self.decoder.start_mean, self.decoder.start_sd)
+        return flow_log_prob(flow.score, self.noise, tolerance, x, self.end, *start, trace)
 
     def _check_point(self, x: Event) -> None:
         if jnp.shape(x) != self.decoder.shape:
@@ -146,8 +193,8 @@ def probability_flow(
     method: Method = heun,
     grid: TimeGrid = edm_times,
     denoise: bool = False,
-    data_mean: Any = 0.0,
-    data_sd: Any = 0.0,
+    data_mean: Any = None,
+    data_sd: Any = None,
 ) -> FlowSampler:
     """The probability flow of a score: draws, codes and log densities.
 
@@ -168,13 +215,13 @@ def probability_flow(
     denoise
         Whether draws end with `E[x_0 | x]`; `encode` and `log_prob` are of points before that.
     data_mean, data_sd
-        What is known of the data's mean and sd, for the Gaussian to start from.
+        Mean and sd of the data, for the Gaussian to start from; by default those that the score
+        knows (trained models and mixtures do), else 0.
 
     Raises
     ------
     ValueError
-        If there is no step, the grid does not fall or ends without noise, shapes do not match, or
-        an adaptive method is to denoise.
+        If there is no step, the grid does not fall or ends without noise, or shapes do not match.
     TypeError
         If an argument is not of its kind.
 
@@ -192,7 +239,8 @@ def probability_flow(
     True
     """
     steps = plan(noise, num_steps, method, grid)
-    mean, sd = (jnp.asarray(a) for a in noise.prior(jnp.asarray(data_mean), jnp.asarray(data_sd)))
+    mean, sd = noise.prior(*data_moments(score, data_mean, data_sd))
+    mean, sd = jnp.asarray(mean), jnp.asarray(sd)
     size = tuple(shape)
     encoder = None
     if not steps.is_random:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.samplers.grids import TimeGrid, check_count, check_times, edm_times
 from numpyro_score.samplers.sampler import DiffusionSampler
+from numpyro_score.samplers.start import data_moments
 from numpyro_score.samplers.steps import Score, Steps
 from numpyro_score.samplers.stochastic import Method, dpm_solver_sde
 
@@ -46,8 +47,8 @@ def reverse_sde(
     method: Method = dpm_solver_sde,
     grid: TimeGrid = edm_times,
     denoise: bool = False,
-    data_mean: Any = 0.0,
-    data_sd: Any = 0.0,
+    data_mean: Any = None,
+    data_sd: Any = None,
 ) -> DiffusionSampler:
     """A sampler that follows the reverse diffusion from noise to data.
 
@@ -69,7 +70,8 @@ def reverse_sde(
         Whether to end with `E[x_0 | x]`, which takes away the noise left at the grid's end (one
         more call).
     data_mean, data_sd
-        What is known of the data's mean and sd, for the Gaussian to start from.
+        Mean and sd of the data, for the Gaussian to start from; by default those that the score
+        knows (trained models and mixtures do), else 0.
 
     Raises
     ------
@@ -92,5 +94,5 @@ def reverse_sde(
     steps = plan(noise, num_steps, method, grid)
     if denoise:
         steps = steps.then_denoise(noise)
-    mean, sd = noise.prior(jnp.asarray(data_mean), jnp.asarray(data_sd))
+    mean, sd = noise.prior(*data_moments(score, data_mean, data_sd))
     return DiffusionSampler(score, steps, tuple(shape), jnp.asarray(mean), jnp.asarray(sd))

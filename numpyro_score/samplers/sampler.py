@@ -1,10 +1,9 @@
-"""The sampler that every plan of steps shares: one scan, batches of bounded memory.
+"""The sampler that every plan of steps shares: batches of bounded memory.
 
-Sample i has a key of its own, `fold_in(rng_key, i)`, whatever the batch; its start takes
-`fold_in(key, 0)`, and its step k `fold_in(key, k + 1)`.
+Sample i has a key of its own, `fold_in(rng_key, i)`, whatever the batch.
 """
 
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import equinox as eqx
 import jax
@@ -16,58 +15,18 @@ from tqdm.auto import tqdm
 
 from numpyro_score.samplers.grids import check_count
 from numpyro_score.samplers.steps import Event, Score, Steps
+from numpyro_score.samplers.walk import (
+    DiffusionInfo,
+    DiffusionState,
+    Trajectory,
+    advance,
+    row_of,
+    walk,
+)
 from numpyro_score.types import RngKey
 
 BATCH_NUMBERS = 2**20
 """Coordinates in a batch where the user gives no size; a network takes several times that."""
-
-
-class DiffusionState(NamedTuple):
-    """A sample on its way.
-
-    Attributes
-    ----------
-    position
-        The point.
-    memory
-        What the method keeps of the last step, or None.
-    num_made
-        Steps made.
-    time
-        Time reached; for annealed Langevin the next noise level.
-    """
-
-    position: Event
-    memory: Event | None
-    num_made: Int[Array, ""]
-    time: Float[Array, ""]
-
-
-class DiffusionInfo(NamedTuple):
-    """What a step was like.
-
-    Attributes
-    ----------
-    is_finished
-        Whether the way's end is reached; a step after it changes nothing.
-    """
-
-    is_finished: Array
-
-
-class Trajectory(NamedTuple):
-    """Samples and all of their way.
-
-    Attributes
-    ----------
-    times
-        `(num_steps + 1,)`.
-    positions
-        `(num_samples, num_steps + 1, *shape)`.
-    """
-
-    times: Float[np.ndarray, " knots"]
-    positions: Float[np.ndarray, "num_samples knots ..."]
 
 
 def check_score(score: Score, shape: tuple[int, ...], time: Any) -> None:
@@ -146,9 +105,10 @@ class DiffusionSampler(eqx.Module):
         return len(self.steps.time)
 
     @property
-    def evaluations(self) -> int:
-        """Calls of the score for one draw; 0 where an adaptive method decides."""
-        return self.num_steps * self.steps.evaluations
+    def evaluations(self) -> int | None:
+        """Calls of the score for one draw; None where an adaptive method decides: see `draw`."""
+        each = self.steps.evaluations
+        return None if each is None else self.num_steps * each
 
     @property
     def times(self) -> Float[Array, " knots"]:
@@ -174,12 +134,13 @@ class DiffusionSampler(eqx.Module):
     def step(self, rng_key: RngKey, state: DiffusionState) -> tuple[DiffusionState, DiffusionInfo]:
         """One step on, BlackJAX's `step`; at the end it stays."""
         at = jnp.minimum(state.num_made, self.num_steps - 1)
-        row = _row(self.steps, at)
-        moved, memory = _advance(row, self.score, rng_key, state.position, state.memory)
+        row = row_of(self.steps, at)
+        moved, memory = advance(row, self.score, rng_key, state.position, state.memory)
         new = DiffusionState(moved, memory, state.num_made + 1, self.times[at + 1])
         was_finished = state.num_made >= self.num_steps
         new = jax.tree.map(lambda old, new: jnp.where(was_finished, old, new), state, new)
-        return new, DiffusionInfo(new.num_made >= self.num_steps)
+        calls = jnp.asarray(self.steps.count(new.memory, new.num_made))
+        return new, DiffusionInfo(new.num_made >= self.num_steps, calls)
 
     def algorithm(self) -> SamplingAlgorithm:
         """`init` and `step` as plain functions, which `jax.jit` takes as it takes BlackJAX's."""
@@ -250,7 +211,13 @@ class DiffusionSampler(eqx.Module):
 
     def run(self, rng_key: RngKey, position: Event) -> Event:
         """The end of the way from a point; pure, for `jax.vmap` and `jax.grad`."""
-        return _run(self, rng_key, position)[0]
+        return walk(self.steps, self.score, rng_key, position)[0]
+
+    def draw(self, rng_key: RngKey) -> tuple[Event, Int[Array, ""]]:
+        """One draw, start included, and how often the score was called for it; pure."""
+        start = self.start(jax.random.fold_in(rng_key, 0))
+        x, memory, _ = walk(self.steps, self.score, rng_key, start)
+        return x, jnp.asarray(self.steps.count(memory, self.num_steps), jnp.int32)
 
     def _batch_size(self, num_samples: int, batch_size: int | None) -> int:
         check_count("num_samples", num_samples)
@@ -260,42 +227,9 @@ class DiffusionSampler(eqx.Module):
         return min(int(batch_size), int(num_samples))
 
 
-def _row(steps: Steps, index: Int[Array, ""]) -> Steps:
-    arrays, rest = eqx.partition(steps, eqx.is_array)
-    return eqx.combine(jax.tree.map(lambda a: a[index], arrays), rest)
-
-
-def _advance(
-    row: Steps, score: Score, rng_key: RngKey, x: Event, memory: Event | None
-) -> tuple[Event, Event | None]:
-    z = jax.random.normal(rng_key, x.shape, x.dtype) if row.is_random else None
-    return row.advance(score, x, memory, z)
-
-
-def _run(
-    sampler: DiffusionSampler, rng_key: RngKey, x: Event, *, keeps_way: bool = False
-) -> tuple[Event, Event | None]:
-    """Last point, and all after the first if asked for: the one loop over steps."""
-    arrays, rest = eqx.partition(sampler.steps, eqx.is_array)
-
-    def body(carry: Any, xs: Any) -> tuple[Any, Any]:
-        index, row = xs
-        key = jax.random.fold_in(rng_key, index + 1)
-        carry = _advance(eqx.combine(row, rest), sampler.score, key, *carry)
-        return carry, carry[0] if keeps_way else None
-
-    xs = (jnp.arange(sampler.num_steps), arrays)
-    (x, _), way = jax.lax.scan(body, (x, sampler.steps.remember(x)), xs)
-    return x, way
-
-
 @eqx.filter_jit
 def _draw(sampler: DiffusionSampler, rng_key: RngKey, which: Int[Array, " num"]) -> Array:
-    def one(index: Array) -> Array:
-        key = jax.random.fold_in(rng_key, index)
-        return _run(sampler, key, sampler.start(jax.random.fold_in(key, 0)))[0]
-
-    return jax.vmap(one)(which)
+    return jax.vmap(lambda index: sampler.draw(jax.random.fold_in(rng_key, index))[0])(which)
 
 
 @eqx.filter_jit
@@ -303,7 +237,7 @@ def _draw_ways(sampler: DiffusionSampler, rng_key: RngKey, which: Int[Array, " n
     def one(index: Array) -> Array:
         key = jax.random.fold_in(rng_key, index)
         x = sampler.start(jax.random.fold_in(key, 0))
-        _, way = _run(sampler, key, x, keeps_way=True)
+        _, _, way = walk(sampler.steps, sampler.score, key, x, keeps_way=True)
         return jnp.concatenate([x[None], jnp.asarray(way)])
 
     return jax.vmap(one)(which)

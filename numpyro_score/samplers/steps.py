@@ -2,21 +2,25 @@
 
 A plan is a pytree whose arrays have one row for each step. `advance` is the pure transition of one
 row: it gets the noise instead of drawing it, so that a step can be tested as a formula.
+
+A row's memory is whatever pytree the method carries from step to step, None for none.
 """
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.types import Scalar
 
 Event = Float[Array, "..."]
+Memory = Any
+Count = int | Int[Array, ""]
 Row = Float[Array, "*steps"]
 """One number for each step; a scalar in a single row."""
 Score = Callable[[Event, Scalar], Event]
@@ -38,23 +42,35 @@ class Steps(eqx.Module):
 
     @property
     @abstractmethod
+    def num_noises(self) -> int:
+        """Standard normal arrays like x that a step takes; 0 for a deterministic one."""
+
+    @property
     def is_random(self) -> bool:
         """Whether a step takes noise."""
+        return self.num_noises > 0
 
     @property
     @abstractmethod
-    def evaluations(self) -> int:
-        """Calls of the score in a step; 0 where the step decides."""
+    def evaluations(self) -> int | None:
+        """Calls of the score in a step; None where the step decides."""
 
     @abstractmethod
-    def remember(self, x: Event) -> Event | None:
-        """What to carry into the first step, None for a method without memory."""
+    def remember(self, x: Event) -> Memory:
+        """What to carry into the first step."""
 
     @abstractmethod
     def advance(
-        self, score: Score, x: Event, memory: Event | None, z: Event | None
-    ) -> tuple[Event, Event | None]:
-        """Step a single row on: new point and new memory, from standard normal noise `z`."""
+        self, score: Score, x: Event, memory: Memory, z: Event | None
+    ) -> tuple[Event, Memory]:
+        """Step a single row on: new point and new memory.
+
+        `z` is standard normal noise like x, behind one more axis if there are several arrays of it.
+        """
+
+    @abstractmethod
+    def count(self, memory: Memory, num_made: Count) -> Count:
+        """Calls of the score in the `num_made` steps that led to this memory."""
 
     @abstractmethod
     def then_denoise(self, noise: NoiseProcess) -> "Steps":
@@ -101,22 +117,27 @@ class LinearSteps(Steps):
     recall: Recall | None = None
 
     @property
-    def is_random(self) -> bool:
-        """Whether there is a factor of noise."""
-        return self.noise is not None
+    def num_noises(self) -> int:
+        """One, where there is a factor of noise."""
+        return int(self.noise is not None)
 
     @property
     def evaluations(self) -> int:
         """One."""
         return 1
 
+    def count(self, memory: Memory, num_made: Count) -> Count:
+        """One a step."""
+        del memory
+        return num_made
+
     def remember(self, x: Event) -> Event | None:
         """Zeros where there is memory: the first step has no use for it."""
         return None if self.recall is None else jnp.zeros_like(x)
 
     def advance(
-        self, score: Score, x: Event, memory: Event | None, z: Event | None
-    ) -> tuple[Event, Event | None]:
+        self, score: Score, x: Event, memory: Memory, z: Event | None
+    ) -> tuple[Event, Memory]:
         """Step one row on."""
         row: LinearSteps = jax.tree.map(lambda a: a.astype(x.dtype), self)
         s = score(x, row.time)
@@ -139,4 +160,8 @@ class LinearSteps(Steps):
 
 def append[S: Steps](steps: S, row: S) -> S:
     """A plan with one row more."""
-    return jax.tree.map(lambda a, b: jnp.append(a, b.astype(a.dtype)), steps, row)
+
+    def join(a: Any, b: Any) -> Any:
+        return jnp.append(a, b.astype(a.dtype)) if eqx.is_array(a) else a
+
+    return jax.tree.map(join, steps, row)

@@ -116,6 +116,23 @@ class GaussianMixtureScore(ScoreModel):
             z = jnp.einsum("nij,nj->ni", self.axes.array[which], z)
         return (flat[which] + z).reshape(num_samples, *means.shape[1:])
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one point."""
+        return self.means.array.shape[1:]
+
+    @property
+    def data_moments(self) -> tuple[Event, Event]:
+        """Mean and sd of the mixture, by coordinate."""
+        weights, means = jnp.exp(self.log_weights.array), self.means.array
+        variances = self.variances.array
+        if self.axes is not None:
+            variances = jnp.einsum("kij,kj->ki", self.axes.array**2, variances)
+        flat = means.reshape(len(means), -1)
+        mean = weights @ flat
+        variance = weights @ (variances + (flat - mean) ** 2)
+        return mean.reshape(self.shape), jnp.sqrt(variance).reshape(self.shape)
+
     def _terms(self, x: Event, t: Scalar) -> _Terms:
         means, axes = self.means.like(x), None if self.axes is None else self.axes.like(x)
         if x.shape != means.shape[1:]:

@@ -47,6 +47,19 @@ class ScoreModel(eqx.Module):
         """`E[alpha z - sigma x_0 | x_t = x]`."""
         return score_to_velocity(x, self.noise.alpha(t), self.noise.sigma(t), self(x, t, y))
 
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Shape of one point, where the model knows it."""
+        return None
+
+    @property
+    def data_moments(self) -> tuple[Event, Event] | None:
+        """Mean and sd of the data by coordinate, where the model knows them: samplers start there.
+
+        Of shapes that broadcast to a point's.
+        """
+        return None
+
 
 def refuse_condition(model: ScoreModel, y: Condition | None) -> None:
     """Raise for a condition that the model cannot take.

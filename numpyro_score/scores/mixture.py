@@ -110,6 +110,22 @@ class Mixture(ScoreModel):
         """Probability of each component given the noised point; sums to 1."""
         return jax.nn.softmax(self._component_log_probs(x, t))
 
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Shape of one point, where a component knows it."""
+        return next((score.shape for score in self.scores if score.shape is not None), None)
+
+    @property
+    def data_moments(self) -> tuple[Event, Event] | None:
+        """Mean and sd of the mixture, by coordinate, where every component knows its own."""
+        known = [score.data_moments for score in self.scores]
+        if any(each is None for each in known):
+            return None
+        means, sds = (jnp.stack(part) for part in zip(*filter(None, known), strict=True))
+        weights = jnp.exp(self.log_weights.array)
+        mean = jnp.tensordot(weights, means, 1)
+        return mean, jnp.sqrt(jnp.tensordot(weights, sds**2 + (means - mean) ** 2, 1))
+
     def _component_log_probs(self, x: Event, t: Scalar) -> Float[Array, " components"]:
         if self.log_probs is None:
             densities = [score.log_prob(x, t) for score in self.scores]  # type: ignore[attr-defined]

@@ -123,6 +123,16 @@ class ScoreNetwork(ScoreModel):
         score = self.prediction.to_score(at.u, at.alpha, at.sigma, output)
         return (score / at.scale).astype(x.dtype)
 
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Shape of one point, where the network has one of its own."""
+        return getattr(self.network, "shape", None)
+
+    @property
+    def data_moments(self) -> tuple[Event, Event] | None:
+        """Mean and sd that the data were standardised by."""
+        return self.units.mean.array, self.units.sd.array
+
 
 @final
 class StaticScore(eqx.Module):

@@ -3,6 +3,8 @@
 from functools import partial
 from typing import Any
 
+import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -113,6 +115,55 @@ def test_trajectories_and_steps_are_those_of_the_decoder(mixture: Any) -> None:
     assert not bool(info.is_finished)
 
 
+@pytest.mark.parametrize("solver", [diffrax.Tsit5(), diffrax.Heun()], ids=["fsal", "not fsal"])
+def test_an_adaptive_method_counts_its_calls(solver: Any, mixture: Any) -> None:
+    """As many as a callback sees, denoising included."""
+    seen: list[Any] = []
+
+    def score(x: Any, t: Any) -> Any:
+        jax.debug.callback(seen.append, t)
+        return mixture(x, t)
+
+    method = partial(adaptive, tolerance=Tolerance(1e-3, 1e-3, solver))
+    flow = probability_flow(
+        score, mixture.noise, (2,), num_steps=3, method=method, denoise=True, **START
+    )
+    assert flow.evaluations is None
+    _, count = eqx.filter_jit(flow.draw)(jax.random.key(0))
+    jax.effects_barrier()
+    assert int(count) == len(seen) > 10
+    seen.clear()
+    _, count = eqx.filter_jit(flow.encoder.draw)(jax.random.key(0))
+    jax.effects_barrier()
+    assert int(count) == len(seen) > 10
+    _, positions = flow.trajectory(jax.random.key(0), 2)
+    denoised = jax.vmap(mixture.denoise, (0, None))(positions[:, -2], float(flow.end))
+    np.testing.assert_allclose(positions[:, -1], denoised, rtol=1e-4, atol=1e-4)
+    assert positions.shape == (2, 5, 2)
+
+
+def test_random_signs_estimate_the_log_density(mixture: Any, x64: None) -> None:
+    """Within its own standard error, which is what it says: z-scores of variance 1."""
+    flow = probability_flow(mixture, mixture.noise, (2,), num_steps=2, **START)
+    x = jnp.array([1.5, -0.7])
+    exact = flow.log_prob(x, rtol=1e-6, atol=1e-6)
+    keys = jax.random.split(jax.random.key(0), 100)
+    found = jax.vmap(lambda key: flow.approximate_log_prob(key, x, num_probes=32))(keys)
+    spread = (found.log_prob - exact).std()
+    assert abs(found.log_prob.mean() - exact) < 4.5 * spread / 10
+    assert 0.7 < spread / found.standard_error.mean() < 1.4  # 4.5 standard errors of a sd of 100
+    assert spread > 0
+
+
+def test_log_prob_says_what_it_took(mixture: Any) -> None:
+    flow = probability_flow(mixture, mixture.noise, (2,), num_steps=2, **START)
+    x = jnp.array([1.5, -0.7])
+    log_prob, count = flow.log_prob_and_count(x)
+    assert float(log_prob) == float(flow.log_prob(x))
+    assert int(count) % 3 == 0
+    assert int(count) > 3 * 20
+
+
 def test_bad_input_is_refused(unchecked: None) -> None:
     def make(**arguments: Any) -> Any:
         return probability_flow(lambda x, t: -x, VP(), (2,), **arguments)
@@ -123,8 +174,11 @@ def test_bad_input_is_refused(unchecked: None) -> None:
         make(method=partial(ddim, eta=2.0))
     with pytest.raises(ValueError, match="rtol = 0"):
         make(method=partial(adaptive, tolerance=Tolerance(rtol=0.0)))
-    with pytest.raises(ValueError, match="denoise=True"):
-        make(method=adaptive, denoise=True)
+    implicit: Any = diffrax.Kvaerno3()
+    with pytest.raises(TypeError, match="the solver is a Kvaerno3"):
+        make(method=partial(adaptive, tolerance=Tolerance(solver=implicit)))
+    with pytest.raises(ValueError, match="num_probes is 1"):
+        make().approximate_log_prob(jax.random.key(0), jnp.zeros(2), num_probes=1)
     with pytest.raises(ValueError, match="encode needs steps without noise"):
         make(method=partial(ddim, eta=1.0)).encode(jnp.zeros(2))
     with pytest.raises(ValueError, match=r"point has shape \(3,\)"):

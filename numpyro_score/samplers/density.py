@@ -1,0 +1,103 @@
+"""Log densities along the probability flow, by the change of variables.
+
+Along the flow `dx/dt = v(x, t)` the log density changes by the divergence of v,
+
+    log p_s(x_s) = log p_1(x_1) + int_s^1 div v(x_t, t) dt
+
+(Chen et al. 2018, arXiv:1806.07366; for diffusions Song et al. 2021, arXiv:2011.13456, appendix D).
+The divergence is the trace of the derivative: exact, with as many derivatives of the score as there
+are dimensions, or estimated from random signs e by `e . (dv/dx) e`, whose mean it is (Hutchinson
+1990, doi:10.1080/03610919008812866; Grathwohl et al. 2019, arXiv:1810.01367).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from numpyro_score.noise import NoiseProcess
+from numpyro_score.samplers.adaptive import Tolerance
+from numpyro_score.samplers.steps import Event, Score
+from numpyro_score.types import Scalar
+
+Trace = Callable[[Callable[[Event], Event], Event], tuple[Event, Float[Array, "..."]]]
+"""A rule `(field, x)` -> the field at x and the trace of its derivative there."""
+
+
+class LogProbEstimate(NamedTuple):
+    """An estimate of a log density.
+
+    Attributes
+    ----------
+    log_prob
+        Mean over the random signs: unbiased for the log density, but not for the density, so that
+        importance weights and accept/reject must not be made of it.
+    standard_error
+        Of that mean.
+    """
+
+    log_prob: Float[Array, ""]
+    standard_error: Float[Array, ""]
+
+
+def divergence(field: Callable[[Event], Event], x: Event) -> tuple[Event, Float[Array, ""]]:
+    """A vector field and the exact trace of its derivative at one point."""
+    value, push, flat = _linearised(field, x)
+    columns = jax.vmap(push)(jnp.eye(flat.size, dtype=x.dtype))
+    return value.reshape(x.shape), jnp.trace(columns)
+
+
+def hutchinson(signs: Float[Array, "probes dim"]) -> Trace:
+    """The rule that estimates the trace, once for each row of random signs."""
+    return jax.tree_util.Partial(_estimate, signs)
+
+
+def _estimate(
+    signs: Array, field: Callable[[Event], Event], x: Event
+) -> tuple[Event, Float[Array, " probes"]]:
+    value, push, _ = _linearised(field, x)
+    signs = signs.astype(x.dtype)
+    return value.reshape(x.shape), jnp.sum(signs * jax.vmap(push)(signs), axis=1)
+
+
+def _linearised(
+    field: Callable[[Event], Event], x: Event
+) -> tuple[Array, Callable[[Array], Array], Array]:
+    """A field of flat points: its value, its derivative as a linear map, the point."""
+    flat = x.reshape(-1)
+    value, push = jax.linearize(lambda flat: field(flat.reshape(x.shape)).reshape(-1), flat)
+    return value, push, flat
+
+
+@eqx.filter_jit
+def flow_log_prob(
+    score: Score,
+    noise: NoiseProcess,
+    tolerance: Tolerance,
+    x: Event,
+    time: Scalar,
+    start_mean: Event,
+    start_sd: Event,
+    trace: Trace = divergence,
+) -> tuple[Float[Array, "..."], Int[Array, ""]]:
+    """Log density at one point of the flow's law at `time`, started from a Gaussian at t = 1.
+
+    Returns
+    -------
+    One log density for each trace that the rule gives, and how often the rule was called.
+    """
+
+    def velocity(t: Array, y: tuple[Event, Array], args: object) -> tuple[Event, Array]:
+        s, traces = trace(lambda x: score(x, t), y[0])
+        rate = noise.drift_coefficient(t) * x.size - noise.squared_diffusion(t) * traces / 2
+        return noise.probability_flow_drift(y[0], t, s), rate.astype(x.dtype)
+
+    begin, end = jnp.asarray(time, x.dtype), jnp.ones((), x.dtype)
+    of_trace = eqx.filter_eval_shape(lambda x: trace(lambda x: score(x, begin), x)[1], x)
+    change = jnp.zeros(of_trace.shape, x.dtype)
+    (last, change), calls = tolerance.integrate(velocity, (x, change), begin, end)
+    terms = jax.scipy.stats.norm.logpdf(last, start_mean, start_sd)
+    return jnp.sum(terms) + change, calls

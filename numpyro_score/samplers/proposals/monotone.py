@@ -1,0 +1,189 @@
+"""The probability flow in steps that can be undone, with the density of the steps' own map.
+
+In `y = x / alpha` and `rho = sigma / alpha` the flow from noise to data is `dy/drho = (y - D) / rho`
+with the denoiser `D(y, rho) = E[y_0 | y]` (Karras et al. 2022, arXiv:2206.00364). A step from
+`rho` to `rho'`, with `r = rho' / rho`, is
+
+    y' = r y + (1 - r) D(y, tau),    tau^2 = rho (rho + rho') / 2.
+
+At `tau = rho` it is DDIM's (Song, Meng and Ermon 2021, arXiv:2010.02502), of order 1. The noise
+level `tau` above makes it exact to second order where the data are Gaussian, of any covariance:
+with variance v and `rho = 1`, both `sqrt((v + r^2) / (v + 1))`, the flow's own factor, and
+`r + (1 - r) v / (v + tau^2)` are `1 - a e + (a - a^2) e^2 / 2`, where `e = 1 - r`,
+`a = 1 / (v + 1)`, up to `e^3`.
+
+The step's Jacobian is `r I + (1 - r) Cov(y_0 | y) / tau^2` for a true score: positive definite
+whatever the step's length. The map is therefore one to one, its determinant is computed as it is,
+step by step, and Newton's method finds the way back. The density that follows is that of the
+points that are drawn, not of the differential equation, so that the number of steps, and what the
+score has learned, bear on how good a proposal is and never on whether a chain with it is exact.
+
+For a learned score positivity is checked where the map is used: a point at which a step's
+determinant is not above 0, or whose way back is not found, has density 0.
+"""
+
+from typing import NamedTuple, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from numpyro_score.noise import NoiseProcess
+from numpyro_score.samplers.steps import Score
+from numpyro_score.types import Scalar
+
+Point = Float[Array, " dim"]
+
+MAX_NEWTON = 10
+"""Turns of Newton's method in one step, at most; two to four are usual."""
+
+TIGHT = 16
+"""Residual, in units of rounding, at which Newton's method stops."""
+
+LOOSE = 2048
+"""Residual, in units of rounding, above which the way back counts as not found."""
+
+
+class Encoded(NamedTuple):
+    """A point's noise.
+
+    Attributes
+    ----------
+    z
+        Standard normal coordinates of the noise.
+    log_prob
+        Log density of the flow's law at the point; -inf where the way back was not found.
+    residual
+        Largest error of a step undone, in units of the point's size.
+    """
+
+    z: Point
+    log_prob: Float[Array, ""]
+    residual: Float[Array, ""]
+
+
+class _Search(NamedTuple):
+    """State of Newton's method."""
+
+    y: Point
+    step: Point
+    log_det: Float[Array, ""]
+    error: Float[Array, ""]
+    is_open: Bool[Array, ""]
+    turns: Array
+
+
+@final
+class MonotoneFlow(eqx.Module):
+    """A bijection from standard normal noise to data, made of a score.
+
+    Parameters
+    ----------
+    score
+        `score(x, t)` of one point, a vector.
+    noise
+        The process whose laws the score is of.
+    times
+        `(num_steps,)`: at which time each step looks at the score.
+    ratios
+        `(num_steps,)`: `rho' / rho` of each step; 0 for one to no noise at all.
+    start_mean, start_sd
+        Of the law to start from, in `y`, each `(dim,)`.
+    """
+
+    score: Score
+    noise: NoiseProcess
+    times: Float[Array, " num_steps"]
+    ratios: Float[Array, " num_steps"]
+    start_mean: Point
+    start_sd: Point
+
+    @property
+    def dim(self) -> int:
+        """Length of a point."""
+        return self.start_mean.shape[0]
+
+    def _denoise(self, y: Point, t: Scalar) -> Point:
+        x = self.noise.alpha(t).astype(y.dtype) * y
+        return self.noise.denoised(x, t, self.score(x, t)).astype(y.dtype)
+
+    def _step(self, y: Point, t: Scalar, r: Scalar) -> tuple[Point, Float[Array, "dim dim"]]:
+        """A step from `y` and its Jacobian, which shares the evaluation."""
+
+        def step(y: Point) -> tuple[Point, Point]:
+            new = r * y + (1 - r) * self._denoise(y, t)
+            return new, new
+
+        jacobian, new = jax.jacfwd(step, has_aux=True)(y)
+        return new, jacobian
+
+    def _start_log_prob(self, z: Point) -> Float[Array, ""]:
+        return -0.5 * jnp.sum(z**2 + jnp.log(2 * jnp.pi * self.start_sd.astype(z.dtype) ** 2))
+
+    def _rows(self, dtype: jnp.dtype) -> tuple[Array, Array]:
+        return self.times.astype(dtype), self.ratios.astype(dtype)
+
+    def decode(self, z: Point) -> tuple[Point, Float[Array, ""]]:
+        """The point that standard normal noise flows to, and the log density of its law there."""
+
+        def body(carry: tuple[Array, Array], row: tuple[Array, Array]) -> tuple[tuple, None]:
+            y, log_prob = carry
+            y, jacobian = self._step(y, *row)
+            return (y, log_prob - log_determinant(jacobian)), None
+
+        y = self.start_mean.astype(z.dtype) + self.start_sd.astype(z.dtype) * z
+        carry = (y, self._start_log_prob(z))
+        (x, log_prob), _ = jax.lax.scan(body, carry, self._rows(z.dtype))
+        return x, jnp.where(jnp.isfinite(log_prob), log_prob, -jnp.inf)
+
+    def encode(self, x: Point) -> Encoded:
+        """The noise that flows to a point, and the log density of the flow's law there."""
+        unit = jnp.finfo(x.dtype).eps
+
+        def body(carry: tuple, row: tuple[Array, Array]) -> tuple[tuple, None]:
+            y, log_prob, worst = carry
+            y, log_det, error = self._undo(y, *row)
+            return (y, log_prob - log_det, jnp.maximum(worst, error)), None
+
+        zero = jnp.zeros((), x.dtype)
+        (y, log_prob, error), _ = jax.lax.scan(
+            body, (x, zero, zero), self._rows(x.dtype), reverse=True
+        )
+        z = (y - self.start_mean.astype(x.dtype)) / self.start_sd.astype(x.dtype)
+        log_prob = log_prob + self._start_log_prob(z)
+        is_found = (error < LOOSE * unit) & jnp.isfinite(log_prob)
+        return Encoded(z, jnp.where(is_found, log_prob, -jnp.inf), error)
+
+    def _undo(self, target: Point, t: Scalar, r: Scalar) -> tuple[Point, Array, Array]:
+        """The point that a step takes to `target`, the log determinant there, and the error."""
+        unit = jnp.finfo(target.dtype).eps
+        size = 1 + jnp.max(jnp.abs(target))
+
+        def turn(search: _Search) -> _Search:
+            y = search.y + search.step
+            new, jacobian = self._step(y, t, r)
+            gap = target - new
+            error = jnp.max(jnp.abs(gap)) / size
+            # where rounding keeps the error from falling, it is as small as it gets
+            stays = (error > search.error / 2) & (error < LOOSE * unit)
+            is_open = (error > TIGHT * unit) & ~stays
+            step = jnp.linalg.solve(jacobian, gap)
+            return _Search(y, step, log_determinant(jacobian), error, is_open, search.turns + 1)
+
+        def goes_on(search: _Search) -> Bool[Array, ""]:
+            return search.is_open & (search.turns < MAX_NEWTON)
+
+        # one explicit step backwards; the last one, to no noise, moves next to nothing
+        ahead = (1 - r) * (target - self._denoise(target, t))
+        zero = jnp.zeros((), target.dtype)
+        begin = _Search(target, ahead, zero, zero + jnp.inf, zero < 1, jnp.zeros((), jnp.int32))
+        end = jax.lax.while_loop(goes_on, turn, begin)
+        error = jnp.where(jnp.isfinite(end.error), end.error, jnp.inf)
+        return end.y, end.log_det, error
+
+
+def log_determinant(matrix: Float[Array, "dim dim"]) -> Float[Array, ""]:
+    """Log of a determinant, NaN where that is not above 0."""
+    sign, value = jnp.linalg.slogdet(matrix)
+    return jnp.where(sign > 0, value, jnp.nan)
