@@ -1,8 +1,10 @@
 """The probability flow in steps that can be undone, with the density of the steps' own map.
 
-In `y = x / alpha` and `rho = sigma / alpha` the flow from noise to data is `dy/drho = (y - D) / rho`
-with the denoiser `D(y, rho) = E[y_0 | y]` (Karras et al. 2022, arXiv:2206.00364). A step from
-`rho` to `rho'`, with `r = rho' / rho`, is
+In `y = x / alpha` and `rho = sigma / alpha` the flow from noise to data is
+
+    dy/drho = (y - D(y, rho)) / rho,    D(y, rho) = E[y_0 | y],
+
+(Karras et al. 2022, arXiv:2206.00364). A step from `rho` to `rho'`, with `r = rho' / rho`, is
 
     y' = r y + (1 - r) D(y, tau),    tau^2 = rho (rho + rho') / 2.
 
