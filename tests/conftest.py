@@ -37,7 +37,7 @@ install_import_hook("numpyro_score", f"{checker.__name__}.typechecked")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep what XLA compiled: most of the time of the suite is compilation, much of it repeated."""
-    if config.cache is not None:
+    if getattr(config, "cache", None) is not None:
         jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

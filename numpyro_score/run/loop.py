@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from numpyro_score.run.layout import Layout
 from numpyro_score.run.program import Buffers, Program, field, make_buffers, run_chunk
-from numpyro_score.run.tree import Chunk
+from numpyro_score.run.tree import Chunk, join
 
 CHUNK_SECONDS = 0.5
 """How long the device works on a chunk, and the host sees nothing, about."""
@@ -16,23 +17,22 @@ CHUNK_SECONDS = 0.5
 FIRST_CHUNK = 10
 """Draws of the first chunks, from which the pace is told."""
 
-BUFFER_BYTES = 2**26
-"""Room for the draws of one chunk, at most; there are two."""
+BUFFER_BYTES = 2**22
+"""Room for the draws of one chunk on a CPU, at most: it stays in the cache. There are two."""
 
-CACHED_BYTES = 2**22
-"""The same on a CPU where a chunk costs next to nothing to hand on: room that stays in its cache."""
+ACCELERATOR_BYTES = 2**26
+"""The same on an accelerator, which is to be asked seldom."""
+
+COMMIT_BYTES = 2**26
+"""Draws that are written to disk together, at most."""
 
 
 def compile_for(
-    programs: Mapping[str, Program], state: Any, num_rows: int, *, is_streamed: bool
+    programs: Mapping[str, Program], state: Any, num_rows: int
 ) -> tuple[Buffers, Buffers]:
-    """Buffers for runs of up to `num_rows` draws a phase; compiles the programs on the way.
-
-    Chunks that are streamed are long, since each is a commit.
-    """
+    """Buffers for runs of up to `num_rows` draws a phase; compiles the programs on the way."""
     program = next(iter(programs.values()))
-    is_cached = not is_streamed and program.layout.platform == "cpu"
-    room = CACHED_BYTES if is_cached else BUFFER_BYTES
+    room = BUFFER_BYTES if program.layout.platform == "cpu" else ACCELERATOR_BYTES
     row = jax.eval_shape(lambda s: {name: field(s, name) for name in program.fields}, state)
     row_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(row))
     fitting = max(min(num_rows, room // max(row_bytes, 1)), 1)
@@ -125,6 +125,42 @@ def chunks(
             row += launched.num_rows
     if launched is not None:
         yield _to_host(programs[launched.phase], launched), launched.state, launched.steps
+
+
+def gathered(
+    drawn: Iterator[tuple[Chunk, Any, int]], layout: Layout
+) -> Iterator[tuple[Chunk, Any, int]]:
+    """Chunks of a phase joined to half a second's worth, for a sink to which each one is dear."""
+    held: list[Chunk] = []
+    state: Any = None
+    steps, num_bytes, began = 0, 0, time.perf_counter()
+    interrupt: KeyboardInterrupt | None = None
+
+    def release() -> tuple[Chunk, Any, int]:
+        whole = (join(held) if len(held) > 1 else held[0]), state, steps
+        held.clear()
+        return whole
+
+    while True:
+        try:
+            chunk, after, made = next(drawn, (None, None, 0))
+        except KeyboardInterrupt as pressed:
+            # what has been drawn is handed on all the same
+            chunk, interrupt = None, pressed
+        if held and (chunk is None or chunk.phase != held[0].phase):
+            yield release()
+            steps, num_bytes, began = 0, 0, time.perf_counter()
+        if chunk is None:
+            break
+        held.append(chunk)
+        state, steps = after, steps + made
+        num_bytes += sum(x.nbytes for x in jax.tree.leaves((chunk.samples, chunk.stats)))
+        is_due = time.perf_counter() - began >= CHUNK_SECONDS or num_bytes >= COMMIT_BYTES
+        if layout.agree(int(is_due)):
+            yield release()
+            steps, num_bytes, began = 0, 0, time.perf_counter()
+    if interrupt is not None:
+        raise interrupt
 
 
 def _to_host(program: Program, launched: _Launched) -> Chunk:

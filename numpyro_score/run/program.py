@@ -19,7 +19,7 @@ from numpyro.infer import HMC
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import identity
 
-from numpyro_score.infer.adapter import AdapterKernel
+from numpyro_score.infer.batched import BatchedKernel
 from numpyro_score.run.layout import Layout
 from numpyro_score.run.tree import SAMPLING
 
@@ -101,7 +101,7 @@ def by_phase(program: Program, num_steps: Mapping[str, int]) -> dict[str, Progra
 
 def runs_batches(kernel: MCMCKernel) -> bool:
     """Whether the kernel takes a batch of keys for a batch of chains by itself."""
-    return isinstance(kernel, AdapterKernel | HMC) or kernel.is_ensemble_kernel
+    return isinstance(kernel, BatchedKernel | HMC) or kernel.is_ensemble_kernel
 
 
 def field(state: Any, name: str) -> Any:
@@ -112,7 +112,7 @@ def field(state: Any, name: str) -> Any:
 def _step(program: Program, state: Any) -> Any:
     kernel, layout = program.kernel, program.layout
     args, kwargs = program.constants.args, program.constants.kwargs
-    if isinstance(kernel, AdapterKernel):
+    if isinstance(kernel, BatchedKernel):
         return kernel.sample(
             state, args, kwargs, map_chains=layout.map_chains, is_frozen=program.is_frozen
         )

@@ -14,7 +14,7 @@ from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.run.identity import identity
 from numpyro_score.run.layout import make_layout
-from numpyro_score.run.loop import chunks, compile_for
+from numpyro_score.run.loop import chunks, compile_for, gathered
 from numpyro_score.run.memory import Memory
 from numpyro_score.run.program import Constants, Program, by_phase, field
 from numpyro_score.run.progress import Bar
@@ -111,8 +111,9 @@ def sample(
     DataTree
         Groups `posterior`, `sample_stats`, `warmup_posterior`, `warmup_sample_stats`,
         `observed_data`, `log_likelihood`, as `arviz.from_numpyro` makes them. Attributes of the
-        root say how it was made: `sampler`, `exact` (1 if the draws' law is the target), `complete`
-        (0 after an interrupt), `num_restarts`, and seconds spent compiling, in warmup and sampling.
+        root say how it was made: `sampler`, `exact` (1 if the draws' law is the target),
+        `independent_draws` (1 where draws do not depend on the ones before), `complete` (0 after an
+        interrupt), `num_restarts`, and seconds spent compiling, in warmup and sampling.
 
     Raises
     ------
@@ -178,17 +179,14 @@ def sample(
         with contextlib.closing(sink):
             state = sink.restore(state)
             programs = by_phase(program, num_steps)
-            buffers = compile_for(
-                programs,
-                state,
-                max(num_warmup, num_samples) // thinning,
-                is_streamed=isinstance(sink, ZarrStore),
-            )
+            buffers = compile_for(programs, state, max(num_warmup, num_samples) // thinning)
             seconds["compile"] = time.perf_counter() - began
             bar.start(sum(sink.rows.values()) * thinning)
             try:
                 began = time.perf_counter()
                 drawn = chunks(programs, state, buffers, num_steps, sink.rows)
+                if isinstance(sink, ZarrStore):
+                    drawn = gathered(drawn, layout)
                 for chunk, new_state, steps in drawn:
                     state = new_state
                     sink.add(chunk, state, keep=keep_warmup or chunk.phase == SAMPLING)
@@ -251,6 +249,8 @@ def _attributes(kernel: MCMCKernel, state: Any) -> dict[str, Any]:
     target = getattr(kernel, "target_accept_prob", getattr(kernel, "_target_accept_prob", None))
     if target is not None:
         attrs["target_accept_prob"] = float(target)
+    if getattr(kernel, "draws_are_independent", False):
+        attrs["independent_draws"] = 1
     if _has(state, "adapt_state.warmup.num_restarts"):
         attrs["num_restarts"] = int(field(state, "adapt_state.warmup.num_restarts").sum())
     return attrs

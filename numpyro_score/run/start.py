@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from numpyro.infer import HMC
 from numpyro.infer.mcmc import MCMCKernel
 
-from numpyro_score.infer.adapter import AdapterKernel
+from numpyro_score.infer.batched import BatchedKernel
 from numpyro_score.run.program import Program, field
 
 
@@ -34,7 +34,7 @@ def init(program: Program, rng_keys: Any, num_warmup: int, init_params: Any) -> 
     kernel, layout = program.kernel, program.layout
     if isinstance(kernel, HMC):
         return layout.place(_init_hmc(program, rng_keys, num_warmup, init_params))
-    if not isinstance(kernel, AdapterKernel):
+    if not isinstance(kernel, BatchedKernel):
         one = partial(_init, program, num_warmup)
         every = one if kernel.is_ensemble_kernel else layout.map_chains(one)
         return layout.place(every(rng_keys, init_params))

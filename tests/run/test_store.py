@@ -65,6 +65,7 @@ def reference(small_buffers):
 def short_chunks(monkeypatch):
     """Other chunks than those of the reference: the first are shorter."""
     monkeypatch.setattr(loop, "FIRST_CHUNK", 3)
+    monkeypatch.setattr(loop, "COMMIT_BYTES", 1)
 
 
 def interrupt_every(monkeypatch, num_chunks):
@@ -352,3 +353,16 @@ def test_a_killed_process_is_resumed_bit_for_bit(tmp_path, reference):
             shutil.rmtree(path)
     assert min(kills.values()) >= NUM_KILLS // 5, kills
     assert_same_draws(run(store=path, resume=True), reference)
+
+
+def test_chunks_are_committed_together(tmp_path, reference, monkeypatch):
+    """A commit is dear, a chunk is not: as many are written together as half a second brings."""
+    monkeypatch.setattr(loop, "CHUNK_SECONDS", 1e9)
+    commits = []
+    original = ZarrStore._commit
+    monkeypatch.setattr(
+        ZarrStore, "_commit", lambda self, record: (commits.append(record), original(self, record))
+    )
+    assert_same_draws(run(store=tmp_path / "run.zarr"), reference)
+    assert [set(record["rows"]) for record in commits[:2]] == [{"warmup"}, {"warmup", "sampling"}]
+    assert len(commits) == 3  # a phase each, and the attributes at the end
