@@ -6,7 +6,7 @@ worst scalar; a cost includes warmup, but not compilation, which does not grow w
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from numpyro_score.diagnostics.assessment import Assessment
 from numpyro_score.diagnostics.cost import Costs
 from numpyro_score.diagnostics.verdict import Verdict
 
@@ -96,6 +97,8 @@ class Comparison:
         What the runs had in common.
     is_complete
         Whether all runs were made; False after an interrupt.
+    assessments
+        `(target, kernel)` -> all that the diagnostics say; runs that were not looked at are absent.
     html_writer
         Writes the HTML report; `numpyro_score.compare` provides it.
     """
@@ -107,6 +110,7 @@ class Comparison:
     descriptions: Mapping[str, str]
     settings: Settings
     is_complete: bool = True
+    assessments: Mapping[tuple[str, str], Assessment] = field(default_factory=dict)
     html_writer: Callable[..., Path] | None = None
 
     def to_html(self, path: str | Path, *, progress: bool = True) -> Path:

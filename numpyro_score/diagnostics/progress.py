@@ -27,7 +27,7 @@ class Progress:
     title
         What is being done.
     total
-        How many things there are.
+        How many things there are; None if that is not known.
     is_shown
         Whether to show anything at all.
 
@@ -38,7 +38,7 @@ class Progress:
     ...     progress.done("went well")
     """
 
-    def __init__(self, title: str, total: int, *, is_shown: bool = True) -> None:
+    def __init__(self, title: str, total: int | None = None, *, is_shown: bool = True) -> None:
         self._title = title
         self._total = total
         self._count = 0
@@ -54,7 +54,8 @@ class Progress:
                 total=self._total, desc=self._title, bar_format=_FORMAT, dynamic_ncols=True
             )
         elif self._has_lines:
-            self._line(f"{self._title}: {self._total} in all")
+            in_all = "" if self._total is None else f" {self._total} in all"
+            self._line(f"{self._title}:{in_all}")
         return self
 
     def __exit__(
@@ -81,7 +82,8 @@ class Progress:
         """The thing that began last is done."""
         self._count += 1
         seconds = time.perf_counter() - self._began
-        text = f"[{self._count}/{self._total}] {self._name}: {outcome or 'done'} ({seconds:.1f} s)"
+        place = self._count if self._total is None else f"{self._count}/{self._total}"
+        text = f"[{place}] {self._name}: {outcome or 'done'} ({seconds:.1f} s)"
         if self._bar is not None:
             if outcome:
                 self._bar.write(text, file=sys.stderr)

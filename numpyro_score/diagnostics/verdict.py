@@ -20,6 +20,9 @@ RHAT_MAX = 1.01
 ESS_PER_CHAIN = 100
 """Effective draws a chain below which ESS and R-hat are themselves not to be relied on."""
 
+INDEPENDENT = "independent"
+"""Attribute of the root: 1 where draws do not depend on each other, as of a finite-time sampler."""
+
 
 @final
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Verdict:
         Whether the sampler's law is the target; None where it does not say.
     is_complete
         Whether the run came to its end.
+    is_independent
+        Whether the sampler says that its draws do not depend on each other.
     """
 
     num_chains: int
@@ -56,6 +61,12 @@ class Verdict:
     num_divergent: int | None
     is_exact: bool | None
     is_complete: bool
+    is_independent: bool = False
+
+    @property
+    def is_approximate(self) -> bool:
+        """Whether the sampler is known not to leave the target invariant."""
+        return self.is_exact is False
 
     @property
     def ess_min(self) -> float:
@@ -97,7 +108,8 @@ def judge(dt: xr.DataTree, table: xr.Dataset | None = None) -> Verdict:
     Parameters
     ----------
     dt
-        Draws, of any origin. The root's attributes `exact` and `complete` are read, where there.
+        Draws, of any origin. The root's attributes `exact`, `complete` and `independent` are
+        read, where there.
     table
         `convergence(dt)`, if that is at hand.
 
@@ -132,4 +144,5 @@ def judge(dt: xr.DataTree, table: xr.Dataset | None = None) -> Verdict:
         num_divergent=int(stats["diverging"].sum()) if "diverging" in stats else None,
         is_exact=bool(dt.attrs["exact"]) if "exact" in dt.attrs else None,
         is_complete=bool(dt.attrs.get("complete", True)),
+        is_independent=bool(dt.attrs.get(INDEPENDENT, False)),
     )

@@ -10,21 +10,7 @@ from numpyro_score.diagnostics.cost import GRADIENT_COST
 from numpyro_score.diagnostics.errors import FALSE_ALARM
 from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN, RHAT_MAX
 from numpyro_score.report.formatting import count, number, percent, rhat
-
-
-class Cell(NamedTuple):
-    """One cell of the table.
-
-    Attributes
-    ----------
-    text
-        What it says.
-    css_class
-        "bad" where it is beyond a limit, else empty.
-    """
-
-    text: str
-    css_class: str = ""
+from numpyro_score.report.section import Cell
 
 
 class Column(NamedTuple):

@@ -11,13 +11,15 @@ import pandas as pd
 
 from numpyro_score import diagnostics
 from numpyro_score.diagnostics import Comparison
+from numpyro_score.diagnostics.assessment import Assessment, assess
 from numpyro_score.diagnostics.comparison import MOMENTS
 from numpyro_score.diagnostics.progress import Progress
 from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN
-from numpyro_score.report.columns import Cell, Column, columns
+from numpyro_score.report.columns import Column, columns
 from numpyro_score.report.formatting import number
 from numpyro_score.report.page import render, write
-from numpyro_score.report.run_view import RunView, view
+from numpyro_score.report.run_view import RunView, brief_view
+from numpyro_score.report.section import Cell
 from numpyro_score.report.summary import summary
 from numpyro_score.report.words import Remark, Status, status
 
@@ -175,6 +177,16 @@ def _target(
     )
 
 
+def _assessment(comparison: Comparison, target: str, kernel: str) -> Assessment:
+    """What the diagnostics said while it was compared, or say now."""
+    place = target, kernel
+    if place in comparison.assessments:
+        return comparison.assessments[place]
+    errors = comparison.errors
+    mine = errors[(errors["target"] == target) & (errors["kernel"] == kernel)]
+    return assess(comparison.runs[place])._replace(errors=mine)
+
+
 def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool = True) -> Path:
     """Write a comparison as one self-contained HTML page.
 
@@ -217,7 +229,7 @@ def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool
     ...     write_comparison(cmp, f"{folder}/report.html", progress=False).name
     'report.html'
     """
-    settings, errors = comparison.settings, comparison.errors
+    settings = comparison.settings
     specs = columns(ESS_PER_CHAIN * settings.num_chains)
     with Progress("report", len(comparison.runs), is_shown=progress) as bar:
 
@@ -225,12 +237,12 @@ def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool
             if (target, kernel) not in comparison.runs:
                 return None
             bar.start(f"{kernel} on {target}")
-            run = view(
+            run = brief_view(
                 comparison.runs[target, kernel],
+                _assessment(comparison, target, kernel),
                 kernel,
                 anchor,
                 num_pictured=NUM_PICTURED,
-                errors=errors[(errors["target"] == target) & (errors["kernel"] == kernel)],
             )
             bar.done()
             return run

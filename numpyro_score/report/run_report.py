@@ -4,21 +4,29 @@ from pathlib import Path
 
 import xarray as xr
 
+from numpyro_score.diagnostics.assessment import assess
 from numpyro_score.diagnostics.progress import Progress
 from numpyro_score.report.page import render, write
-from numpyro_score.report.run_view import MAX_ROWS, view
+from numpyro_score.report.run_view import page_view
+from numpyro_score.targets import Target
 
-NUM_PICTURED = 6
+NUM_PICTURED = 5
 """Parameters that each picture of a single run shows."""
 
 
 def write_report(
-    dt: xr.DataTree, path: str | Path, *, title: str = "Draws", progress: bool = True
+    dt: xr.DataTree,
+    path: str | Path,
+    *,
+    title: str = "Draws",
+    target: Target | None = None,
+    progress: bool = True,
 ) -> Path:
     """Write one self-contained HTML page about one run.
 
-    It says in words whether the chains agree, whether draws suffice and what to do, and shows the
-    parameters that are least to be trusted.
+    A verdict in words comes first: what is fine, what is not, what to do. Then mixing, burn-in and
+    modes, each with its numbers and pictures of the parameters that are least to be trusted; and,
+    where a target is given, its known values.
 
     Parameters
     ----------
@@ -29,8 +37,10 @@ def write_report(
         Where to; an existing file is replaced.
     title
         What the run is called.
+    target
+        What they should be draws of, if it is known.
     progress
-        Whether to show how the figures come along.
+        Whether to show how the page comes along.
 
     Returns
     -------
@@ -39,7 +49,7 @@ def write_report(
     Raises
     ------
     ValueError
-        If there is no posterior.
+        If there is no posterior, or it lacks a variable of the target.
     OSError
         If the file cannot be written.
 
@@ -54,16 +64,14 @@ def write_report(
     ...     page.read_text(encoding="utf-8").splitlines()[0]
     '<!doctype html>'
     """
-    with Progress("report", 4, is_shown=progress) as bar:
-        drawn: list[str] = []
+    with Progress("report", is_shown=progress) as bar:
+        bar.start("diagnostics")
+        found = assess(dt, target)
 
         def note(picture: str) -> None:
-            if drawn:
-                bar.done()
-            drawn.append(picture)
+            bar.done()
             bar.start(picture.lower())
 
-        run = view(dt, title, "run", num_pictured=NUM_PICTURED, note=note)
-        if drawn:
-            bar.done()
-    return write(render("run_report.html", title=title, run=run, max_rows=MAX_ROWS), path)
+        run = page_view(dt, found, title, num_pictured=NUM_PICTURED, note=note)
+        bar.done()
+    return write(render("run_report.html", title=title, run=run), path)

@@ -1,30 +1,27 @@
 """What a page says about one run."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import pandas as pd
 import xarray as xr
 
-from numpyro_score.diagnostics import Verdict, convergence, costs, judge, worst_first
-from numpyro_score.report.formatting import count, listed, number, percent, rhat
-from numpyro_score.report.pictures import Picture, choose, pictures
-from numpyro_score.report.words import Remark, Status, on_errors, remarks, status
-
-MAX_ROWS = 20
-"""Parameters in a run's table."""
-
-
-class ParameterRow(NamedTuple):
-    """A line of a run's table of parameters, its numbers as text."""
-
-    label: str
-    mean: str
-    sd: str
-    rhat: str
-    ess_bulk: str
-    ess_tail: str
+from numpyro_score.diagnostics import Verdict, costs
+from numpyro_score.diagnostics.assessment import Assessment
+from numpyro_score.report.chain_pictures import acceptance_plan, mixing_plans, trace_plan
+from numpyro_score.report.findings import all_remarks, overall
+from numpyro_score.report.formatting import count, listed, number, percent
+from numpyro_score.report.mode_pictures import mode_plans
+from numpyro_score.report.pictures import Picture, Plan, Shown, choose, pictures
+from numpyro_score.report.section import Section
+from numpyro_score.report.sections import (
+    burn_in_section,
+    discrepancy_section,
+    known_section,
+    mixing_section,
+    modes_section,
+)
+from numpyro_score.report.words import Remark, Status
 
 
 class RunView(NamedTuple):
@@ -44,12 +41,12 @@ class RunView(NamedTuple):
         What is fine, what is not, what to do.
     facts
         Name -> value of what is known about the run.
-    rows
-        Parameters, the least trustworthy first.
     left_out
-        What the table and the pictures do not show.
+        What the pictures do not show.
+    sections
+        One for each diagnostic, on a page about one run.
     pictures
-        Its figures.
+        Its figures, on a page about many.
     """
 
     anchor: str
@@ -58,8 +55,8 @@ class RunView(NamedTuple):
     is_approximate: bool
     remarks: list[Remark]
     facts: dict[str, str]
-    rows: list[ParameterRow]
     left_out: str
+    sections: list[Section]
     pictures: list[Picture]
 
 
@@ -99,76 +96,103 @@ def _seconds(value: float) -> str:
     return "" if math.isnan(value) else f"{number(value)} s"
 
 
-def _rows(table: xr.Dataset) -> list[ParameterRow]:
-    rows = []
-    for place in worst_first(table)[:MAX_ROWS]:
-        one = table.isel(parameter=place)
-        rows.append(
-            ParameterRow(
-                label=str(one.parameter.item()),
-                mean=number(one["mean"].item(), 4),
-                sd=number(one["sd"].item()),
-                rhat=rhat(one["rhat"].item()),
-                ess_bulk=count(one["ess_bulk"].item()),
-                ess_tail=count(one["ess_tail"].item()),
-            )
-        )
-    return rows
+def _left_out(shown: Shown | None, verdict: Verdict) -> str:
+    if shown is None:
+        return "Nothing to draw: no parameter varies, is finite and has 4 draws a chain."
+    labels, num_varying = shown.labels, verdict.num_parameters - verdict.num_constant
+    if len(labels) == num_varying:
+        return ""
+    return (
+        f"Pictured: {listed(labels)}, the least trustworthy of {count(num_varying)} parameters; "
+        f"{count(num_varying - len(labels))} left out."
+    )
 
 
-def view(
+def _head(dt: xr.DataTree, found: Assessment, title: str, anchor: str) -> RunView:
+    return RunView(
+        anchor=anchor,
+        title=title,
+        status=overall(found),
+        is_approximate=found.verdict.is_approximate,
+        remarks=all_remarks(found),
+        facts=_facts(dt, found.verdict),
+        left_out="",
+        sections=[],
+        pictures=[],
+    )
+
+
+def page_view(
     dt: xr.DataTree,
+    found: Assessment,
     title: str,
-    anchor: str,
     *,
     num_pictured: int,
-    errors: pd.DataFrame | None = None,
     note: Callable[[str], None] = lambda title: None,
 ) -> RunView:
-    """What a page says about one run.
+    """What a page of its own says about a run: a section for each diagnostic.
 
     Parameters
     ----------
     dt
         Draws, of any origin.
+    found
+        `assess(dt)`.
+    title
+        What the run is called.
+    num_pictured
+        Parameters that the pictures show, at most.
+    note
+        Called with the title of each picture before it is drawn.
+    """
+    shown = choose(dt, found.mixing, num_pictured)
+
+    def draw(plans: Sequence[Plan]) -> list[Picture]:
+        return pictures(plans, title, note)
+
+    sections = [
+        mixing_section(dt, found, shown, draw),
+        burn_in_section(found, shown, draw),
+        modes_section(dt, found, shown, draw),
+        discrepancy_section(found, draw),
+        known_section(found, draw),
+    ]
+    return _head(dt, found, title, "run")._replace(
+        left_out=_left_out(shown, found.verdict) if shown is not None else "",
+        sections=[section for section in sections if section is not None],
+    )
+
+
+def brief_view(
+    dt: xr.DataTree, found: Assessment, title: str, anchor: str, *, num_pictured: int
+) -> RunView:
+    """What a page about many runs says about one of them: remarks and pictures.
+
+    Parameters
+    ----------
+    dt
+        Draws, of any origin.
+    found
+        `assess(dt)`.
     title
         What the run is called.
     anchor
         Name by which the page refers to it.
     num_pictured
         Parameters that the pictures show, at most.
-    errors
-        `expectation_errors` of the run, where there are known values.
-    note
-        Called with the title of each picture before it is drawn.
-
-    Raises
-    ------
-    ValueError
-        If there is no posterior.
     """
-    table = convergence(dt)
-    verdict = judge(dt, table)
-    shown = choose(dt, table, num_pictured)
-    num_varying = verdict.num_parameters - verdict.num_constant
-    rows = _rows(table)
-    parts = []
-    if shown is None:
-        parts.append("Nothing to draw: no parameter varies, is finite and has 4 draws a chain.")
-    elif shown.draws.sizes["parameter"] < num_varying:
-        labels = [str(label) for label in shown.draws.label.values]
-        parts.append(
-            f"Pictured: {listed(labels)}, the least trustworthy of {count(num_varying)} "
-            f"parameters; {count(num_varying - len(labels))} left out."
-        )
-    return RunView(
-        anchor=anchor,
-        title=title,
-        status=status(verdict),
-        is_approximate=verdict.is_exact is False,
-        remarks=remarks(verdict, table) + ([] if errors is None else on_errors(errors)),
-        facts=_facts(dt, verdict),
-        rows=rows,
-        left_out=" ".join(parts),
-        pictures=[] if shown is None else pictures(shown, verdict, title, note),
+    shown = choose(dt, found.mixing, num_pictured)
+    plans: list[Plan | None] = []
+    modes, is_independent = found.modes, found.verdict.is_independent
+    has_modes = modes is not None and modes.attrs["num_modes"] > 1
+    if shown is not None and not is_independent:
+        first, *others = mixing_plans(shown, found.verdict.ess_needed)
+        plans = [first, trace_plan(shown, found.burn_in), *others]
+    if shown is not None and modes is not None and (has_modes or is_independent):
+        plans += mode_plans(dt, shown, modes)
+    elif not is_independent:
+        plans.append(acceptance_plan(dt))
+    return _head(dt, found, title, anchor)._replace(
+        left_out=_left_out(shown, found.verdict),
+        pictures=pictures([plan for plan in plans if plan is not None], title),
     )

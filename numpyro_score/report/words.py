@@ -19,15 +19,38 @@ class Status(Enum):
     """A run in one phrase; the value is what the page says."""
 
     CONVERGED = "converged"
+    DOUBTFUL = "look closer"
     SHORT = "run longer"
     APART = "not converged"
+    BIASED = "off the target"
+    APPROXIMATE = "independent draws"
     UNKNOWN = "cannot tell"
     FAILED = "failed"
 
     @property
     def css_class(self) -> str:
         """Class of the page's style sheet."""
-        return {"CONVERGED": "good", "SHORT": "fair", "UNKNOWN": "fair"}.get(self.name, "bad")
+        bad = (Status.APART, Status.BIASED, Status.FAILED)
+        return "good" if self is Status.CONVERGED else "bad" if self in bad else "fair"
+
+    @property
+    def headline(self) -> str:
+        """What it means for who wants to use the draws."""
+        return {
+            Status.CONVERGED: "Nothing speaks against these draws.",
+            Status.DOUBTFUL: "The chains agree, but something else is amiss.",
+            Status.SHORT: "The chains came close: a longer run should do.",
+            Status.APART: "Do not use these draws.",
+            Status.BIASED: "These draws are not draws of the target.",
+            Status.APPROXIMATE: "Independent draws of an approximate sampler: judge them by their "
+            "error.",
+            Status.UNKNOWN: "There is too little to tell whether these draws can be used.",
+            Status.FAILED: "There are no draws.",
+        }[self]
+
+
+GRAVITY = ("bad", "fair", "good")
+"""Classes of remarks, the gravest first."""
 
 
 class Remark(NamedTuple):
@@ -106,6 +129,16 @@ def _on_values(verdict: Verdict, table: xr.Dataset) -> list[Remark]:
 
 
 def _on_mixing(verdict: Verdict) -> list[Remark]:
+    if verdict.is_independent:
+        return [
+            Remark(
+                "fair" if verdict.is_approximate else "good",
+                f"{count(verdict.num_chains * verdict.num_draws)} independent draws: R-hat and "
+                "burn-in do not apply.",
+                "How far their law is from the target is what counts; chains that agree do not "
+                "tell." * verdict.is_approximate,
+            )
+        ]
     if math.isnan(verdict.rhat_max):
         if verdict.num_chains == 1:
             finding = "There is one chain, so nothing tells whether it saw all there is."
@@ -134,7 +167,7 @@ def _on_mixing(verdict: Verdict) -> list[Remark]:
 
 
 def _on_draws(verdict: Verdict) -> list[Remark]:
-    if math.isnan(verdict.ess_min):
+    if math.isnan(verdict.ess_min) or verdict.is_independent:
         return []
     needed = f"{count(verdict.ess_needed)} wanted, {ESS_PER_CHAIN} a chain"
     which = "bulk" if verdict.ess_bulk_min <= verdict.ess_tail_min else "tail"
@@ -173,8 +206,17 @@ def bias(verdict: Verdict) -> list[Remark]:
     verdict
         Of the run.
     """
-    if verdict.is_exact is not False:
+    if not verdict.is_approximate:
         return []
+    if verdict.is_independent:
+        return [
+            Remark(
+                "fair",
+                "This sampler is approximate: its draws are of a law that is not the posterior.",
+                "Compare them with an exact kernel's, or take more steps and a better score until "
+                "the error does not matter.",
+            )
+        ]
     return [
         Remark(
             "fair",
@@ -203,8 +245,7 @@ def remarks(verdict: Verdict, table: xr.Dataset) -> list[Remark]:
         *bias(verdict),
         *_on_completeness(verdict),
     ]
-    order = ["bad", "fair", "good"]
-    return sorted(parts, key=lambda remark: order.index(remark.css_class))
+    return sorted(parts, key=lambda remark: GRAVITY.index(remark.css_class))
 
 
 def on_errors(errors: pd.DataFrame) -> list[Remark]:

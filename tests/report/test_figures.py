@@ -7,18 +7,38 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from numpyro_score.diagnostics import convergence, judge
-from numpyro_score.report.pictures import MAX_CHAINS, MAX_TRACE_POINTS, choose, pictures
+from numpyro_score.diagnostics import convergence, expectation_errors, judge
+from numpyro_score.diagnostics.burn_in import burn_in
+from numpyro_score.diagnostics.modes import modes
+from numpyro_score.report.chain_pictures import (
+    MAX_TRACE_POINTS,
+    acceptance_plan,
+    mixing_plans,
+    rhat_plan,
+    trace_plan,
+)
+from numpyro_score.report.error_pictures import distances_plan, errors_plan
+from numpyro_score.report.mode_pictures import mode_plans
+from numpyro_score.report.pictures import MAX_CHAINS, choose, pictures
+from numpyro_score.targets import moments
 
 RNG = np.random.default_rng(0)
 TITLES = ["Ranks", "Traces", "Autocorrelation", "Growth of the effective sample size"]
 
 
-def draw_all(dt, num_shown=3):
+def worst(dt, num_shown):
+    shown = choose(dt, convergence(dt), num_shown)
+    assert shown is not None
+    return shown
+
+
+def draw_all(dt, num_shown=3, starts=None):
     table = convergence(dt)
     shown = choose(dt, table, num_shown)
     assert shown is not None
-    return pictures(shown, judge(dt, table), "toy")
+    plans = mixing_plans(shown, judge(dt, table).ess_needed)
+    place = plans.index(plans[-2])
+    return pictures([*plans[:place], trace_plan(shown, starts), *plans[place:]], "toy")
 
 
 def svg_of(picture):
@@ -62,7 +82,7 @@ def test_what_cannot_be_drawn_says_so_and_costs_nothing_else(run, monkeypatch):
     def fail(*args, **kwargs):
         raise ZeroDivisionError("no such luck")
 
-    monkeypatch.setattr("numpyro_score.report.pictures.plot_trace", fail)
+    monkeypatch.setattr("numpyro_score.report.chain_pictures.plot_trace", fail)
     found = draw_all(run({"x": RNG.normal(size=(4, 100))}))
     assert [bool(picture.uri) for picture in found] == [True, False, True, True]
     assert "ZeroDivisionError: no such luck" in found[1].caption
@@ -154,3 +174,82 @@ def test_labels_along_a_dimension(run):
     dt["posterior"] = xr.DataTree(data)
     texts = texts_of(draw_all(dt)[0])
     assert {"theta[Choate]", "theta[</style></svg><script>]"} <= set(texts)
+
+
+def one(plan):
+    assert plan is not None
+    (picture,) = pictures([plan], "toy")
+    assert picture.uri, picture.caption
+    return picture
+
+
+def test_the_end_of_burn_in_is_a_line_in_the_trace(run):
+    x = RNG.normal(size=(4, 1000)) + 20 * 0.97 ** np.arange(1000)
+    dt = run({"x": x})
+    starts = burn_in(dt)
+    _, with_line, *_ = draw_all(dt, starts=starts)
+    _, without, *_ = draw_all(dt)
+    assert "where burn-in ends" in with_line.caption
+    assert "where burn-in ends" not in without.caption
+    shown = worst(dt, 1)
+    curve = one(rhat_plan(shown, starts))
+    assert {"1.01", "x"} <= set(texts_of(curve))
+
+
+def test_acceptance_over_time(run):
+    dt = run({"x": RNG.normal(size=(4, 100))}, {"x": RNG.normal(size=(4, 60))}, num_warmup=60)
+    dt.attrs["target_accept_prob"] = 0.574
+    picture = one(acceptance_plan(dt))
+    assert "what the warmup aims at" in picture.caption
+    assert "60%" in picture.alt
+    assert any("before 0: warmup" in text for text in texts_of(picture))
+    del dt["sample_stats"]
+    assert acceptance_plan(dt) is None
+
+
+def two_modes(run, **draws):
+    side = np.where(np.cumsum(RNG.random((4, 400)) < 0.02, axis=1) % 2, 5.0, -5.0)
+    return run({"x": side + RNG.normal(size=(4, 400)), **draws})
+
+
+def test_modes_are_pictured_three_ways(run):
+    dt = two_modes(run, y=RNG.normal(size=(4, 400)), still=np.ones((4, 400)))
+    found = modes(dt)
+    assert found.attrs["num_modes"] == 2
+    plans = mode_plans(dt, worst(dt, 3), found)
+    pairs, jumps, shares = (one(plan) for plan in plans)
+    assert {"mode 0", "mode 1", "x", "y"} <= set(texts_of(pairs))
+    assert "still" not in pairs.alt
+    assert {f"{found.jumps.values[0, 1]:,}", "from 0", "to 1"} <= set(texts_of(jumps))
+    assert {"chain 0", "chain 3"} <= set(texts_of(shares))
+
+
+def test_one_mode_has_pairs_alone(run):
+    dt = run({"x": RNG.normal(size=(4, 300, 2))})
+    plans = mode_plans(dt, worst(dt, 3), modes(dt))
+    assert [one(plan).title for plan in plans] == ["Pairs of parameters"]
+    alone = run({"x": RNG.normal(size=(4, 300))})
+    assert mode_plans(alone, worst(alone, 3), modes(alone)) == []
+
+
+def test_errors_of_known_values(run):
+    dt = run({"x": 0.5 + RNG.normal(size=(4, 500))})
+    errors = expectation_errors(dt, moments("x", 0.0, 1.0, 3.0))
+    picture = one(errors_plan(errors))
+    assert {"mean(x)", "second_moment(x)"} <= set(texts_of(picture))
+    assert errors_plan(errors.iloc[:0]) is None
+
+
+def test_distances_against_floors():
+    names = ["ksd", "mmd", "c2st"]
+    data = {
+        "value": [0.3, 0.02, np.nan],
+        "floor": [0.1, 0.02, np.nan],
+        "floor_sd": [0.01, np.nan, np.nan],
+        "is_flagged": [True, False, False],
+    }
+    result = xr.Dataset({k: ("measure", v) for k, v in data.items()}, coords={"measure": names})
+    picture = one(distances_plan(result))
+    assert {"ksd", "mmd"} <= set(texts_of(picture))
+    assert "c2st" not in texts_of(picture)
+    assert distances_plan(result.isel(measure=[2])) is None

@@ -1,0 +1,299 @@
+"""Pictures of chains: ranks, traces, autocorrelation, growth of ESS, acceptance, R-hat by burn-in.
+
+Rank plots: Säilynoja, Bürkner and Vehtari, Graphical test for discrete uniformity (Statistics and
+Computing 32, 2022). What is shown is thinned to about independent draws first, as the test assumes.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import xarray as xr
+from arviz_plots import plot_autocorr, plot_ess_evolution, plot_rank, plot_trace
+from matplotlib.axes import Axes
+
+from numpyro_score.diagnostics.rhat_ess import MIN_DRAWS
+from numpyro_score.diagnostics.verdict import RHAT_MAX
+from numpyro_score.report.canvas import INK, SHADE, blank, short, styled, to_svg
+from numpyro_score.report.figures import draw
+from numpyro_score.report.pictures import MAX_CHAINS, Plan, Shown
+
+MAX_TRACE_POINTS = 600
+"""Points of a trace, a chain: about as many as the figure has pixels across."""
+
+RANKED_DRAWS = (50, 200)
+"""Fewest and most draws a chain whose ranks are shown: the rank test's time grows with them."""
+
+MAX_LAG = 60
+"""Lags of the autocorrelation."""
+
+ESS_POINTS = 12
+"""Lengths at which the effective sample sizes are computed again."""
+
+RANK_LEVEL = 0.01
+"""Level of the test of equal ranks, below which points are marked."""
+
+NUM_WINDOWS = 60
+"""Windows over which the acceptance is averaged."""
+
+
+def _untied(draws: xr.DataArray) -> xr.DataArray:
+    """Ranks in place of values, ties broken at random: the test is of ranks without ties."""
+    noise = np.random.default_rng(0).random(draws.shape[1:]).ravel()
+    ranks = [np.argsort(np.lexsort((noise, values.ravel()))) for values in draws.values]
+    return draws.copy(data=np.reshape(ranks, draws.shape).astype(float))
+
+
+def _ranks(shown: Shown) -> str:
+    draws = shown.draws
+    size, total = draws.sizes["draw"], draws.sizes["draw"] * draws.sizes["chain"]
+    fewest, most = RANKED_DRAWS
+    step = math.ceil(total / max(shown.ess, 1.0))
+    step = max(min(step, size // fewest), math.ceil(size / most), 1)
+
+    def finish(axes: Sequence[Axes]) -> None:
+        for text in (text for ax in axes for text in ax.texts):
+            value = text.get_text().partition("(")[0].removeprefix("p=")
+            text.set_text("p < 0.01" if value == "0.00" else f"p = {value}")
+        for ax in axes:
+            ax.set_ylim(*(1.15 * limit for limit in ax.get_ylim()))
+
+    return draw(
+        _untied(draws.isel(draw=slice(None, None, step))),
+        plot_rank,
+        finish,
+        envelope_prob=1 - RANK_LEVEL,
+        visuals={"xlabel": {"text": "rank among all chains' draws, as a fraction"}},
+    )
+
+
+def _traces(shown: Shown, burn_in: float) -> str:
+    draws, warmup = shown.draws, shown.warmup
+    num_warmup = 0 if warmup is None else warmup.sizes["draw"]
+    both = draws if warmup is None else xr.concat([warmup, draws], "draw")
+    numbered = both.assign_coords(draw=np.arange(both.sizes["draw"]) - num_warmup)
+    step = math.ceil(both.sizes["draw"] / MAX_TRACE_POINTS)
+
+    def finish(axes: Sequence[Axes]) -> None:
+        for ax, values in zip(axes, draws.values, strict=True):
+            low, high = values.min(), values.max()
+            # the first steps of a warmup may be so far away that the rest would be a line
+            data_low, data_high = ax.get_ylim()
+            room = 0.6 * (high - low)
+            ax.set_ylim(max(data_low, low - room), min(data_high, high + room))
+            if num_warmup:
+                ax.axvspan(-num_warmup, 0, **SHADE)
+                ax.set_xlim(-num_warmup, draws.sizes["draw"])
+            # NaN is not above 0
+            if burn_in > 0:
+                ax.axvline(burn_in - num_warmup, color=INK, linewidth=1.3, linestyle=(0, (4, 2)))
+        axes[-1].set_xlabel("draw; before 0: warmup" if num_warmup else "draw")
+
+    return draw(
+        numbered.isel(draw=slice(None, None, step)),
+        plot_trace,
+        finish,
+        visuals={"trace": {"alpha": 0.8, "width": 0.6}},
+    )
+
+
+def _autocorrelation(shown: Shown) -> str:
+    size = shown.draws.sizes["draw"]
+
+    def finish(axes: Sequence[Axes]) -> None:
+        for ax in axes:
+            band = 1.96 / math.sqrt(size)
+            ax.axhspan(-band, band, **SHADE)
+            ax.set_ylim(-0.3, 1.05)
+
+    return draw(
+        shown.draws,
+        plot_autocorr,
+        finish,
+        max_lag=min(MAX_LAG, size - 1),
+        # arviz-plots' own band is that of a series as long as the number of lags
+        visuals={"credible_interval": False, "xlabel": {"text": "lag"}},
+    )
+
+
+def _growth(shown: Shown, ess_needed: int) -> str:
+    return draw(
+        shown.draws,
+        plot_ess_evolution,
+        by_chain=False,
+        n_points=min(ESS_POINTS, shown.draws.sizes["draw"] // MIN_DRAWS),
+        min_ess=ess_needed,
+        visuals={"xlabel": {"text": "draws, all chains together"}},
+    )
+
+
+def _acceptance(rates: xr.DataArray, num_warmup: int, target: float) -> str:
+    num_steps = rates.sizes["draw"]
+    edges = np.unique(np.linspace(0, num_steps, min(NUM_WINDOWS, num_steps) + 1).astype(int))
+    sums = np.add.reduceat(rates.values, edges[:-1], axis=1)
+    means = sums / np.diff(edges)
+    middle = (edges[1:] + edges[:-1]) / 2 - num_warmup
+    with styled():
+        figure = blank(2.2)
+        ax = figure.subplots()
+        ax.plot(middle, means[:MAX_CHAINS].T, alpha=0.7, linewidth=0.7, rasterized=True)
+        ax.plot(middle, means.mean(axis=0), color=INK, linewidth=1.6)
+        if num_warmup:
+            ax.axvspan(-num_warmup, 0, **SHADE)
+        if not math.isnan(target):
+            ax.axhline(target, color=INK, linewidth=0.9, linestyle=":")
+        ax.set(xlim=(-num_warmup, num_steps - num_warmup), ylim=(0, 1.03))
+        ax.set_xlabel("draw; before 0: warmup" if num_warmup else "draw")
+        return to_svg(figure)
+
+
+def _rhat_by_burn_in(burn_in: xr.Dataset, places: list[int], labels: list[str]) -> str:
+    with styled():
+        figure = blank(2.9)
+        ax = figure.subplots()
+        for place, label in zip(places, labels, strict=True):
+            ax.plot(burn_in.dropped, burn_in.rhat.values[place], label=short(label, 24))
+        ax.axhline(RHAT_MAX, color=INK, linewidth=0.9, linestyle=":")
+        ax.axvspan(0, burn_in.attrs["num_warmup"], **SHADE)
+        recommended = float(burn_in.recommended)
+        if recommended > 0:
+            ax.axvline(recommended, color=INK, linewidth=1.3, linestyle=(0, (4, 2)))
+        ax.set_xlim(0, max(float(burn_in.dropped.max()), 1.0))
+        ax.set_yscale("function", functions=(_stretch, _unstretch))
+        top = float(np.nanmax(burn_in.rhat.values[places], initial=RHAT_MAX))
+        ticks = [tick for tick in RHAT_TICKS if tick <= top] or [1.0]
+        ax.set_ylim(0.999, max(1.03, 1.02 * top))
+        ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.minorticks_off()
+        ax.set(xlabel="draws dropped, from the first that is kept", ylabel="R-hat of the rest")
+        figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=8.5)
+        return to_svg(figure)
+
+
+RHAT_TICKS = (1.0, 1.01, 1.05, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
+
+
+def _stretch(value: np.ndarray) -> np.ndarray:
+    """R-hat on a scale on which 1.01 and 10 can both be read."""
+    return np.log(np.maximum(value - 0.99, 1e-3))
+
+
+def _unstretch(value: np.ndarray) -> np.ndarray:
+    return np.exp(value) + 0.99
+
+
+def mixing_plans(shown: Shown, ess_needed: int) -> list[Plan]:
+    """Ranks, autocorrelation and growth of the effective sample size.
+
+    Parameters
+    ----------
+    shown
+        As `choose` returns it.
+    ess_needed
+        Effective draws that are asked for.
+    """
+    some, labels = shown.selection, ", ".join(shown.labels)
+    ranks = Plan(
+        "Ranks",
+        "Each line is a chain's share of low and high ranks, against an equal share. Flat lines "
+        f"that cross: the chains agree. p: chance of lines this far apart if they do.{some}",
+        labels,
+        partial(_ranks, shown),
+    )
+    others = [
+        Plan(
+            "Autocorrelation",
+            "How much a draw resembles the one so many steps before. The sooner it falls into the "
+            f"band, the more a draw is worth.{some}",
+            labels,
+            partial(_autocorrelation, shown),
+        ),
+        Plan(
+            "Growth of the effective sample size",
+            "Blue: bulk, orange: tail, dashed: what is asked for. Straight lines upward: longer "
+            f"runs help. Bent or flat: they do not.{some}",
+            labels,
+            partial(_growth, shown, ess_needed),
+        ),
+    ]
+    # ranks are among chains
+    return [ranks, *others] if shown.draws.sizes["chain"] > 1 else others
+
+
+def trace_plan(shown: Shown, burn_in: xr.Dataset | None) -> Plan:
+    """Traces with warmup and the end of burn-in.
+
+    Parameters
+    ----------
+    shown
+        As `choose` returns it.
+    burn_in
+        As `burn_in` returns it, or None.
+    """
+    recommended = math.nan if burn_in is None else float(burn_in.recommended)
+    warm = " Shaded: warmup, which is not used." if shown.warmup is not None else ""
+    line = " Dashed: where burn-in ends." if recommended > 0 else ""
+    return Plan(
+        "Traces",
+        "Draws in their order, a colour a chain. A fat hairy caterpillar is what one hopes for; "
+        f"slow waves or separate levels are not.{warm}{line}{shown.selection}",
+        ", ".join(shown.labels),
+        partial(_traces, shown, recommended),
+    )
+
+
+def rhat_plan(shown: Shown, burn_in: xr.Dataset) -> Plan | None:
+    """R-hat as more and more of the start is dropped; None where there is none.
+
+    Parameters
+    ----------
+    shown
+        As `choose` returns it.
+    burn_in
+        As `burn_in` returns it.
+    """
+    if not np.isfinite(burn_in.rhat.values[shown.places]).any():
+        return None
+    return Plan(
+        "R-hat as the start is dropped",
+        f"Dotted: its limit {RHAT_MAX}. A line that falls below it and stays there: the start was "
+        "all that kept the chains apart. Shaded: warmup. Dashed: where burn-in ends.",
+        ", ".join(shown.labels),
+        partial(_rhat_by_burn_in, burn_in, shown.places, shown.labels),
+    )
+
+
+def acceptance_plan(dt: xr.DataTree) -> Plan | None:
+    """Acceptance over time; None where it is not recorded.
+
+    Parameters
+    ----------
+    dt
+        Draws, of any origin.
+    """
+
+    def rates(group: str) -> xr.DataArray | None:
+        stats = dt[group].data_vars if group in dt.children else {}
+        found = stats.get("acceptance_rate")
+        if found is None or set(found.dims) != {"chain", "draw"}:
+            return None
+        return found.transpose("chain", "draw").drop_vars(("chain", "draw"), errors="ignore")
+
+    late, early = rates("sample_stats"), rates("warmup_sample_stats")
+    if late is None or not np.isfinite(late.values).all():
+        return None
+    fits = early is not None and early.sizes["chain"] == late.sizes["chain"]
+    parts = [early, late] if early is not None and fits and early.sizes["draw"] else [late]
+    both = xr.concat(parts, "draw")
+    num_warmup = both.sizes["draw"] - late.sizes["draw"]
+    target = float(dt.attrs.get("target_accept_prob", math.nan))
+    aim = "" if math.isnan(target) else " Dotted: what the warmup aims at."
+    warm = " Shaded: warmup." if num_warmup else ""
+    return Plan(
+        "Acceptance over time",
+        f"A colour a chain, black their mean, in windows of steps. A chain far below the others "
+        f"is stuck; a mean that still moves after warmup was warmed up too briefly.{aim}{warm}",
+        f"mean {float(late.mean()):.0%}",
+        partial(_acceptance, both, num_warmup, target),
+    )
