@@ -4,6 +4,7 @@ from numpyro_score.diagnostics.burn_in import burn_in
 from numpyro_score.diagnostics.comparing import compare, find_target
 from numpyro_score.diagnostics.comparison import Comparison, Settings
 from numpyro_score.diagnostics.cost import Costs, costs
+from numpyro_score.diagnostics.discrepancy import discrepancy
 from numpyro_score.diagnostics.drop import drop_burn_in
 from numpyro_score.diagnostics.errors import chance_limit, expectation_errors
 from numpyro_score.diagnostics.mixing import mixing
@@ -21,6 +22,7 @@ __all__ = [
     "compare",
     "convergence",
     "costs",
+    "discrepancy",
     "drop_burn_in",
     "expectation_errors",
     "find_target",

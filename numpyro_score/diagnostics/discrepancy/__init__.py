@@ -2,7 +2,7 @@
 
     discrepancy(
         dt, *, target=None, logdensity_fn=None, score_fn=None, reference=None, variables=None,
-        classifier=None, seed=0,
+        max_draws=20_000, classifier=None, seed=0,
     ) -> xarray.Dataset
 
 At least one of `target`, `logdensity_fn`, `score_fn` and `reference` is given; the measures that
@@ -38,3 +38,8 @@ and the attributes of every diagnostic (`outcome.py`: `is_flagged`, `findings`, 
 `blindness` (what a kernel Stein discrepancy cannot see), `tau`, `num_draws`, `num_reference` and
 `num_modes` (modes of the density that were found, 0 where it was not looked for them).
 """
+
+from numpyro_score.diagnostics.discrepancy.measure import discrepancy
+from numpyro_score.diagnostics.discrepancy.rows import MEASURES, Measure
+
+__all__ = ["MEASURES", "Measure", "discrepancy"]

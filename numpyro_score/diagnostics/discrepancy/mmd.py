@@ -6,6 +6,11 @@ with `h` the median distance between draws of the reference (Gretton, Borgwardt,
 and Smola, A kernel two-sample test, JMLR 13, 2012). The V-statistic, which is at least 0, has all
 pairs; the U-statistic leaves out pairs of a draw with itself, and is 0 on average where both
 samples have one law.
+
+With weights `w` of `1/n` and `-1/m` on the two samples the V-statistic is `sum_ij w_i w_j k(z_i,
+z_j)`, and stays the same when `k` is centred in each argument by the mean over all draws. The
+centred kernel has mean zero where the laws are one, so that the bootstrap of `bootstrap.py`
+applies, which allows for the autocorrelation of either.
 """
 
 from typing import NamedTuple
@@ -15,23 +20,30 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.spatial.distance import pdist
 
-from numpyro_score.diagnostics.discrepancy.pairs import total
+from numpyro_score.diagnostics.discrepancy.bootstrap import Blocks, p_value
+from numpyro_score.diagnostics.discrepancy.pairs import block_sums
 
 MAX_FOR_MEDIAN = 1_000
 """Draws whose distances the median is of."""
 
 
 class Mmd(NamedTuple):
-    """A squared maximum mean discrepancy, both ways.
+    """A maximum mean discrepancy.
 
     Attributes
     ----------
     v, u
-        V- and U-statistic.
+        V- and U-statistic: squared discrepancies.
+    expected
+        V-statistic that independent draws of one law have on average.
+    p_value
+        Probability of a U-statistic as large for draws of one law with such an autocorrelation.
     """
 
     v: float
     u: float
+    expected: float
+    p_value: float
 
 
 def median_distance(points: Float[np.ndarray, "draws dim"]) -> float:
@@ -74,28 +86,57 @@ def gaussian_kernel(
 
 
 def mmd(
-    left: Float[np.ndarray, "a dim"], right: Float[np.ndarray, "b dim"], bandwidth: float
+    left: Float[np.ndarray, "a dim"],
+    right: Float[np.ndarray, "b dim"],
+    blocks: Blocks,
+    rng: np.random.Generator,
+    bandwidth: float | None = None,
 ) -> Mmd:
-    """Maximum mean discrepancy between two samples.
+    """Maximum mean discrepancy between two samples, and whether it is more than chance.
 
     Parameters
     ----------
     left, right
-        Samples, at least two draws each.
+        Samples, at least two draws each, chain after chain; `right` the reference.
+    blocks
+        `bootstrap.join` of the blocks of both.
+    rng
+        Of the bootstrap's signs.
     bandwidth
-        `h`, in units of the samples; `median_distance` of the reference.
+        `h`, in units of the samples; None for `median_distance` of the reference.
 
     Examples
     --------
+    >>> from numpyro_score.diagnostics.discrepancy.bootstrap import cut, join
     >>> rng = np.random.default_rng(0)
     >>> x, y = rng.normal(size=(2, 500, 2))
-    >>> bool(abs(mmd(x, y, 2.0).u) < 0.01), mmd(x, y + 1, 2.0).u > 0.05
+    >>> blocks = join(cut(1, 500, 1.0), cut(1, 500, 1.0))
+    >>> mmd(x, y, blocks, rng).p_value > 0.01, mmd(x, y + 1, blocks, rng).p_value < 0.01
     (True, True)
     """
-    a, b, h = jnp.asarray(left), jnp.asarray(right), jnp.asarray(bandwidth)
-    n, m = len(a), len(b)
-    sums = total(gaussian_kernel, a, a, h), total(gaussian_kernel, b, b, h)
-    cross = 2 * total(gaussian_kernel, a, b, h) / (n * m)
+    num_left, num_right = len(left), len(right)
+    h = median_distance(right) if bandwidth is None else bandwidth
+    points = jnp.asarray(np.concatenate([left, right]))
+    sums = block_sums(
+        gaussian_kernel, points[blocks.place], blocks.is_draw, jnp.asarray(h, points.dtype)
+    )
+    count = blocks.is_draw.sum(axis=1)
+    is_left = blocks.stretch < blocks.stretch[np.argmax(blocks.place[:, 0] >= num_left)]
+    weight = np.where(is_left, 1 / num_left, -1 / num_right)
+    v = float(weight @ sums @ weight)
     # a draw with itself has 1
-    unbiased = (sums[0] - n) / (n * (n - 1)) + (sums[1] - m) / (m * (m - 1)) - cross
-    return Mmd(sums[0] / n**2 + sums[1] / m**2 - cross, unbiased)
+    within = [
+        (sums[np.ix_(side, side)].sum() - num) / (num * (num - 1))
+        for side, num in ((is_left, num_left), (~is_left, num_right))
+    ]
+    cross = sums[np.ix_(is_left, ~is_left)].sum() / (num_left * num_right)
+    share = count / count.sum()
+    rows = sums.sum(axis=1) / count.sum()
+    centred = sums - np.outer(count, rows) - np.outer(rows, count)
+    centred += np.outer(count, count) * (rows @ np.ones_like(share)) / count.sum()
+    return Mmd(
+        v=v,
+        u=float(sum(within) - 2 * cross),
+        expected=float((1 / num_left + 1 / num_right) * (1 - within[1])),
+        p_value=p_value(centred * np.outer(weight, weight), blocks, rng),
+    )

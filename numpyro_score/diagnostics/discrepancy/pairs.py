@@ -95,36 +95,3 @@ def block_sums(
     matrix[second, first] = np.swapaxes(sums, 1, 2)
     size = num_tiles * per_tile
     return matrix.transpose(0, 2, 1, 3).reshape(size, size)[:num_blocks, :num_blocks]
-
-
-def total(kernel: Kernel, left: Any, right: Any, parameters: Any = None) -> float:
-    """Sum of a kernel over all pairs of a row of some arrays and a row of others.
-
-    Parameters
-    ----------
-    kernel
-        A function defined in a module, so that it is compiled once.
-    left, right
-        Pytrees of arrays `(draw, ...)`.
-    parameters
-        Arrays that the kernel is called with.
-
-    Examples
-    --------
-    >>> def product(a, b, _):
-    ...     return a @ b.T
-    >>> total(product, np.ones((5, 1)), 2 * np.ones((3, 1)))
-    30.0
-    """
-
-    def tiles(arrays: Any) -> Any:
-        num_rows = len(jax.tree.leaves(arrays)[0])
-        blocks = jax.tree.map(lambda a: np.asarray(a)[:, None], arrays)
-        return _tiled(blocks, np.ones((num_rows, 1), bool))
-
-    a, b = tiles(left), tiles(right)
-    first, second = (i.ravel() for i in np.indices((len(a[1]), len(b[1]))))
-    # a block is a draw here: what is kept of a tile is its sum
-    merged = [jax.tree.map(lambda v: jnp.swapaxes(v, 1, 2), arrays) for arrays in (a, b)]
-    sums = _tile_sums(kernel, *merged, parameters, jnp.asarray(first), jnp.asarray(second))
-    return float(np.asarray(sums, np.float64).sum())

@@ -1,4 +1,4 @@
-"""Draws of a tree as points: unconstrained positions of a target, or some variables side by side."""
+"""Draws as points: unconstrained positions of a target, or some variables side by side."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
-from numpyro_score.diagnostics.draws import SAMPLE_DIMS, posterior
+from numpyro_score.diagnostics.draws import SAMPLE_DIMS
 from numpyro_score.targets import Target
 from numpyro_score.targets.numpyro_model import initialize, unconstrain
 from numpyro_score.types import LogDensityFn, ScoreFn
@@ -34,7 +34,7 @@ def side_by_side(data: xr.Dataset, variables: Sequence[str]) -> Points:
     Raises
     ------
     ValueError
-        If the posterior lacks one, or a draw is not finite.
+        If the posterior lacks one.
 
     Examples
     --------
@@ -52,41 +52,35 @@ def side_by_side(data: xr.Dataset, variables: Sequence[str]) -> Points:
     parts = []
     for name in variables:
         values = data[name].transpose(*SAMPLE_DIMS, ...).values.astype(np.float64)
-        if not np.isfinite(values).all():
-            raise ValueError(
-                f"{name} has draws that are not finite, and no distance from anything; leave it "
-                "out (variables=), or look for an overflow in the model"
-            )
         parts.append(values.reshape(*values.shape[:2], -1))
     return np.concatenate(parts, axis=-1)
 
 
-def unconstrained(dt: xr.DataTree, target: Target) -> Points:
+def unconstrained(data: xr.Dataset, target: Target) -> Points:
     """Draws of a target's sites as flat unconstrained positions.
 
     Parameters
     ----------
-    dt
-        Draws whose posterior holds every latent site of the target's model.
+    data
+        A posterior that holds every latent site of the target's model.
     target
         The target.
 
     Raises
     ------
     ValueError
-        If a site is missing, or a draw is not finite.
+        If a site is missing.
 
     Examples
     --------
     >>> from numpyro_score.targets import std_gaussian
     >>> data = xr.Dataset({"x": (("chain", "draw", "i"), np.ones((2, 5, 3)))})
-    >>> unconstrained(xr.DataTree.from_dict({"posterior": data}), std_gaussian(3)).shape
+    >>> unconstrained(data, std_gaussian(3)).shape
     (2, 5, 3)
     """
-    data = posterior(dt)
     model = target.model, target.model_args, target.model_kwargs
     names = sorted(initialize(jax.random.key(0), *model)[0])
-    side_by_side(data, names)  # refuses what is missing or not finite
+    side_by_side(data, names)  # refuses what is missing
     values = {name: jnp.asarray(data[name].transpose(*SAMPLE_DIMS, ...).values) for name in names}
     return np.asarray(_unconstrain(target, values), np.float64)
 
@@ -106,6 +100,12 @@ def _unconstrain(
 @eqx.filter_jit
 def _at_points(fn: Any, points: Float[Array, "draws dim"]) -> Float[Array, "draws ..."]:
     return jax.lax.map(fn, points, batch_size=BATCH)
+
+
+@eqx.filter_jit
+def _gradients(fn: Any, points: Float[Array, "draws dim"]) -> Float[Array, "draws dim"]:
+    # differentiated in here: a gradient made outside is compiled anew at every call
+    return jax.lax.map(jax.grad(fn), points, batch_size=BATCH)
 
 
 def scores_at(
@@ -130,7 +130,48 @@ def scores_at(
     >>> scores_at(lambda x: -x, np.ones((5, 2))).shape
     (5, 2)
     """
-    scores = np.asarray(_at_points(score, jnp.asarray(points)), np.float64)
+    return _checked(_at_points(score, jnp.asarray(points)), points)
+
+
+def gradients_at(
+    logdensity_fn: LogDensityFn, points: Float[np.ndarray, "draws dim"]
+) -> Float[np.ndarray, "draws dim"]:
+    """Gradients of a log density at points.
+
+    Parameters
+    ----------
+    logdensity_fn
+        Point `(dim,)` -> log density.
+    points
+        Where.
+
+    Raises
+    ------
+    ValueError
+        If a gradient is not finite, or the density does not take such points.
+
+    Examples
+    --------
+    >>> gradients_at(lambda x: -0.5 * jnp.sum(x**2), np.ones((5, 2)))[0].tolist()
+    [-1.0, -1.0]
+    """
+    point = jax.ShapeDtypeStruct(points.shape[1:], jnp.result_type(float))
+    try:
+        shape = jax.eval_shape(logdensity_fn, point).shape
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"the log density does not take a draw of {points.shape[1]} numbers: {error}; name the "
+            "variables that it is of, in its order (variables=)"
+        ) from error
+    if shape != ():
+        raise ValueError(f"the log density of a point must be one number, got shape {shape}")
+    return _checked(_gradients(logdensity_fn, jnp.asarray(points)), points)
+
+
+def _checked(
+    found: Float[Array, "draws ..."], points: Float[np.ndarray, "draws dim"]
+) -> Float[np.ndarray, "draws dim"]:
+    scores = np.asarray(found, np.float64)
     if scores.shape != points.shape:
         raise ValueError(
             f"the score of a point {points.shape[1:]} has shape {scores.shape[1:]}; it has to be "
@@ -142,14 +183,3 @@ def scores_at(
             f"{len(points)} draws; are the draws in the coordinates that the density takes?"
         )
     return scores
-
-
-def score_of(logdensity_fn: LogDensityFn) -> ScoreFn:
-    """The gradient of a log density.
-
-    Parameters
-    ----------
-    logdensity_fn
-        Point `(dim,)` -> log density.
-    """
-    return jax.grad(logdensity_fn)

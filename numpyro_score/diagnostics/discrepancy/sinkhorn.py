@@ -6,10 +6,10 @@ has the potentials
     f(x) = -eps log mean_y exp((g(y) - |x - y|^2) / eps),
 
 and `g` likewise, found by turns (Cuturi 2013, arXiv:1306.0895), here with `eps` falling to its
-last value. With `OT(a, b) = mean f + mean g` the divergence `S = OT(a, b) - (OT(a, a) + OT(b, b)) / 2` is
-0 for equal samples and tends to `W_2^2` as `eps` falls (Feydy et al. 2019, arXiv:1810.08278). The
-distance is `sqrt(S)`; between exact samples in many dimensions it is far from 0, so that it means
-something beside its floor only.
+last value. With `OT(a, b) = mean f + mean g` the divergence `S = OT(a, b) - (OT(a, a) + OT(b, b)) /
+2` is 0 for equal samples and tends to `W_2^2` as `eps` falls (Feydy et al. 2019, arXiv:1810.08278).
+The distance is `sqrt(S)`; between exact samples in many dimensions it is far from 0, so that it
+means something beside its floor only.
 """
 
 from functools import partial
