@@ -114,30 +114,66 @@ def load_model(spec: str) -> Callable[..., Any]:
     >>> load_model("numpyro_score.targets.hierarchical:eight_schools_model").__name__
     'eight_schools_model'
     """
+    module, name = _find(spec, "model")
+    model = getattr(module, name, None)
+    if not callable(model):
+        what = "is not a function" if hasattr(module, name) else "is not there"
+        raise ValueError(_not_there(spec, what, module))
+    return model
+
+
+def load_attribute(spec: str, what: str) -> Any:
+    """Anything of a user's own: `path/to/file.py:name` or `package.module:name`.
+
+    Parameters
+    ----------
+    spec
+        Where it is, a colon, and its name.
+    what
+        What it is to be, in a word.
+
+    Raises
+    ------
+    ValueError
+        If there is no such thing in a file or module that can be imported.
+    FileNotFoundError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> load_attribute("numpyro_score.plugins:KERNELS", "name")
+    'numpyro_score.kernels'
+    """
+    module, name = _find(spec, what)
+    if not hasattr(module, name):
+        raise ValueError(_not_there(spec, "is not there", module))
+    return getattr(module, name)
+
+
+def _find(spec: str, what: str) -> tuple[ModuleType, str]:
+    """The module that `spec` names, and the name in it."""
     place, colon, name = spec.rpartition(":")
+    form = f"FILE.py:{what.upper()}"
     if not (colon and place and name):
-        raise ValueError(f"a model is given as FILE.py:MODEL, got {spec!r}")
+        raise ValueError(f"a {what} is given as {form}, got {spec!r}")
     path = Path(place)
     if path.suffix == ".py" and not path.is_file():
-        raise FileNotFoundError(
-            f"there is no file {place}; give FILE.py:MODEL, FILE.py being your own"
-        )
+        raise FileNotFoundError(f"there is no file {place}; give {form}, FILE.py being your own")
     try:
         module = _import_file(path) if path.suffix == ".py" else import_module(place)
     except Exception as error:
         raise ValueError(f"importing {place} failed: {type(error).__name__}: {error}") from error
-    model = getattr(module, name, None)
-    if not callable(model):
-        own = [
-            key
-            for key, value in vars(module).items()
-            if inspect.isfunction(value) and value.__module__ == module.__name__
-        ]
-        what = "is not a function" if hasattr(module, name) else "is not there"
-        raise ValueError(
-            f"{name!r} {what} in {place}; its functions are {', '.join(own) or 'none'}"
-        )
-    return model
+    return module, name
+
+
+def _not_there(spec: str, why: str, module: ModuleType) -> str:
+    place, _, name = spec.rpartition(":")
+    own = [
+        key
+        for key, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__
+    ]
+    return f"{name!r} {why} in {place}; its functions are {', '.join(own) or 'none'}"
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -149,4 +185,6 @@ def _import_file(path: Path) -> ModuleType:
         raise ImportError(f"{path.name} is not a Python file")
     module = module_from_spec(module_spec)
     module_spec.loader.exec_module(module)
+    # what is defined in it can be sent to another process, which imports it by name
+    sys.modules.setdefault(path.stem, module)
     return module

@@ -20,7 +20,7 @@ RHAT_MAX = 1.01
 ESS_PER_CHAIN = 100
 """Effective draws a chain below which ESS and R-hat are themselves not to be relied on."""
 
-INDEPENDENT = "independent"
+INDEPENDENT = "independent_draws"
 """Attribute of the root: 1 where draws do not depend on each other, as of a finite-time sampler."""
 
 
@@ -108,7 +108,7 @@ def judge(dt: xr.DataTree, table: xr.Dataset | None = None) -> Verdict:
     Parameters
     ----------
     dt
-        Draws, of any origin. The root's attributes `exact`, `complete` and `independent` are
+        Draws, of any origin. The root's attributes `exact`, `complete` and `independent_draws` are
         read, where there.
     table
         `convergence(dt)`, if that is at hand.

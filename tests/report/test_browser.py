@@ -1,6 +1,7 @@
 """The pages in a browser: Chromium without a window, driven by Playwright, where both are there."""
 
 import shutil
+from itertools import pairwise
 
 import matplotlib.image
 import numpy as np
@@ -154,7 +155,7 @@ def test_it_is_read_without_eyes(browse, name):
     )
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
+    assert all(b - a <= 1 for a, b in pairwise(levels))
     assert all(page.evaluate("[...document.images].map(i => i.alt.length > 20)"))
     assert page.evaluate(
         "[...document.querySelectorAll('table')].every(t => t.caption || "
