@@ -4,10 +4,13 @@ from numpyro_score.bindings import bind_submodules
 from numpyro_score.infer import (
     MALA,
     ULA,
+    AnnealedLangevin,
     BlackJAXKernel,
     IndependenceMetropolis,
     MetropolisHastings,
+    ProbabilityFlow,
     RandomWalkMetropolis,
+    ReverseSDE,
 )
 from numpyro_score.kernels import independence, mala, metropolis_hastings, random_walk, ula
 from numpyro_score.report import compare, write_report
@@ -16,10 +19,13 @@ from numpyro_score.run import sample
 __all__ = [
     "MALA",
     "ULA",
+    "AnnealedLangevin",
     "BlackJAXKernel",
     "IndependenceMetropolis",
     "MetropolisHastings",
+    "ProbabilityFlow",
     "RandomWalkMetropolis",
+    "ReverseSDE",
     "compare",
     "independence",
     "mala",

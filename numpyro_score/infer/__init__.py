@@ -7,13 +7,17 @@ from numpyro_score.infer.metropolis import (
     MetropolisHastings,
     RandomWalkMetropolis,
 )
+from numpyro_score.infer.score_samplers import AnnealedLangevin, ProbabilityFlow, ReverseSDE
 
 __all__ = [
     "MALA",
     "ULA",
+    "AnnealedLangevin",
     "BlackJAXKernel",
     "IndependenceMetropolis",
     "MetropolisHastings",
+    "ProbabilityFlow",
     "RandomWalkMetropolis",
+    "ReverseSDE",
     "dense_mala",
 ]

@@ -18,18 +18,15 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 from numpyro.infer.initialization import init_to_uniform
-from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import is_prng_key
 
 from numpyro_score.infer.algorithm import Algorithm
+from numpyro_score.infer.batched import BatchedKernel, MapChains
 from numpyro_score.infer.problem import Problem
 from numpyro_score.infer.state import AdapterState, AdaptState
 from numpyro_score.infer.tuning import make_tuning
 from numpyro_score.preconditioner import check_inverse_mass_matrix
 from numpyro_score.types import LogDensityFn, Position
-
-type MapChains = Callable[[Callable[..., Any]], Callable[..., Any]]
-"""One chain's function -> that of a batch of chains: `jax.vmap`, or what computes the same."""
 
 TARGET_FIELDS = ("logdensity", "logdensity_grad", "log_proposal")
 """Fields of a kernel's state whose value belongs to the target at the position."""
@@ -50,7 +47,7 @@ def _add_axis(tree: Any) -> Any:
     return jax.tree.map(lambda x: x[None], tree)
 
 
-class AdapterKernel(MCMCKernel):
+class AdapterKernel(BatchedKernel):
     """A BlackJAX-protocol algorithm as a NumPyro kernel; its leaves are what users construct.
 
     Parameters
@@ -80,6 +77,8 @@ class AdapterKernel(MCMCKernel):
     ValueError, TypeError
         If what is to be sampled is missing or given twice, or a parameter cannot be used.
     """
+
+    _state_type: type[AdapterState] = AdapterState
 
     def __init__(
         self,
@@ -208,6 +207,7 @@ class AdapterKernel(MCMCKernel):
         algorithm = self._bound_algorithm(model_args, kwargs)
         start = partial(algorithm.init, logdensity_fn=logdensity_fn)
         kernel_state = (start if is_single else map_chains(start))(key_kernel, position)
+        kernel_state = self._started(kernel_state)
         grad = getattr(kernel_state, "logdensity_grad", None)
         self._problem.check_start(rng_key, kernel_state, model_args, kwargs)
         chains = (position, grad)
@@ -224,7 +224,7 @@ class AdapterKernel(MCMCKernel):
         )
         shape = () if is_single else (num_chains,)
         self._sample_fn = self.sample
-        return AdapterState(
+        return self._state_type(
             i=jnp.zeros(shape, jnp.int32),
             kernel_state=kernel_state,
             accept_prob=jnp.zeros(shape, flat.dtype),
@@ -270,18 +270,9 @@ class AdapterKernel(MCMCKernel):
             return jax.lax.cond(warmup.step < warmup.num_warmup, in_warmup, after)
 
         def step(*, is_warmup: bool) -> tuple[Any, Any]:
-            def one(key: Any, kernel_state: Any, step_size: Any) -> tuple[Any, Any]:
-                return algorithm.step(
-                    key,
-                    kernel_state,
-                    logdensity_fn,
-                    step_size,
-                    warmup.preconditioner,
-                    is_warmup=is_warmup,
-                )
-
-            every = one if is_single else map_chains(one)
-            return every(key_step, state.kernel_state, state.adapt_state.step_size)
+            return self._step_chains(
+                algorithm, key_step, state, logdensity_fn, map_chains, is_warmup=is_warmup
+            )
 
         if algorithm.warmup_api is None:
             kernel_state, info = step(is_warmup=False)
@@ -308,7 +299,7 @@ class AdapterKernel(MCMCKernel):
         count = jnp.where(i > warmup.num_warmup, i - warmup.num_warmup, i)
         mean = jnp.where(count == 1, 0.0, state.mean_accept_prob)
         num_grad, num_logdensity = algorithm.evaluations(info, state.kernel_state)
-        return AdapterState(
+        return self._state_type(
             i=i,
             kernel_state=kernel_state,
             accept_prob=accept_prob,
@@ -348,7 +339,7 @@ class AdapterKernel(MCMCKernel):
             accept_prob,
         )
         if not is_single:
-            kernel_state = jax.tree.map(lambda x: x[source], kernel_state)
+            kernel_state = self._taken(kernel_state, source)
         frozen = functions.final(warmup).log_step_size
         if not self._tuning.adapt_step_size:
             # whatever warmup used for itself, the draws use the step size that was asked for
@@ -357,6 +348,37 @@ class AdapterKernel(MCMCKernel):
         warmup = warmup._replace(log_step_size=jnp.where(is_last, frozen, warmup.log_step_size))
         step_size = jnp.exp(warmup.log_step_size).reshape(adapt_state.step_size.shape)
         return kernel_state, AdaptState(step_size, warmup), rng_key
+
+    # -- what a leaf whose chains share something replaces ----------------------------------------
+
+    def _started(self, kernel_state: Any) -> Any:
+        """State to carry, given the algorithm's own, of one chain or of a batch."""
+        return kernel_state
+
+    def _step_chains(
+        self,
+        algorithm: Algorithm,
+        keys: Any,
+        state: AdapterState,
+        logdensity_fn: LogDensityFn | None,
+        map_chains: MapChains,
+        *,
+        is_warmup: bool,
+    ) -> tuple[Any, Any]:
+        """New kernel state and info of one chain for one key, of all of them for a batch."""
+        preconditioner = state.adapt_state.warmup.preconditioner
+
+        def one(key: Any, kernel_state: Any, step_size: Any) -> tuple[Any, Any]:
+            return algorithm.step(
+                key, kernel_state, logdensity_fn, step_size, preconditioner, is_warmup=is_warmup
+            )
+
+        every = one if is_prng_key(keys) else map_chains(one)
+        return every(keys, state.kernel_state, state.adapt_state.step_size)
+
+    def _taken(self, kernel_state: Any, source: Array) -> Any:
+        """A batch in which chain i goes on from the place of chain `source[i]`."""
+        return jax.tree.map(lambda x: x[source], kernel_state)
 
     # -- the rest of the protocol -----------------------------------------------------------------
 

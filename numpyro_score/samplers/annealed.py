@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import minimize_scalar
 
-from numpyro_score.noise import NoiseProcess
-from numpyro_score.samplers.grids import check_count
+from numpyro_score.noise import NoiseProcess, geometric_ladder, ladder_ratio
+from numpyro_score.samplers.grids import END, check_count
 from numpyro_score.samplers.sampler import DiffusionSampler
 from numpyro_score.samplers.start import data_moments
 from numpyro_score.samplers.steps import Event, LinearSteps, Score, append
@@ -26,6 +26,10 @@ from numpyro_score.types import Scalar
 LadderLevels = Sequence[float] | Float[np.ndarray | Array, " num_levels"]
 SMALLEST_STEP = 1e-8
 ROUNDING = 1e-12
+CLOSEST = 1.25
+"""Largest ratio of two levels of a ladder that is made without data."""
+LONG_STEP = 0.5
+"""Step in units of the last level's variance that also moves along the data's structure."""
 
 
 def check_ladder(ladder: LadderLevels) -> Float[np.ndarray, " num_levels"]:
@@ -50,6 +54,23 @@ def check_ladder(ladder: LadderLevels) -> Float[np.ndarray, " num_levels"]:
     return sigmas
 
 
+def default_ladder(noise: NoiseProcess, dim: int) -> Float[np.ndarray, " num_levels"]:
+    """Levels over all of a process's noise, as near to each other as `dim` dimensions ask.
+
+    And no further apart than `CLOSEST`: what the dynamics forget of the data's own structure on the
+    way down grows with the number of levels, also where the noise of two levels overlaps.
+
+    Examples
+    --------
+    >>> from numpyro_score.noise import VE
+    >>> len(default_ladder(VE(sigma_min=0.1, sigma_max=10.0), 2))
+    22
+    """
+    top, bottom = float(noise.ratio(1.0)), float(noise.ratio(END))
+    steps = math.log(top / bottom) / math.log(min(ladder_ratio(dim), CLOSEST))
+    return geometric_ladder(top, bottom, max(2, math.ceil(steps) + 1))
+
+
 def pick_eps(ladder: LadderLevels, steps_per_level: int) -> float:
     """The step of annealed Langevin that carries the noise of one level best to the next.
 
@@ -60,6 +81,10 @@ def pick_eps(ladder: LadderLevels, steps_per_level: int) -> float:
 
     and the `u` is taken that brings it nearest to 1 (Song and Ermon 2020, arXiv:2006.09011,
     technique 4, where eps is half of this one). `gamma` is the ladder's largest ratio.
+
+    The rule looks at noise alone. Data that vary in few dimensions need longer steps to come to
+    rest at the levels of their own scale: 35 levels from 20 to .01 with 20 steps each leave a
+    Gaussian of sd .5 wider by 7% with the picked step, and by 3% with `eps = sigma_L^2 / 2`.
 
     Parameters
     ----------

@@ -133,6 +133,7 @@ def test_an_adaptive_method_counts_its_calls(solver: Any, mixture: Any) -> None:
     jax.effects_barrier()
     assert int(count) == len(seen) > 10
     seen.clear()
+    assert flow.encoder is not None
     _, count = eqx.filter_jit(flow.encoder.draw)(jax.random.key(0))
     jax.effects_barrier()
     assert int(count) == len(seen) > 10
