@@ -1,6 +1,7 @@
 """Kernels in NumPyro's `MCMCKernel` protocol: one adapter, one thin class a kernel."""
 
 from numpyro_score.infer.blackjax import BlackJAXKernel
+from numpyro_score.infer.global_local import GlobalLocal
 from numpyro_score.infer.langevin import MALA, ULA, dense_mala
 from numpyro_score.infer.metropolis import (
     IndependenceMetropolis,
@@ -14,6 +15,7 @@ __all__ = [
     "ULA",
     "AnnealedLangevin",
     "BlackJAXKernel",
+    "GlobalLocal",
     "IndependenceMetropolis",
     "MetropolisHastings",
     "ProbabilityFlow",

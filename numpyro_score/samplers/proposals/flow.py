@@ -147,7 +147,7 @@ def flow_proposal(
     data_sd: Any = 1.0,
     center: Any = 0.0,
     factor: Any = None,
-    weight: float = 0.05,
+    weight: float = 0.02,
     df: int = 5,
 ) -> FlowProposal:
     """An independence proposal from a score and its noise process.
@@ -202,7 +202,7 @@ def flow_proposal(
     check_count("df", df)
     if not 0 <= weight < 1:
         raise ValueError(
-            f"the heavy-tailed law has weight {weight}; one in [0, 1), such as 0.05, is needed"
+            f"the heavy-tailed law has weight {weight}; one in [0, 1), such as 0.02, is needed"
         )
     dtype = jnp.result_type(float)
     mean, sd, center = (
@@ -237,3 +237,34 @@ def flow_proposal(
         start_sd=jnp.asarray(start_sd / alpha, dtype),
     )
     return FlowProposal(flow, center, jnp.tril(factor), float(weight), int(df))
+
+
+def finish(
+    proposal: FlowProposal, drafts: Draft, others: Float[Array, "others dim"]
+) -> tuple[Float[Array, " drafts"], Float[Array, " others"]]:
+    """Log densities, in `x`, at drafts and at other points, by flowing back only what has to be.
+
+    Parameters
+    ----------
+    proposal
+        The law.
+    drafts
+        A batch of its own drafts, leading axis `drafts`.
+    others
+        Coordinates of points from elsewhere, such as where chains are.
+
+    Returns
+    -------
+    Log densities at the drafts and at the other points. There is room for as many heavy-tailed
+    drafts as come in all but one of a billion batches; one without room has +inf, and is refused.
+    """
+    num = drafts.log_flow.shape[0]
+    mean, spread = num * proposal.weight, np.sqrt(num * proposal.weight)
+    room = min(num, int(np.ceil(mean + 6 * spread)) + (proposal.weight > 0))
+    which = jnp.argsort(~drafts.is_heavy, stable=True)[:room]
+    encoded = jax.vmap(proposal.flow.encode)(jnp.concatenate([others, drafts.u[which]]))
+    log_flow = encoded.log_prob
+    of_heavy = jnp.full_like(drafts.log_flow, jnp.inf).at[which].set(log_flow[len(others) :])
+    of_drafts = jnp.where(drafts.is_heavy, of_heavy, drafts.log_flow)
+    mix = jax.vmap(proposal.mix)
+    return mix(drafts.u, of_drafts), mix(others, log_flow[: len(others)])

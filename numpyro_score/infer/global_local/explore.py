@@ -1,0 +1,179 @@
+"""Finding the modes: particles annealed from a wide law to the target, by tempered SMC.
+
+BlackJAX's adaptive tempered SMC with our MALA as its kernel: the next temperature is the one at
+which the weights have the wanted effective sample size (Del Moral, Doucet and Jasra 2006,
+doi:10.1111/j.1467-9868.2006.00553.x; Dai et al. 2022, doi:10.1080/01621459.2022.2087659). Step size
+and preconditioner follow the particles from stage to stage.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from blackjax.smc import adaptive_tempered, resampling
+from jaxtyping import Array, Float, Int
+
+from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
+from numpyro_score.kernels.proposals import IndependentProposal
+from numpyro_score.types import RngKey
+
+Flat = Float[Array, " dim"]
+
+MOVES = 8
+"""MALA steps of every particle at each temperature."""
+
+LAST_MOVES = 24
+"""MALA steps after the last resampling, which part the copies of a particle."""
+
+TARGET_ESS = 0.6
+"""Share of the particles that a stage's weights are to be worth."""
+
+MAX_STAGES = 300
+"""Temperatures at most."""
+
+GAIN = 2.0
+"""How fast the logarithm of the step size follows the acceptance rate."""
+
+LOWEST = -1e30
+"""Stands for a log density of -inf or NaN, which has no share."""
+
+
+class Explored(NamedTuple):
+    """Particles of the target.
+
+    Attributes
+    ----------
+    particles
+        `(num, dim)`, of equal weight.
+    step_size, variance
+        What the last MALA steps used.
+    tempering
+        The last inverse temperature: 1 where the target was reached.
+    num_stages
+        Temperatures on the way.
+    acceptance_rate
+        Of the last MALA steps.
+    """
+
+    particles: Float[Array, "num dim"]
+    step_size: Float[Array, ""]
+    variance: Flat
+    tempering: Float[Array, ""]
+    num_stages: Int[Array, ""]
+    acceptance_rate: Float[Array, ""]
+
+    @property
+    def num_grad(self) -> int:
+        """Gradients of all particles together, the first of every stage included."""
+        stages = int(self.num_stages)
+        return len(self.particles) * (stages * (MOVES + 1) + LAST_MOVES + 1)
+
+
+def finite(logdensity: Float[Array, ""]) -> Float[Array, ""]:
+    """The log density, or a very low number where there is none."""
+    return jnp.where(jnp.isfinite(logdensity), logdensity, LOWEST)
+
+
+def _adapted(log_step: Array, acceptance_rate: Array) -> Array:
+    return log_step + GAIN * (jnp.mean(acceptance_rate) - TARGET_ACCEPTANCE_RATE)
+
+
+@eqx.filter_jit
+def move(
+    logdensity_fn: Callable[[Flat], Any],
+    rng_key: RngKey,
+    particles: Float[Array, "num dim"],
+    step_size: Float[Array, ""],
+    variance: Flat,
+    num_steps: int,
+) -> tuple[Float[Array, "num dim"], Float[Array, ""], Float[Array, ""]]:
+    """MALA steps of every particle: where they end, the step size that follows, the acceptance."""
+    kernel = mala.build_kernel()
+
+    def one(rng_key: RngKey, state: Any, step_size: Array) -> tuple[Any, Array]:
+        state, info = kernel(rng_key, state, logdensity_fn, step_size, variance)
+        return state, info.acceptance_rate
+
+    def body(carry: tuple, rng_key: RngKey) -> tuple[tuple, Array]:
+        states, log_step = carry
+        keys = jax.random.split(rng_key, len(particles))
+        states, rates = jax.vmap(one, (0, 0, None))(keys, states, jnp.exp(log_step))
+        return (states, _adapted(log_step, rates)), jnp.mean(rates)
+
+    states = jax.vmap(lambda x: mala.init(x, logdensity_fn))(particles)
+    carry = (states, jnp.log(step_size))
+    (states, log_step), rates = jax.lax.scan(body, carry, jax.random.split(rng_key, num_steps))
+    return states.position, jnp.exp(log_step), rates[-1]
+
+
+@eqx.filter_jit
+def explore(
+    logdensity_fn: Callable[[Flat], Any],
+    start: IndependentProposal,
+    rng_key: RngKey,
+    num_particles: int,
+) -> Explored:
+    """Anneal particles from `start` to the target.
+
+    Parameters
+    ----------
+    logdensity_fn
+        Flat position -> log density.
+    start
+        The wide law, over flat positions; it has to cover the target.
+    rng_key
+        One key.
+    num_particles
+        How many.
+    """
+    key_start, key_stages, key_resample, key_move = jax.random.split(rng_key, 4)
+
+    def loglikelihood(x: Flat) -> Float[Array, ""]:
+        # limited above and below: the tempered density adds and multiplies it
+        return finite(logdensity_fn(x)) - finite(start.log_prob(x))
+
+    kernel = adaptive_tempered.build_kernel(
+        lambda x: finite(start.log_prob(x)),
+        loglikelihood,
+        mala.build_kernel(),
+        mala.init,
+        resampling.systematic,
+        TARGET_ESS,
+    )
+    keys = jax.random.split(key_start, num_particles)
+    particles = jax.vmap(lambda key: start.sample_and_log_prob(key)[0])(keys)
+    dim = particles.shape[1]
+
+    def spread(state: Any) -> Flat:
+        mean = state.weights @ state.particles
+        variance = state.weights @ (state.particles - mean) ** 2
+        return jnp.maximum(variance, jnp.finfo(variance.dtype).tiny ** 0.5)
+
+    def stage(carry: tuple) -> tuple:
+        state, log_step, num, rng_key = carry
+        rng_key, key = jax.random.split(rng_key)
+        parameters = {
+            "step_size": jnp.exp(log_step)[None],
+            "inverse_mass_matrix": spread(state)[None],
+        }
+        state, info = kernel(key, state, MOVES, parameters)
+        rates = info.update_info.acceptance_rate
+        return state, _adapted(log_step, rates), num + 1, rng_key
+
+    def goes_on(carry: tuple) -> Array:
+        state, _, num, _ = carry
+        return (state.tempering_param < 1) & (num < MAX_STAGES)
+
+    first = adaptive_tempered.init(particles)
+    first = jax.tree.map(lambda x: jnp.asarray(x, particles.dtype), first)
+    log_step = jnp.log(jnp.asarray(optimal_step_size(dim), particles.dtype))
+    carry = (first, log_step, jnp.zeros((), jnp.int32), key_stages)
+    state, log_step, num_stages, _ = jax.lax.while_loop(goes_on, stage, carry)
+    chosen = resampling.systematic(key_resample, state.weights, num_particles)
+    particles, variance = state.particles[chosen], spread(state)
+    particles, step_size, rate = move(
+        logdensity_fn, key_move, particles, jnp.exp(log_step), variance, LAST_MOVES
+    )
+    return Explored(particles, step_size, variance, state.tempering_param, num_stages, rate)

@@ -1,0 +1,96 @@
+"""What exploring and training leave behind: all that a kernel needs to sample."""
+
+import warnings
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Float
+
+from numpyro_score.infer.global_local.quality import Gap, Quality
+from numpyro_score.samplers.proposals import FlowProposal
+from numpyro_score.types import Position
+
+LARGEST_K = 0.7
+"""Pareto k above which a proposal is warned of (Vehtari et al. 2024, arXiv:1507.02646)."""
+
+LEAST_ACCEPTANCE = 0.05
+"""Acceptance of global moves below which they are warned of."""
+
+LEAST_FOUND = 1e-3
+"""Share of draws whose way back may not be found before that is warned of."""
+
+
+class Fitted(NamedTuple):
+    """A trained proposal with its record.
+
+    Attributes
+    ----------
+    proposal
+        The frozen law, over flat unconstrained positions.
+    particles
+        `(num, dim)` flat positions for chains to start from.
+    quality
+        Acceptance, effective sample size, Pareto k and log evidence, from the proposal's draws.
+    rounds
+        Acceptance after each round of training.
+    gap
+        Of draws that are flowed back to noise: how far their densities come out from those that
+        came with them, and the share whose way back is not found.
+    num_grad
+        Gradients of the target that exploring and training took.
+    num_stages
+        Temperatures of the exploration.
+    seconds
+        Exploring and training, compiling included.
+    template
+        A position of the model's form, for its form alone.
+    """
+
+    proposal: FlowProposal
+    particles: Float[Array, "num dim"]
+    quality: Quality
+    rounds: tuple[float, ...]
+    gap: Gap
+    num_grad: int
+    num_stages: int
+    seconds: dict[str, float]
+    template: Position
+
+    def complain(self) -> None:
+        """Warn of a proposal that is of little use, or not quite undone, with what to do."""
+        found = self.quality
+        if not found.acceptance_rate >= LEAST_ACCEPTANCE:
+            _warn(
+                f"global moves are accepted with probability {found.acceptance_rate:.3f}: they are "
+                "of next to no use here, and the draws rest on the local moves alone. Raise "
+                "num_particles or rounds, give a larger network, or use MALA or NUTS if the "
+                "posterior has one mode."
+            )
+        elif not found.pareto_k <= LARGEST_K:
+            _warn(
+                f"the weights of the global proposals have a heavy tail (Pareto k "
+                f"{found.pareto_k:.2f}, above {LARGEST_K}): single points may hold a chain for "
+                "long, and a region may be missing from the proposal. Raise num_particles or "
+                "rounds, and look at longest_rejection."
+            )
+        if self.gap.lost > LEAST_FOUND:
+            _warn(
+                f"{self.gap.lost:.1%} of the proposals cannot be flowed back to "
+                "their noise, so that the chain is biased by about as much. Train longer, or "
+                "enable float64."
+            )
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, UserWarning, stacklevel=4)
+
+
+def describe(fitted: Fitted) -> dict[str, Any]:
+    """Plain numbers for a record of the run."""
+    return {
+        "global_acceptance_estimate": fitted.quality.acceptance_rate,
+        "importance_ess_fraction": fitted.quality.ess_fraction,
+        "pareto_k": fitted.quality.pareto_k,
+        "log_evidence": fitted.quality.log_evidence,
+        "training_num_grad": fitted.num_grad,
+        "training_seconds": sum(fitted.seconds.values()),
+    }

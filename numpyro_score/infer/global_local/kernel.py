@@ -1,0 +1,456 @@
+"""`GlobalLocal`: local moves, and learned jumps between modes, in NumPyro's protocol; exact."""
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from blackjax import GenerateSamplingAPI
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array
+from numpyro.infer.initialization import init_to_uniform
+from numpyro.util import is_prng_key
+
+from numpyro_score.infer.adapter import AdapterKernel, MapChains
+from numpyro_score.infer.algorithm import Algorithm
+from numpyro_score.infer.global_local import turns
+from numpyro_score.infer.global_local.explore import explore
+from numpyro_score.infer.global_local.fitted import Fitted
+from numpyro_score.infer.global_local.learn import default_network, learn
+from numpyro_score.infer.global_local.turns import GlobalLocalAdapterState
+from numpyro_score.infer.state import AdapterState
+from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
+from numpyro_score.kernels.proposals import IndependentProposal, from_distribution
+from numpyro_score.samplers.grids import check_count
+from numpyro_score.targets.numpyro_model import prior_proposal
+from numpyro_score.types import LogDensityFn, RngKey
+
+SPREAD = 10.0
+"""Sd of the Gaussian that exploration starts from where there is no prior to draw from."""
+
+NUM_PARTICLES = 8192
+"""Default number of particles."""
+
+# set apart from the keys that the adapter splits off the same one
+FIT, PLACE = 1001, 1002
+
+
+class GlobalLocal(AdapterKernel):
+    """Local moves in turn with jumps that a score network has learned; exact.
+
+    Before the first step it explores by tempered SMC from the prior (or a wide Gaussian), trains a
+    score at every noise level on the particles, and trains again on the proposal's own weighted
+    draws while its acceptance rises. The proposal is then frozen. Warmup tunes the local moves;
+    after it, every `global_every`-th step proposes a draw of the score's probability flow, and
+    Metropolis-Hastings with the exact density of the proposal decides. Chains start from the
+    particles unless `init_params` are given. No draw that training has seen is reported.
+
+    It trains once for a kernel object and its data; `fit` does so ahead of a run.
+
+    Parameters
+    ----------
+    model, potential_fn, logdensity_fn
+        What to sample: one of the three. Without a model give `init_params`.
+    local
+        The local moves, in BlackJAX's protocol, such as `blackjax.nuts`.
+    local_parameters
+        Its parameters by name; step size and mass matrix are learned where they are left out.
+    num_particles
+        Particles of the exploration, which are what the network first learns from.
+    network
+        `(dim, rng_key) -> network` for `numpyro_score.scores.ScoreNetwork`.
+    rounds
+        Trainings at most.
+    global_every
+        A step in so many is global.
+    start
+        What exploration starts from: a NumPyro distribution over the flat unconstrained position,
+        or an `IndependentProposal` of it. By default the model's prior, or a Gaussian of sd 10
+        where there is none.
+    step_size, inverse_mass_matrix, adapt_step_size, adapt_mass_matrix, dense_mass
+        Of the local moves, as in `numpyro.infer.HMC`.
+    target_accept_prob
+        Acceptance that the local step size is tuned to.
+    init_strategy
+        As in `numpyro.infer.HMC`; only tells the shapes of the sites.
+    progress
+        Whether training shows a bar.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If what is to be sampled is missing or given twice, or a setting cannot be one.
+
+    Warns
+    -----
+    UserWarning
+        When fitting, if Pareto k is above .7 or fewer than .05 of the jumps would be accepted.
+
+    Examples
+    --------
+    >>> import jax, numpyro, numpyro.distributions as dist
+    >>> from numpyro.infer import MCMC
+    >>> def model():
+    ...     x = numpyro.sample("x", dist.Normal(0.0, 5.0))
+    ...     numpyro.factor("two modes", jax.numpy.logaddexp(-8 * (x - 3) ** 2, -8 * (x + 3) ** 2))
+    >>> kernel = GlobalLocal(model, num_particles=512, progress=False)
+    >>> kernel.global_every, kernel.exact
+    (5, True)
+    """
+
+    _state_type: type[AdapterState] = GlobalLocalAdapterState
+
+    def __init__(
+        self,
+        model: Callable[..., Any] | None = None,
+        potential_fn: Callable[[Any], Any] | None = None,
+        logdensity_fn: LogDensityFn | None = None,
+        *,
+        local: GenerateSamplingAPI = mala,
+        local_parameters: Mapping[str, Any] | None = None,
+        num_particles: int = NUM_PARTICLES,
+        network: Callable[[int, RngKey], Any] = default_network,
+        rounds: int = 3,
+        global_every: int = 5,
+        start: IndependentProposal | Any = None,
+        step_size: float | None = None,
+        inverse_mass_matrix: Any = None,
+        adapt_step_size: bool | None = None,
+        adapt_mass_matrix: bool | None = None,
+        dense_mass: bool = False,
+        target_accept_prob: float | None = None,
+        init_strategy: Callable[..., Any] = init_to_uniform,
+        progress: bool = True,
+    ) -> None:
+        least = {"num_particles": (num_particles, 16), "rounds": (rounds, 1)}
+        least["global_every"] = (global_every, 1)
+        for name, (value, smallest) in least.items():
+            check_count(name, value, smallest)
+        parameters = dict(local_parameters or {})
+        algorithm = Algorithm(local, parameters)
+        if local is mala:
+            algorithm = Algorithm(
+                mala,
+                parameters,
+                target_acceptance_rate=TARGET_ACCEPTANCE_RATE,
+                optimal_step_size=optimal_step_size,
+                takes_factored=True,
+            )
+        super().__init__(
+            algorithm,
+            model,
+            potential_fn,
+            logdensity_fn,
+            step_size=step_size,
+            inverse_mass_matrix=inverse_mass_matrix,
+            adapt_step_size=adapt_step_size,
+            adapt_mass_matrix=adapt_mass_matrix,
+            dense_mass=dense_mass,
+            target_accept_prob=target_accept_prob,
+            init_strategy=init_strategy,
+            # the chains start near equilibrium, and modes may differ much in density
+            restart_stuck_chains=False,
+        )
+        if start is not None and not isinstance(start, IndependentProposal):
+            start = from_distribution(start)
+        self.global_every = global_every
+        self._start_law = start
+        self._num_particles, self._rounds = num_particles, rounds
+        self._network, self._progress = network, progress
+        self._fitted: Fitted | None = None
+        # the data that it was fitted to; None where it serves whatever data there are
+        self._fitted_to: tuple[Any, Any] | None = None
+
+    @classmethod
+    def from_score(
+        cls, model: Callable[..., Any] | None, fitted: Fitted, **settings: Any
+    ) -> "GlobalLocal":
+        """A kernel that starts from a trained proposal, and trains no more.
+
+        Works under every chain method.
+
+        Parameters
+        ----------
+        model
+            As for the class; None with `potential_fn` or `logdensity_fn` among the settings.
+        fitted
+            What `fit` returned, of a kernel on the same model and data.
+        settings
+            Further arguments of the class.
+        """
+        kernel = cls(model, **settings)
+        kernel._fitted = fitted
+        return kernel
+
+    @property
+    def fitted(self) -> Fitted | None:
+        """What training has left, None before it."""
+        return self._fitted
+
+    @property
+    def ess_fraction(self) -> float | None:
+        """Effective sample size of importance sampling per proposal; None before training."""
+        return None if self._fitted is None else self._fitted.quality.ess_fraction
+
+    @property
+    def pareto_k(self) -> float | None:
+        """Tail of the proposals' weights, above .7 a warning; None before training."""
+        return None if self._fitted is None else self._fitted.quality.pareto_k
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the kernel was given, in plain values and words, to tell one run from another."""
+        own = {
+            "global_every": self.global_every,
+            "num_particles": self._num_particles,
+            "rounds": self._rounds,
+        }
+        return {**super().settings, **own}
+
+    @property
+    def default_fields(self) -> tuple[str, ...]:
+        """Fields that `MCMC` collects."""
+        own = ("is_global", "global_accept_prob", "local_accept_prob", "log_q")
+        return (*super().default_fields, *own, "longest_rejection")
+
+    def get_diagnostics_str(self, state: AdapterState) -> str:
+        """Line for the progress bar."""
+        local, jumps = (
+            float(jnp.mean(rate))
+            for rate in (state.kernel_state.told[2], state.kernel_state.told[1])
+        )
+        step_size = float(jnp.mean(state.adapt_state.step_size))
+        return f"step size {step_size:.2e}. acc. prob local={local:.2f} global={jumps:.2f}"
+
+    # -- exploring and training -------------------------------------------------------------------
+
+    def fit(self, rng_key: RngKey, *args: Any, init_params: Any = None, **kwargs: Any) -> Fitted:
+        """Explore, train, and freeze the proposal; once for the kernel and its data.
+
+        Parameters
+        ----------
+        rng_key
+            One key.
+        args, kwargs
+            What the model is called with.
+        init_params
+            One unconstrained position, needed without a model, for its shape alone.
+
+        Returns
+        -------
+        What was learned, for `from_score`; also kept in the kernel.
+
+        Raises
+        ------
+        ValueError
+            If exploration does not reach the target, or there is no position to learn shapes from.
+        """
+        if not self._is_fitted_to(args, kwargs):
+            self._fit(rng_key, args, kwargs, init_params)
+        assert self._fitted is not None
+        return self._fitted
+
+    def _is_fitted_to(self, args: Any, kwargs: Any) -> bool:
+        if self._fitted is None:
+            return False
+        return self._fitted_to is None or _same((args, kwargs), self._fitted_to)
+
+    def _fit(self, rng_key: RngKey, args: Any, kwargs: dict[str, Any], template: Any) -> None:
+        if isinstance(rng_key, jax.core.Tracer):
+            raise ValueError(
+                "GlobalLocal cannot train while chains are being mapped or compiled "
+                '(chain_method="parallel", or chain_batch_size). Train first, '
+                "kernel.fit(rng_key, *args), or use "
+                'chain_method="vectorized".'
+            )
+        key_start, key_explore, key_learn = jax.random.split(rng_key, 3)
+        position = self._problem.start(key_start, template, args, kwargs)
+        logdensity_fn = self._problem.logdensity_fn(args, kwargs)
+        assert logdensity_fn is not None  # there is no score_fn
+        flat, unravel = ravel_pytree(position)
+
+        def flat_logdensity(x: Array) -> Array:
+            return logdensity_fn(unravel(x))
+
+        begin = time.perf_counter()
+        seconds = {}
+        law = self._law(flat, args, kwargs)
+        explored = explore(flat_logdensity, law, key_explore, self._num_particles)
+        particles = np.asarray(explored.particles)
+        if float(explored.tempering) < 1 or not np.isfinite(particles).all():
+            raise ValueError(
+                f"exploration stopped at inverse temperature {float(explored.tempering):.3g} "
+                "of 1: what it starts from is too far from the target. Give start=, a law that "
+                "is nearer and still covers the target."
+            )
+        seconds["explore"] = time.perf_counter() - begin
+        begin = time.perf_counter()
+        learned = learn(
+            flat_logdensity,
+            explored,
+            key_learn,
+            network=self._network,
+            rounds=self._rounds,
+            progress=self._progress,
+        )
+        seconds["train"] = time.perf_counter() - begin
+        self._fitted = Fitted(
+            learned.proposal,
+            learned.particles,
+            learned.quality,
+            learned.rounds,
+            learned.gap,
+            explored.num_grad + learned.num_grad,
+            int(explored.num_stages),
+            seconds,
+            jax.tree.map(np.zeros_like, position),
+        )
+        self._fitted_to = (args, kwargs)
+        self._fitted.complain()
+
+    def _law(self, flat: Array, args: Any, kwargs: dict[str, Any]) -> IndependentProposal:
+        """What exploration starts from, over flat positions."""
+        if self._start_law is not None:
+            return self._start_law
+        wide = dist.Normal(jnp.zeros_like(flat), SPREAD).to_event(1)
+        if self.model is None:
+            return from_distribution(wide)
+        sample, log_prob = prior_proposal(self.model, args, kwargs)
+        try:
+            position, _ = jax.eval_shape(sample, jax.random.key(0))
+        except ValueError:
+            # an improper prior
+            return from_distribution(wide)
+        unravel = ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), position))[1]
+
+        def flat_sample(rng_key: RngKey) -> tuple[Array, Array]:
+            position, value = sample(rng_key)
+            return ravel_pytree(position)[0], value
+
+        return IndependentProposal(flat_sample, lambda x: log_prob(unravel(x)))
+
+    # -- the adapter's protocol -------------------------------------------------------------------
+
+    def init(
+        self,
+        rng_key: Any,
+        num_warmup: int,
+        init_params: Any,
+        model_args: tuple[Any, ...],
+        model_kwargs: Mapping[str, Any] | None,
+        *,
+        map_chains: MapChains = jax.vmap,
+    ) -> AdapterState:
+        """State to start from; trains first if that has not been done for these data."""
+        kwargs = dict(model_kwargs or {})
+        is_single = is_prng_key(rng_key)
+        first = rng_key if is_single else rng_key[0]
+        if not self._is_fitted_to(model_args, kwargs):
+            template = init_params
+            if init_params is not None and not is_single:
+                template = jax.tree.map(lambda x: jnp.asarray(x)[0], init_params)
+            self._fit(jax.random.fold_in(first, FIT), model_args, kwargs, template)
+        assert self._fitted is not None
+        if init_params is None:
+            unravel = ravel_pytree(self._fitted.template)[1]
+            particles = self._fitted.particles
+
+            def place(key: Any) -> Any:
+                index = jax.random.randint(jax.random.fold_in(key, PLACE), (), 0, len(particles))
+                return unravel(particles[index])
+
+            init_params = place(rng_key) if is_single else jax.vmap(place)(rng_key)
+        return super().init(
+            rng_key, num_warmup, init_params, model_args, kwargs, map_chains=map_chains
+        )
+
+    def _started(self, kernel_state: Any) -> Any:
+        assert self._fitted is not None
+        proposal = self._fitted.proposal
+        return turns.start(proposal, eqx.filter(proposal, eqx.is_array), kernel_state)
+
+    def _step_chains(
+        self,
+        algorithm: Algorithm,
+        keys: Any,
+        state: AdapterState,
+        logdensity_fn: LogDensityFn | None,
+        map_chains: MapChains,
+        *,
+        is_warmup: bool,
+    ) -> tuple[Any, Any]:
+        del is_warmup
+        assert self._fitted is not None
+        assert logdensity_fn is not None
+        warmup, kernel_state = state.adapt_state.warmup, state.kernel_state
+        rest = eqx.filter(self._fitted.proposal, eqx.is_array, inverse=True)
+        proposal = eqx.combine(kernel_state.arrays, rest)
+        is_single = is_prng_key(keys)
+        step_size = state.adapt_state.step_size
+        if is_single:
+            # a batch of one
+            keys, step_size, map_chains = keys[None], step_size[None], jax.vmap
+            kernel_state = _per_chain(kernel_state, lambda x: x[None])
+        turn = jnp.where(warmup.step < warmup.num_warmup, 0, kernel_state.turn + 1)
+        rows = kernel_state.pool.log_flow.shape[1]
+        row = jnp.maximum(turn // self.global_every - 1, 0) % rows
+        kernel_state = kernel_state._replace(turn=turn)
+        shared = (algorithm, keys, kernel_state, logdensity_fn, map_chains)
+        kernel_state, info = jax.lax.cond(
+            (turn > 0) & (turn % self.global_every == 0),
+            partial(turns.global_turn, *shared, proposal, row),
+            partial(turns.local_turn, *shared, step_size, warmup.preconditioner),
+        )
+        if is_single:
+            kernel_state = _per_chain(kernel_state, lambda x: x[0])
+            info = jax.tree.map(lambda x: x[0], info)
+        return kernel_state, info
+
+    def _taken(self, kernel_state: Any, source: Array) -> Any:
+        local = jax.tree.map(lambda x: x[source], kernel_state.local)
+        return kernel_state._replace(local=local)
+
+    def refresh(self, state: AdapterState, model_args: Any, model_kwargs: Any) -> AdapterState:
+        """Not possible: the proposal was learned for one target.
+
+        Raises
+        ------
+        ValueError
+            Always.
+        """
+        raise ValueError(
+            "GlobalLocal cannot be a block of Gibbs: its jumps were learned for one posterior, and "
+            "the other blocks change it at every step. Use MALA or NUTS for the block."
+        )
+
+    def wrap_model(self, wrapper: Callable[..., Any]) -> Self:
+        """Copy of this kernel on `wrapper(model)`, not fitted yet."""
+        kernel = super().wrap_model(wrapper)
+        kernel._fitted, kernel._fitted_to = None, None
+        return kernel
+
+
+def _per_chain(state: turns.GlobalLocalState, change: Callable[[Array], Array]) -> Any:
+    """The state with its per-chain parts changed, the shared ones left alone."""
+    local, told, pool = jax.tree.map(change, (state.local, state.told, state.pool))
+    return state._replace(local=local, told=told, pool=pool)
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Whether two models' arguments are the same objects, or arrays of equal values."""
+    if jax.tree.structure(left) != jax.tree.structure(right):
+        return False
+
+    def one(a: Any, b: Any) -> bool:
+        if a is b:
+            return True
+        if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
+            return False
+        return type(a) is type(b) and np.array_equal(np.asarray(a), np.asarray(b))
+
+    return all(map(one, jax.tree.leaves(left), jax.tree.leaves(right)))

@@ -1,0 +1,205 @@
+"""Learning where to jump: a score of the particles, its flow as a proposal, and better particles.
+
+The loop explore, train, draw, weigh, train on the weighted draws is that of adaptive Monte Carlo
+with a learned proposal (Gabrie, Rotskoff and Vanden-Eijnden 2022, doi:10.1073/pnas.2109420119;
+Midgley et al. 2023, arXiv:2208.01893), with a score in place of a normalizing flow. It only ever
+changes the proposal, and ends before the first step that is reported.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from blackjax.smc import resampling
+from jaxtyping import Array, Float
+
+from numpyro_score.infer.global_local.explore import Explored, Flat, move
+from numpyro_score.infer.global_local.quality import Gap, Quality, quality
+from numpyro_score.noise import VE
+from numpyro_score.samplers.proposals import FlowProposal, finish, flow_proposal
+from numpyro_score.scores import ResidualMLP, ScoreNetwork
+from numpyro_score.training.fit import fit
+from numpyro_score.training.losses import ContinuousDenoising
+from numpyro_score.training.optimizer import cosine_adam
+from numpyro_score.types import RngKey
+
+NOISE = VE(sigma_min=0.02, sigma_max=5.0)
+"""In units of the particles' sd: at its end the law is nearly a Gaussian of known moments."""
+
+# one object each, so that every training finds the same compiled program
+LOSS = ContinuousDenoising(NOISE)
+OPTIMIZER = cosine_adam(5e-3)
+
+FINEST = 0.1
+"""The finest structure that is expected, in the same units; finer ones cost acceptance."""
+
+FIRST_STEPS = 4000
+"""Steps of the first training."""
+
+LATER_STEPS = 2000
+"""Steps of each training after it, which begins where the last one ended."""
+
+MOVES = 6
+"""MALA steps that part the copies of a resampled draw."""
+
+CHECKED = 256
+"""Draws that are flowed back to noise, to see that they can be."""
+
+LOST = 0.05
+"""Difference of log densities at which a way back counts as lost."""
+
+GOOD = 0.8
+"""Acceptance at which another round would gain less than it costs."""
+
+LEAST_GAIN = 0.01
+"""Rise of the acceptance below which no further round is made."""
+
+
+class Learned(NamedTuple):
+    """A proposal and how good it is.
+
+    Attributes
+    ----------
+    proposal
+        The frozen law.
+    particles
+        `(num, dim)` draws near the target's law, for chains to start from.
+    quality
+        Of the proposal that was kept, estimated from its own draws.
+    rounds
+        Acceptance after each round of training.
+    gap
+        How well its draws are flowed back to noise.
+    num_grad
+        Gradients of the target that training took.
+    """
+
+    proposal: FlowProposal
+    particles: Float[Array, "num dim"]
+    quality: Quality
+    rounds: tuple[float, ...]
+    gap: Gap
+    num_grad: int
+
+
+def default_network(dim: int, rng_key: RngKey) -> ResidualMLP:
+    """Three blocks of 64 units for up to 20 dimensions, of 128 beyond."""
+    return ResidualMLP(dim, width=64 if dim <= 20 else 128, depth=3, rng_key=rng_key)
+
+
+def units(particles: Float[np.ndarray, "num dim"]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean, and Cholesky factor of the covariance, of particles."""
+    center = particles.mean(axis=0, dtype=np.float64)
+    covariance = np.atleast_2d(np.cov(particles.astype(np.float64), rowvar=False))
+    variance = np.diagonal(covariance)
+    if not (np.isfinite(covariance).all() and (variance > 0).all()):
+        stuck = np.flatnonzero(~(variance > 0)).tolist()
+        raise ValueError(
+            f"exploration ended with particles that do not differ in coordinates {stuck}; give "
+            "start=, a law of about the target's size, or more particles (num_particles=)"
+        )
+    # nearly dependent coordinates are held apart, as far as single precision tells them apart
+    covariance += np.diag(1e-6 * variance)
+    return center, np.linalg.cholesky(covariance)
+
+
+@eqx.filter_jit
+def _weigh(
+    logdensity_fn: Callable[[Flat], Any], proposal: FlowProposal, rng_key: RngKey, num: int
+) -> tuple[Float[Array, "num dim"], Float[Array, " num"], Float[Array, "2 checked"]]:
+    """Draws of the proposal, their log weights, and log densities of some both ways."""
+    drafts = jax.vmap(proposal.draft)(jax.random.split(rng_key, num))
+    log_q, again = finish(proposal, drafts, drafts.u[:CHECKED])
+    x = jax.vmap(proposal.place)(drafts.u)
+    log_weights = jax.vmap(logdensity_fn)(x) - log_q
+    log_weights = jnp.where(jnp.isnan(log_weights), -jnp.inf, log_weights)
+    return x, log_weights, jnp.stack([log_q[:CHECKED], again])
+
+
+def _gap(both: Float[np.ndarray, "2 checked"]) -> Gap:
+    """How well draws are flowed back; where the way is lost, the heavy-tailed part remains."""
+    gap = np.abs(both[0] - both[1])
+    is_lost = ~(gap < LOST)
+    return Gap(float(gap[~is_lost].max(initial=0.0)), float(is_lost.mean()))
+
+
+def _resample(rng_key: RngKey, log_weights: np.ndarray, num: int) -> np.ndarray:
+    """Indices of draws by weight, the weights limited so that one draw gives few copies."""
+    # as in truncated importance sampling (Ionides 2008, doi:10.1198/106186008X320456)
+    weights = np.exp(log_weights - log_weights.max())
+    weights = np.minimum(weights, weights.mean() * np.sqrt(len(weights)))
+    weights = jnp.asarray(weights / weights.sum())
+    return np.asarray(resampling.systematic(rng_key, weights, num))
+
+
+def learn(
+    logdensity_fn: Callable[[Flat], Any],
+    explored: Explored,
+    rng_key: RngKey,
+    *,
+    network: Callable[[int, RngKey], Any],
+    rounds: int,
+    progress: bool,
+) -> Learned:
+    """Train on the particles, then on the proposal's own weighted draws while that helps.
+
+    Parameters
+    ----------
+    logdensity_fn
+        Flat position -> log density.
+    explored
+        Where the particles are.
+    rng_key
+        One key.
+    network
+        `(dim, rng_key) -> network`, for `ScoreNetwork`.
+    rounds
+        Trainings at most, at least 1.
+    progress
+        Whether to show training's bars.
+    """
+    num, dim = explored.particles.shape
+    dtype = explored.particles.dtype
+    center, factor = units(np.asarray(explored.particles))
+    particles = explored.particles
+    key_network, rng_key = jax.random.split(rng_key)
+    model: Any = ScoreNetwork(network(dim, key_network), NOISE, finest=FINEST)
+    best: tuple[Quality, FlowProposal, Array] | None = None
+    accepted: list[float] = []
+    num_grad = 0
+    for turn in range(rounds):
+        rng_key, key_fit, key_draw, key_resample, key_move = jax.random.split(rng_key, 5)
+        standard = np.linalg.solve(factor, (np.asarray(particles) - center).T).T
+        model = fit(
+            model,
+            np.asarray(standard, dtype),
+            LOSS,
+            rng_key=key_fit,
+            num_steps=FIRST_STEPS if turn == 0 else LATER_STEPS,
+            optimizer=OPTIMIZER,
+            validation_fraction=0.0,
+            progress=progress,
+        ).model
+        proposal = flow_proposal(model, NOISE, dim, center=center, factor=factor)
+        x, log_weights, both = _weigh(logdensity_fn, proposal, key_draw, num)
+        num_grad += num
+        found = quality(np.asarray(log_weights))
+        accepted.append(found.acceptance_rate)
+        gain = found.acceptance_rate - (best[0].acceptance_rate if best else 0.0)
+        if gain <= 0:
+            break
+        chosen = _resample(key_resample, np.asarray(log_weights), num)
+        step = explored.step_size
+        particles, _, _ = move(logdensity_fn, key_move, x[chosen], step, explored.variance, MOVES)
+        num_grad += num * (MOVES + 1)
+        best = (found, proposal, particles)
+        gap = _gap(np.asarray(both))
+        if found.acceptance_rate > GOOD or gain < LEAST_GAIN:
+            break
+    if best is None:
+        # nothing is ever accepted: the chains fall back on their local moves, with a warning
+        best, gap = (found, proposal, explored.particles), _gap(np.asarray(both))
+    return Learned(best[1], best[2], best[0], tuple(accepted), gap, num_grad)

@@ -1,0 +1,88 @@
+"""How good a proposal is, from the weights `p / q` of its own draws."""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from arviz_stats.base import array_stats
+from jaxtyping import Float
+
+
+class Quality(NamedTuple):
+    """Of an independence proposal.
+
+    Attributes
+    ----------
+    acceptance_rate
+        Of an independence chain in equilibrium.
+    ess_fraction
+        Effective sample size of importance sampling, per draw.
+    pareto_k
+        Shape of the weights' tail (Vehtari et al. 2024, arXiv:1507.02646): above .7 averages over
+        weights cannot be trusted, and a chain is held for long by single points.
+    log_evidence
+        Log of the integral of the target's density, from the mean weight.
+    log_evidence_error
+        Its Monte Carlo standard error.
+    """
+
+    acceptance_rate: float
+    ess_fraction: float
+    pareto_k: float
+    log_evidence: float
+    log_evidence_error: float
+
+
+class Gap(NamedTuple):
+    """What flowing draws back to their noise shows.
+
+    Attributes
+    ----------
+    log_prob
+        Largest difference of the two log densities of a draw; of the order of rounding.
+    lost
+        Share of draws whose way back is not found: a bias of about its size, if not 0.
+    """
+
+    log_prob: float
+    lost: float
+
+
+NOTHING = Quality(0.0, 0.0, np.inf, -np.inf, np.inf)
+"""Of a proposal that never meets the target."""
+
+
+def quality(log_weights: Float[np.ndarray, " num"]) -> Quality:
+    """Estimate from the log weights of independent draws.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> found = quality(np.zeros(1000))  # the proposal is the target
+    >>> found.acceptance_rate, found.ess_fraction
+    (1.0, 1.0)
+    """
+    log_weights = np.asarray(log_weights, np.float64)
+    num = len(log_weights)
+    if not np.isfinite(log_weights.max()):
+        return NOTHING
+    top = log_weights.max()
+    weights = np.exp(log_weights - top)
+    mean = weights.mean()
+    relative = weights / mean
+    # E min(w, w') / E w over all pairs: in sorted order the k-th smallest is the least of n - k
+    ranked = np.sort(relative)
+    pairs = num * (num - 1) / 2
+    acceptance_rate = float((ranked * np.arange(num - 1, -1, -1)).sum() / pairs)
+    with warnings.catch_warnings():
+        # it takes log likelihoods, minus the weights; those that are all alike have no tail
+        warnings.simplefilter("ignore")
+        spread = np.ptp(log_weights[np.isfinite(log_weights)])
+        _, k = array_stats.psislw(-log_weights) if spread > 1e-6 else (None, -np.inf)
+    return Quality(
+        acceptance_rate=acceptance_rate,
+        ess_fraction=float(1 / np.mean(relative**2)),
+        pareto_k=float(k),
+        log_evidence=float(top + np.log(mean)),
+        log_evidence_error=float(relative.std() / np.sqrt(num)),
+    )
