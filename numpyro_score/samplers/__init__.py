@@ -1,7 +1,15 @@
 """Finite-time samplers: from noise to data in a set number of steps, driven by a score."""
 
 from numpyro_score.samplers.adaptive import AdaptiveSteps, Tolerance, adaptive
-from numpyro_score.samplers.annealed import annealed_langevin, pick_eps
+from numpyro_score.samplers.annealed import annealed_langevin, default_ladder, pick_eps
+from numpyro_score.samplers.conditioning import (
+    GaussianPosteriorScore,
+    GuidedScore,
+    PosteriorScore,
+    spread_by_tweedie,
+    spread_of_gaussian,
+)
+from numpyro_score.samplers.corrector import CorrectedSteps, corrected
 from numpyro_score.samplers.density import LogProbEstimate
 from numpyro_score.samplers.deterministic import HeunSteps, ddim, dpm_solver, heun
 from numpyro_score.samplers.flow import FlowSampler, probability_flow
@@ -20,14 +28,18 @@ from numpyro_score.samplers.walk import DiffusionInfo, DiffusionState, Trajector
 
 __all__ = [
     "AdaptiveSteps",
+    "CorrectedSteps",
     "DiffusionInfo",
     "DiffusionSampler",
     "DiffusionState",
     "FlowSampler",
+    "GaussianPosteriorScore",
+    "GuidedScore",
     "HeunSteps",
     "LinearSteps",
     "LogProbEstimate",
     "Method",
+    "PosteriorScore",
     "Recall",
     "Steps",
     "TimeGrid",
@@ -36,7 +48,9 @@ __all__ = [
     "adaptive",
     "ancestral",
     "annealed_langevin",
+    "corrected",
     "ddim",
+    "default_ladder",
     "dpm_solver",
     "dpm_solver_sde",
     "edm_times",
@@ -47,5 +61,7 @@ __all__ = [
     "quadratic_times",
     "reverse_diffusion",
     "reverse_sde",
+    "spread_by_tweedie",
+    "spread_of_gaussian",
     "uniform_times",
 ]
