@@ -123,7 +123,7 @@ mesh = jax.make_mesh((jax.device_count(),), ("chain",))
 for name in os.environ["KERNELS"].split():
     kernel = {"MALA": ns.MALA, "NUTS": NUTS, "AIES": AIES}[name](target.model)
     batch = None if name == "AIES" else 1
-    options = dict(num_warmup=20, num_samples=30, num_chains=16, progress=False,
+    options = dict(num_warmup=20, num_samples=30, num_chains=24, progress=False,
                    model_args=target.model_args, model_kwargs=target.model_kwargs)
     tree = ns.sample(kernel, jax.random.key(0), mesh=mesh, chain_batch_size=batch,
                      store=f"{out}/{name}.zarr", **options)
@@ -151,7 +151,7 @@ def spread(out: Path, kernels: str, *, devices: int, processes: int) -> None:
     arguments = [sys.executable, "-W", "error", "-c", CHILD, str(port), str(processes)]
     children = [subprocess.Popen([*arguments, str(i), str(out)], env=env) for i in range(processes)]
     try:
-        assert [child.wait(timeout=300) for child in children] == [0] * processes
+        assert [child.wait(timeout=900) for child in children] == [0] * processes
     finally:
         for child in children:
             child.kill()
@@ -160,7 +160,7 @@ def spread(out: Path, kernels: str, *, devices: int, processes: int) -> None:
 def assert_as_on_one_device(out: Path, kernels: str) -> None:
     for name in kernels.split():
         make: Any = {"MALA": ns.MALA, "NUTS": NUTS, "AIES": AIES}[name]
-        alone = run(make(TARGET.model), num_samples=30, num_chains=16)
+        alone = run(make(TARGET.model), num_samples=30, num_chains=24)
         tree = az.from_zarr(out / f"{name}.zarr")
         assert tree.attrs["complete"] == 1
         for group in ("warmup_posterior", "posterior"):

@@ -16,6 +16,7 @@ from numpyro_score.training.losses.levels import (
     sigma_squared,
 )
 from numpyro_score.training.losses.likelihood import MaximumLikelihood, gaussian_start
+from numpyro_score.training.losses.localization import LocalizationRegression
 from numpyro_score.training.losses.persistent import PersistentContrastiveDivergence
 from numpyro_score.training.losses.sliced import (
     ExplicitSlicedScoreMatching,
@@ -34,6 +35,7 @@ __all__ = [
     "ExplicitSlicedScoreMatching",
     "KernelDensity",
     "LadderDenoising",
+    "LocalizationRegression",
     "LogNormal",
     "LogUniform",
     "Loss",

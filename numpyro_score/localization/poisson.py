@@ -1,0 +1,82 @@
+"""Observations by counting: `Y_t` counts events of rate `x >= 0`.
+
+The intensity of the next event, given the past, is the posterior mean: `Y` is a counting process
+of rate `m(y, t)` to an observer who does not see `x` (Montanari 2023, arXiv:2305.10690, section 4;
+Bremaud 1981, theorem II.T14). Steps hold `m` still.
+"""
+
+from typing import final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from numpyro_score.localization.base import (
+    Moments,
+    Observation,
+    ObservationProcess,
+    Point,
+    Summary,
+    as_shape,
+)
+from numpyro_score.types import RngKey, Scalar
+
+
+@final
+class PoissonCounts(ObservationProcess):
+    """`Y_t ~ Poisson(t x)`, each coordinate on its own.
+
+    Parameters
+    ----------
+    shape
+        Length of `x`, or its shape.
+
+    Raises
+    ------
+    ValueError
+        If a size is below 1.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> y = PoissonCounts(2).observe(jax.random.key(0), jnp.array([3.0, 0.0]), 1e6)
+    >>> (y / 1e6).round(1).tolist()
+    [3.0, 0.0]
+    """
+
+    shape: tuple[int, ...] = eqx.field(static=True, converter=as_shape)
+
+    def observe(self, rng_key: RngKey, x: Point, t: Scalar) -> Observation:
+        """`Poisson(t x)`."""
+        return jax.random.poisson(rng_key, t * x).astype(x.dtype)
+
+    def log_likelihood(self, y: Observation, x: Point, t: Scalar) -> Float[Array, ""]:
+        """`sum y log x - t x`."""
+        return jnp.sum(jax.scipy.special.xlogy(y, x) - t * x)
+
+    def start(self, rng_key: RngKey) -> Observation:
+        """No event."""
+        del rng_key
+        return jnp.zeros(self.shape)
+
+    def step(
+        self, rng_key: RngKey, y: Observation, t: Scalar, dt: Scalar, m: Summary
+    ) -> Observation:
+        """`y + Poisson(m dt)`."""
+        del t
+        return y + jax.random.poisson(rng_key, dt * m).astype(y.dtype)
+
+    def features(self, y: Observation, t: Scalar, data: Moments) -> tuple[Array, Array]:
+        """Square roots of the counts, whose variance is 1/4 whatever the rate, centred."""
+        return 2 * (jnp.sqrt(y + 0.375) - jnp.sqrt(t * data.mean + 0.375)), jnp.log1p(t)
+
+    def link(self, out: Array, y: Observation, t: Scalar, data: Moments) -> Summary:
+        """The mean under a Gamma law with the data's moments, times the exponential of `out`."""
+        shape, rate = (data.mean / data.sd) ** 2, data.mean / data.sd**2
+        return (y + shape) / (t + rate) * jnp.exp(out)
+
+    def _check_support(self, values: np.ndarray) -> None:
+        if (values < 0).any():
+            raise ValueError(f"a rate is {values.min():g}, but rates of counts are 0 or more")
