@@ -8,10 +8,10 @@ import argparse
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from numpyro_score.cli import comparing, diagnosing, fitting, listing, running
+from numpyro_score.cli import comparing, diagnosing, fitting, generating, listing, running
 from numpyro_score.cli.common import BAD_INPUT, INTERRUPTED, BadInput, say
 
-COMMANDS = (listing, comparing, running, diagnosing, fitting)
+COMMANDS = (listing, comparing, running, diagnosing, fitting, generating)
 
 
 def _parser() -> argparse.ArgumentParser:
