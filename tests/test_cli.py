@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from numpyro_score.cli import common, main, running
+from numpyro_score.diagnostics import load_comparison
 from numpyro_score.diagnostics.files import read_draws, write_draws
 from numpyro_score.run.progress import Bar
 
@@ -108,12 +109,46 @@ def test_compare_writes_a_page_and_says_where(place, capsys):
     assert "std_gaussian" in (place / "page.html").read_text("utf-8")
 
 
+def test_compare_keeps_what_it_ran(place, capsys):
+    (place / "mytarget.py").write_text(
+        "from numpyro_score.targets import std_gaussian\ndef mine():\n    return std_gaussian(2)\n"
+    )
+    args = ["compare", "--target", "mytarget.py:mine", "--kernel", "mala", "--store", "kept.zarr"]
+    assert main([*args, *SHORT, "--seeds", "2", "--jobs", "2"]) == 0
+    assert load_comparison("kept.zarr").table.num_seeds.tolist() == [2]
+    assert main([*args, *SHORT, "--seeds", "2"]) == 2
+    assert "kept.zarr exists" in capsys.readouterr().err
+    assert main([*args, *SHORT, "--seeds", "2", "--resume"]) == 0
+    assert "2 seeds" in (place / "report.html").read_text("utf-8")
+
+
+def test_diagnose_against_a_target_or_a_reference(place, capsys):
+    rng = np.random.default_rng(0)
+    for name, scale in (("right.nc", 1.0), ("wrong.nc", 1.5)):
+        x = scale * rng.normal(size=(4, 500, 10))
+        write_draws(az.from_dict({"posterior": {"x": x}}), name)
+    assert main(["diagnose", "wrong.nc", "--target", "std_gaussian"]) == 0
+    text = (place / "report.html").read_text("utf-8")
+    assert "off the target" in text
+    assert "Compared with known values" in text
+    assert main(["diagnose", "right.nc", "--reference", "wrong.nc"]) == 0
+    text = (place / "report.html").read_text("utf-8")
+    assert "Distance from the target" in text
+    assert "The draws are not like the reference" in text
+
+
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
         ("compare --target no_such --kernel mala", "unknown target 'no_such'; known targets: ban"),
         ("compare --target funnel --kernel mela", "unknown kernel 'mela' (did you mean 'mala'?); "),
+        ("compare --target mymodel.py:PLAIN --kernel mala", "must be a name or a numpyro_score.t"),
+        ("compare --target mymodel.py:none --kernel mala", "'none' is not there in mymodel.py"),
+        ("compare --target funnel --kernel mala --resume", "resume=True needs store="),
+        ("compare --target funnel --kernel mala --store x.nc", "a folder named *.zarr"),
+        ("diagnose theirs.nc --target funnel", "which the posterior lacks"),
+        ("diagnose theirs.nc --reference no_such.nc", "there is no file no_such.nc"),
         ("compare --target funnel --kernel mala --out no/x.html", "no of --out does not exist"),
         ("compare --target funnel --kernel mala --out folder", "folder is a folder"),
         ("run mymodel.py:model --kernel no_such", "unknown kernel 'no_such'"),

@@ -7,6 +7,8 @@ import pandas as pd
 import xarray as xr
 
 from numpyro_score.diagnostics.burn_in import burn_in
+from numpyro_score.diagnostics.discrepancy import discrepancy
+from numpyro_score.diagnostics.discrepancy.reference import Reference
 from numpyro_score.diagnostics.draws import posterior
 from numpyro_score.diagnostics.errors import expectation_errors
 from numpyro_score.diagnostics.mixing import mixing
@@ -43,7 +45,13 @@ class Assessment(NamedTuple):
     failures: dict[str, str]
 
 
-def assess(dt: xr.DataTree, target: Target | None = None) -> Assessment:
+def assess(
+    dt: xr.DataTree,
+    target: Target | None = None,
+    reference: Reference | None = None,
+    *,
+    with_discrepancy: bool = True,
+) -> Assessment:
     """Everything that the diagnostics say about a run.
 
     Parameters
@@ -51,7 +59,11 @@ def assess(dt: xr.DataTree, target: Target | None = None) -> Assessment:
     dt
         Draws, of any origin.
     target
-        What they should be draws of, for its known expectations.
+        What they should be draws of.
+    reference
+        Draws that are known to be good, as `discrepancy` takes them.
+    with_discrepancy
+        Whether to compute distances from the target or the reference, which takes longest.
 
     Raises
     ------
@@ -77,6 +89,11 @@ def assess(dt: xr.DataTree, target: Target | None = None) -> Assessment:
             failures[name] = f"{type(error).__name__}: {error}"
             return None
 
+    distances = None
+    if with_discrepancy and (target is not None or reference is not None):
+        distances = attempt(
+            "distances", lambda: discrepancy(dt, target=target, reference=reference)
+        )
     table = mixing(dt)
     stuck = table.longest_rejection >= max(table.attrs["num_draws"] - 1, 1)
     table = table.assign_attrs(num_stuck_chains=int(stuck.sum()))
@@ -85,7 +102,7 @@ def assess(dt: xr.DataTree, target: Target | None = None) -> Assessment:
         mixing=table,
         burn_in=attempt("burn-in", lambda: burn_in(dt)),
         modes=attempt("modes", lambda: modes(dt)),
-        discrepancy=None,
+        discrepancy=distances,
         errors=expectation_errors(dt, () if target is None else target.expectations),
         failures=failures,
     )

@@ -1,28 +1,59 @@
 """Kernels compared on posteriors: the same chains, budget and keys for each, cost counted alike."""
 
-import traceback
-import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import jax
 import pandas as pd
 import xarray as xr
 from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score import plugins
-from numpyro_score.diagnostics.comparison import Comparison, Settings, make_row, make_table
-from numpyro_score.diagnostics.cost import costs
-from numpyro_score.diagnostics.errors import ERROR_COLUMNS, expectation_errors
+from numpyro_score.diagnostics.assessment import Assessment
+from numpyro_score.diagnostics.comparison import Comparison, Settings, make_table
+from numpyro_score.diagnostics.comparison_store import claim, run_path, save
+from numpyro_score.diagnostics.errors import ERROR_COLUMNS
+from numpyro_score.diagnostics.jobs import (
+    Job,
+    KernelFactory,
+    Outcome,
+    check_sendable,
+    do_all,
+    key_data,
+)
 from numpyro_score.diagnostics.progress import Progress, shows_bars
-from numpyro_score.diagnostics.rhat_ess import convergence
-from numpyro_score.diagnostics.verdict import Verdict, judge
-from numpyro_score.run import sample
+from numpyro_score.diagnostics.run_measures import CURVE_COLUMNS
+from numpyro_score.diagnostics.seeds import join
 from numpyro_score.targets import Target
 from numpyro_score.types import RngKey
 
-type KernelFactory = Callable[[Any], MCMCKernel]
-"""NumPyro model -> kernel: a kernel's class, or a function that sets its options."""
+
+def find_kernel(kernel: str | KernelFactory) -> KernelFactory:
+    """The function itself, or the one of that name.
+
+    Parameters
+    ----------
+    kernel
+        A function from a model to a kernel, a name of the entry-point group
+        `numpyro_score.kernels`, or `package.module:name` or `file.py:name` of a user's own.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name; the message lists those there are.
+    FileNotFoundError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> find_kernel("numpyro.infer:NUTS").__name__
+    'NUTS'
+    """
+    if not isinstance(kernel, str):
+        return kernel
+    if ":" in kernel:
+        return plugins.load_model(kernel)
+    return plugins.load(plugins.KERNELS, kernel)
 
 
 def find_target(target: str | Target) -> Target:
@@ -31,14 +62,18 @@ def find_target(target: str | Target) -> Target:
     Parameters
     ----------
     target
-        A `Target`, or a name of the entry-point group `numpyro_score.targets`.
+        A `Target`, a name of the entry-point group `numpyro_score.targets`, or
+        `package.module:name` or `file.py:name` of a user's own: a `Target`, or a function without
+        arguments that makes one.
 
     Raises
     ------
     ValueError
         If there is none of that name; the message lists those there are.
+    FileNotFoundError
+        If there is no such file.
     TypeError
-        If it is neither a name nor a `Target`.
+        If it is neither a name nor a `Target`, or what it names makes none.
 
     Examples
     --------
@@ -46,7 +81,10 @@ def find_target(target: str | Target) -> Target:
     >>> find_target(two_modes()).name
     'two_modes'
     """
-    if isinstance(target, str):
+    if isinstance(target, str) and ":" in target:
+        found = plugins.load_attribute(target, "target")
+        target = found() if callable(found) and not isinstance(found, Target) else found
+    elif isinstance(target, str):
         target = plugins.load(plugins.TARGETS, target)()
     if not isinstance(target, Target):
         raise TypeError(
@@ -85,20 +123,6 @@ def _check_kernels(kernels: Mapping[str, KernelFactory]) -> None:
             )
 
 
-def _measure(dt: xr.DataTree, target: Target) -> tuple[dict[str, Any], Verdict, pd.DataFrame]:
-    verdict = judge(dt, convergence(dt))
-    errors = expectation_errors(dt, target.expectations)
-    return make_row(dt, verdict, costs(dt), errors), verdict, errors
-
-
-def _failure(error: BaseException) -> str:
-    """The exception in words; one without a message is told apart by the function it comes from."""
-    if str(error):
-        return f"{type(error).__name__}: {error}"
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{type(error).__name__} in {frames[-1].name}" if frames else type(error).__name__
-
-
 def _counted(things: Collection[object], name: str) -> str:
     return f"{len(things)} {name}{'s' if len(things) != 1 else ''}"
 
@@ -117,14 +141,18 @@ def compare(
     num_warmup: int = 500,
     num_samples: int = 1000,
     num_chains: int = 16,
+    num_seeds: int = 1,
+    store: str | Path | None = None,
+    resume: bool = False,
+    num_processes: int = 1,
     progress: bool = True,
 ) -> Comparison:
     """Run every kernel on every target and measure what the draws are worth and what they cost.
 
     Every kernel has the same number of chains, of warmup steps and of draws, and the same key; a
-    target's key does not depend on which other targets there are. A run that raises leaves a row
-    that says why, and the rest goes on. An interrupt (Ctrl-C) ends the comparison with what there
-    is by then.
+    target's key does not depend on which other targets there are, and the draws do not depend on
+    the number of processes. A run that raises leaves a row that says why, and the rest goes on. An
+    interrupt (Ctrl-C) ends the comparison with what there is by then.
 
     Parameters
     ----------
@@ -132,13 +160,26 @@ def compare(
         Name -> function from a NumPyro model to a kernel: a class such as `numpyro.infer.NUTS` or
         `numpyro_score.infer.MALA`, or a function that sets its options.
     targets
-        `Target`s, or names of the entry-point group `numpyro_score.targets`.
+        `Target`s, names of the entry-point group `numpyro_score.targets`, or `module:name` of a
+        user's own.
     rng_key
         One key.
     num_warmup, num_samples
         Steps a chain.
     num_chains
         Chains; R-hat needs at least 2.
+    num_seeds
+        Runs of each kernel on each target, with keys of their own; from 2 on, effective draws for
+        a gradient and for a second have intervals.
+    store
+        Folder (`cmp.zarr`) in which runs are kept as they go on, and tables at the end;
+        `load_comparison` reads it again.
+    resume
+        Whether to go on with the comparison that is in the store. Runs that had ended are not made
+        again, whatever options their kernel has now; one that had not goes on.
+    num_processes
+        Runs that are made at once, each in a process of its own if there is more than one.
+        Kernels and targets then have to pickle, and a script needs `if __name__ == "__main__":`.
     progress
         Whether to show progress on stderr.
 
@@ -149,9 +190,12 @@ def compare(
     Raises
     ------
     ValueError
-        If there are no kernels or targets, or a target is unknown or its name used twice.
+        If there are no kernels or targets, or a target is unknown or its name used twice, a number
+        is not positive, or the store holds another comparison.
     TypeError
-        If a kernel is not a function of a model.
+        If a kernel is not a function of a model, or cannot be sent to another process.
+    FileExistsError, OSError
+        If the store is there already, or cannot be written.
 
     Examples
     --------
@@ -171,59 +215,100 @@ def compare(
     1200
     """
     _check_kernels(kernels)
+    _check_numbers(num_seeds=num_seeds, num_processes=num_processes)
+    if resume and store is None:
+        raise ValueError("resume=True needs store=, the folder of the comparison to go on with")
     found = _find_targets(targets)
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    runs: dict[tuple[str, str], xr.DataTree] = {}
-    verdicts: dict[tuple[str, str], Verdict] = {}
-    errors: list[pd.DataFrame] = []
-    is_complete = True
+    settings = Settings(num_warmup, num_samples, num_chains, num_seeds)
+    data = key_data(rng_key)
+    path = None
+    if store is not None:
+        record = {
+            "settings": dict(vars(settings)),
+            "key": [*map(int, data[0].ravel()), data[1]],
+            "targets": [target.name for target in found],
+            "kernels": list(kernels),
+        }
+        path = claim(store, record, resume=resume)
+    jobs = [
+        Job(
+            target,
+            name,
+            seed,
+            factory,
+            data,
+            settings,
+            None if path is None else run_path(path, target.name, name, seed),
+        )
+        for target in found
+        for name, factory in kernels.items()
+        for seed in range(num_seeds)
+    ]
+    if num_processes > 1:
+        check_sendable(jobs)
+    done: dict[tuple[str, str, int], Outcome] = {}
     title = f"comparing {_counted(kernels, 'kernel')} on {_counted(found, 'target')}"
-    with Progress(title, len(kernels) * len(found), is_shown=progress) as bar:
-        for target, (name, factory) in ((t, k) for t in found for k in kernels.items()):
-            place = (target.name, name)
-            if not is_complete:
-                rows[place] = {"failure": "not run: the comparison was interrupted"}
-                continue
-            bar.start(f"{name} on {target.name}")
-            kernel = None
-            try:
-                kernel = factory(target.model)
-                dt = sample(
-                    kernel,
-                    # by name: a target's results do not depend on its place in the list
-                    jax.random.fold_in(rng_key, zlib.crc32(target.name.encode())),
-                    num_warmup=num_warmup,
-                    num_samples=num_samples,
-                    num_chains=num_chains,
-                    model_args=target.model_args,
-                    model_kwargs=target.model_kwargs,
-                    progress=progress and shows_bars(),
-                )
-                is_complete = bool(dt.attrs["complete"])
-                rows[place], verdicts[place], table = _measure(dt, target)
-                runs[place] = dt
-                table.insert(0, "target", target.name)
-                table.insert(1, "kernel", name)
-                errors.append(table)
-            except KeyboardInterrupt:
-                is_complete = False
-                rows[place] = {"failure": "interrupted before its end"}
-            except Exception as error:
-                failure = _failure(error) if is_complete else "interrupted before its first draw"
-                rows[place] = {"exact": getattr(kernel, "exact", None), "failure": failure}
-            bar.done(_outcome(rows[place]))
+    with Progress(title, len(jobs), is_shown=progress) as bar:
+        shows = progress and shows_bars()
+        for job, outcome in do_all(jobs, num_processes, bar.start, progress=shows):
+            done[*job.place, job.seed] = outcome
+            bar.done(_outcome(outcome.row))
+    comparison = _gathered(jobs, done, settings)
+    if path is not None:
+        names = {
+            job.place: job.store.name
+            for job in jobs
+            if job.seed == 0 and job.store is not None and job.place in comparison.runs
+        }
+        save(comparison, path, names)
+    return comparison
+
+
+def _check_numbers(**numbers: int) -> None:
+    for name, value in numbers.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} is {value!r}, but must be a whole number of at least 1")
+
+
+def _gathered(
+    jobs: Sequence[Job], done: Mapping[tuple[str, str, int], Outcome], settings: Settings
+) -> Comparison:
+    """What all runs found, in the order in which they were asked for."""
+    rows: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    runs: dict[tuple[str, str], xr.DataTree] = {}
+    assessments: dict[tuple[str, str], Assessment] = {}
+    errors: list[pd.DataFrame] = []
+    curves: list[pd.DataFrame] = []
+    left_out = Outcome(None, None, {"failure": "not run: the comparison was interrupted"}, True)
+    outcomes = [(job, done.get((*job.place, job.seed), left_out)) for job in jobs]
+    for job, outcome in outcomes:
+        rows.setdefault(job.place, []).append(outcome.row)
+        if outcome.measured is None:
+            continue
+        if job.place not in runs and outcome.dt is not None:
+            runs[job.place] = outcome.dt
+            assessments[job.place] = outcome.measured.assessment
+        for table, tables in ((outcome.measured.errors, errors), (outcome.measured.curve, curves)):
+            about = {"target": job.target.name, "kernel": job.kernel, "seed": job.seed}
+            own = table.copy()
+            for place, (name, value) in enumerate(about.items()):
+                own.insert(place, name, value)
+            tables.append(own)
     return Comparison(
-        table=make_table(rows),
-        errors=_join(errors),
+        table=make_table({place: join(parts) for place, parts in rows.items()}),
+        errors=_join(errors, ERROR_COLUMNS),
+        curves=_join(curves, CURVE_COLUMNS),
         runs=runs,
-        verdicts=verdicts,
-        descriptions={target.name: target.description for target in found},
-        settings=Settings(num_warmup, num_samples, num_chains),
-        is_complete=is_complete,
+        verdicts={place: found.verdict for place, found in assessments.items()},
+        descriptions={job.target.name: job.target.description for job in jobs},
+        settings=settings,
+        is_complete=not any(outcome.was_interrupted for _, outcome in outcomes),
+        assessments=assessments,
     )
 
 
-def _join(tables: list[pd.DataFrame]) -> pd.DataFrame:
+def _join(tables: list[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
+    tables = [table for table in tables if len(table)]
     if not tables:
-        return pd.DataFrame(columns=["target", "kernel", *ERROR_COLUMNS])
+        return pd.DataFrame(columns=["target", "kernel", "seed", *names])
     return pd.concat(tables, ignore_index=True)

@@ -16,6 +16,7 @@ import xarray as xr
 
 from numpyro_score.diagnostics.assessment import Assessment
 from numpyro_score.diagnostics.cost import Costs
+from numpyro_score.diagnostics.seeds import INTERVALS
 from numpyro_score.diagnostics.verdict import Verdict
 
 MOMENTS = {"mean": "mean", "second_moment": "second_moment"}
@@ -27,8 +28,18 @@ COLUMNS = (
     "ess_bulk",
     "ess_tail",
     "rhat",
+    "ess_per_gradient",
     "ess_per_evaluation",
     "ess_per_second",
+    *INTERVALS,
+    "rstar",
+    "burn_in",
+    "burn_in_left",
+    "num_modes",
+    "mode_ess",
+    "jumps_per_1000",
+    "distance",
+    "distance_floor",
     "acceptance",
     "divergences",
     "num_grad",
@@ -44,6 +55,7 @@ COLUMNS = (
     "other_error_mcse",
     "other_error_sd",
     "num_quantities",
+    "num_seeds",
     "failure",
 )
 """Columns of the table, in its order."""
@@ -60,11 +72,14 @@ class Settings:
         Steps of the two phases, a chain.
     num_chains
         Chains.
+    num_seeds
+        Runs of each kernel on each target, with keys of their own.
     """
 
     num_warmup: int
     num_samples: int
     num_chains: int
+    num_seeds: int = 1
 
 
 @final
@@ -77,20 +92,29 @@ class Comparison:
     table
         A row for each target and kernel (the index), columns `COLUMNS`: `exact` (whether the
         kernel's law is the target), `converged` (R-hat and effective sample sizes within the
-        thresholds), worst `ess_bulk`, `ess_tail` and `rhat`, `ess_per_evaluation` and
-        `ess_per_second` (worst bulk ESS over the cost of warmup and draws; a gradient counts as
-        two evaluations), mean `acceptance` of the draws, number of `divergences`, `num_grad` and
-        `num_logdensity` (gradients, and log densities without a gradient, of all chains, warmup
-        included) and the share of them in warmup, seconds, and the worst error of a mean, of a
-        second moment and of any other known expectation in Monte Carlo standard errors and in the
-        target's standard deviations. `failure` is empty, or says why there are no figures.
+        thresholds), worst `ess_bulk`, `ess_tail` and `rhat`, `ess_per_gradient`,
+        `ess_per_evaluation` and `ess_per_second` (worst bulk ESS over the cost of warmup and draws;
+        a gradient counts as two evaluations) with the ends `_low` and `_high` of their bootstrap
+        intervals over seeds, `rstar`, `burn_in` (steps to drop, warmup included) and `burn_in_left`
+        (those of them that are draws), `num_modes`, `mode_ess` (effective draws behind the least
+        certain share of a mode) and `jumps_per_1000`, `distance` (sliced Wasserstein, to exact
+        draws, in sds) and `distance_floor` (what exact draws have), mean `acceptance` of the draws,
+        number of `divergences`, `num_grad` and `num_logdensity` (gradients, and log densities
+        without a gradient, of all chains, warmup included) and the share of them in warmup,
+        seconds, and the worst error of a mean, of a second moment and of any other known
+        expectation in Monte Carlo standard errors and in the target's standard deviations. Of
+        several seeds (`num_seeds` went through) numbers are medians. `failure` is empty, or says
+        why there are no figures.
     errors
         A row for each element of each known expectation of each run, in the columns `target`,
-        `kernel` and those of `expectation_errors`.
+        `kernel`, `seed` and those of `expectation_errors`.
+    curves
+        How the error fell as each run went on: columns `target`, `kernel`, `seed` and those of
+        `error_curve`.
     runs
-        `(target, kernel)` -> draws; runs that failed are absent.
+        `(target, kernel)` -> draws of the first seed; runs that failed are absent.
     verdicts
-        `(target, kernel)` -> what its draws can be trusted for.
+        `(target, kernel)` -> what the draws of the first seed can be trusted for.
     descriptions
         target -> its definition in words.
     settings
@@ -105,6 +129,7 @@ class Comparison:
 
     table: pd.DataFrame
     errors: pd.DataFrame
+    curves: pd.DataFrame
     runs: Mapping[tuple[str, str], xr.DataTree]
     verdicts: Mapping[tuple[str, str], Verdict]
     descriptions: Mapping[str, str]
@@ -152,38 +177,61 @@ def _worst_errors(errors: pd.DataFrame) -> dict[str, float]:
 
 
 def make_row(
-    dt: xr.DataTree, verdict: Verdict, spent: Costs, errors: pd.DataFrame
+    dt: xr.DataTree,
+    found: Assessment,
+    spent: Costs,
+    distances: tuple[float, float] = (math.nan, math.nan),
 ) -> dict[str, Any]:
-    """The table's row of a run that went through.
+    """The row of a run that went through.
 
     Parameters
     ----------
     dt
         The run.
-    verdict, spent, errors
-        What the other files of this room say about it.
+    found, spent
+        What the diagnostics say about it, and what it cost.
+    distances
+        To exact draws of the target, and the floor of that.
     """
+    verdict, modes, burn_in = found.verdict, found.modes, found.burn_in
     stats = dt["sample_stats"].data_vars if "sample_stats" in dt.children else {}
     acceptance = float(stats["acceptance_rate"].mean()) if "acceptance_rate" in stats else math.nan
     divergences = math.nan if verdict.num_divergent is None else verdict.num_divergent
+    num_grad = spent.num_grad + spent.num_grad_warmup
+    ess = verdict.ess_bulk_min
+    # of draws that do not depend on each other there is neither a start nor a chain
+    chained = math.nan if verdict.is_independent else 1.0
+    mode_ess = jumps = math.nan
+    if modes is not None and modes.attrs["num_modes"] > 1:
+        mode_ess, jumps = float(modes.ess.min()), float(modes.jumps_per_1000)
     return {
         "exact": verdict.is_exact,
         "converged": verdict.is_converged,
-        "ess_bulk": verdict.ess_bulk_min,
+        "ess_bulk": ess,
         "ess_tail": verdict.ess_tail_min,
-        "rhat": verdict.rhat_max,
-        "ess_per_evaluation": np.divide(verdict.ess_bulk_min, spent.evaluations or math.nan),
-        "ess_per_second": np.divide(verdict.ess_bulk_min, spent.seconds or math.nan),
+        "rhat": chained * verdict.rhat_max,
+        "ess_per_gradient": np.divide(ess, num_grad or math.nan),
+        "ess_per_evaluation": np.divide(ess, spent.evaluations or math.nan),
+        "ess_per_second": np.divide(ess, spent.seconds or math.nan),
+        "rstar": chained * float(found.mixing.rstar),
+        "burn_in": math.nan if burn_in is None else chained * float(burn_in.recommended),
+        "burn_in_left": math.nan if burn_in is None else chained * float(burn_in.num_to_drop),
+        "num_modes": math.nan if modes is None else modes.attrs["num_modes"],
+        "mode_ess": mode_ess,
+        "jumps_per_1000": jumps,
+        "distance": distances[0],
+        "distance_floor": distances[1],
         "acceptance": acceptance,
         "divergences": divergences,
-        "num_grad": spent.num_grad + spent.num_grad_warmup,
+        "num_grad": num_grad,
         "num_logdensity": spent.num_logdensity + spent.num_logdensity_warmup,
         "warmup_share": spent.warmup_share,
         "seconds_compile": spent.seconds_compile,
         "seconds_warmup": spent.seconds_warmup,
         "seconds_sampling": spent.seconds_sampling,
-        **_worst_errors(errors),
-        "num_quantities": len(errors),
+        **_worst_errors(found.errors),
+        "num_quantities": len(found.errors),
+        "num_seeds": 1,
         "failure": "",
     }
 
@@ -198,7 +246,17 @@ def make_table(rows: Mapping[tuple[str, str], Mapping[str, Any]]) -> pd.DataFram
         if it is known, `exact`.
     """
     index = pd.MultiIndex.from_tuples(list(rows), names=["target", "kernel"])
-    table = pd.DataFrame(list(rows.values()), index=index, columns=list(COLUMNS))
+    return with_types(pd.DataFrame(list(rows.values()), index=index, columns=list(COLUMNS)))
+
+
+def with_types(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with its columns in their order and of their types.
+
+    Parameters
+    ----------
+    table
+        Rows by target and kernel.
+    """
     flags = dict.fromkeys(("exact", "converged"), "boolean")
     numbers = dict.fromkeys((n for n in COLUMNS if n not in (*flags, "failure")), "float64")
-    return table.astype({**flags, **numbers})
+    return table.reindex(columns=list(COLUMNS)).astype({**flags, **numbers})

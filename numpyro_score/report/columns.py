@@ -1,6 +1,6 @@
 """The comparison's table as the page shows it: headings, their meaning, how numbers are written."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -9,7 +9,7 @@ from numpyro_score.diagnostics import chance_limit
 from numpyro_score.diagnostics.cost import GRADIENT_COST
 from numpyro_score.diagnostics.errors import FALSE_ALARM
 from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN, RHAT_MAX
-from numpyro_score.report.formatting import count, number, percent, rhat
+from numpyro_score.report.formatting import NOTHING, count, number, percent, rhat
 from numpyro_score.report.section import Cell
 
 
@@ -41,6 +41,42 @@ def _limited(
     return lambda row: Cell(write(row[name]), "bad" if is_bad(row[name]) else "")
 
 
+def _rate(name: str, scale: float = 1.0) -> Callable[..., Cell]:
+    """A rate, below it its interval over seeds, if there is one."""
+
+    def cell(row: Mapping[str, Any]) -> Cell:
+        low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+        text = number(scale * row[name])
+        if low is None or high is None or pd.isna(low):
+            return Cell(text)
+        return Cell(f"{text}\n{number(scale * low)} to {number(scale * high)}")
+
+    return cell
+
+
+def _burn_in(row: Mapping[str, Any]) -> Cell:
+    return Cell(number(row["burn_in"], 4), "bad" if row["burn_in_left"] > 0 else "")
+
+
+def _modes(ess_needed: int) -> Callable[..., Cell]:
+    def cell(row: Mapping[str, Any]) -> Cell:
+        num_modes, jumps = row["num_modes"], row["jumps_per_1000"]
+        if pd.isna(num_modes) or pd.isna(jumps):
+            return Cell(count(num_modes))
+        is_bad = row["mode_ess"] < ess_needed
+        return Cell(f"{count(num_modes)}\n{number(jumps, 2)} jumps", "bad" if is_bad else "")
+
+    return cell
+
+
+def _distance(row: Mapping[str, Any]) -> Cell:
+    value, floor = row["distance"], row["distance_floor"]
+    if pd.isna(value):
+        return Cell(number(None))
+    is_bad = value > DISTANCE_LIMIT * floor
+    return Cell(f"{number(value, 2)}\n({number(floor, 2)})", "bad" if is_bad else "")
+
+
 def _error(kind: str) -> Callable[..., Cell]:
     def cell(row: Mapping[str, Any]) -> Cell:
         in_mcse, in_sd = row[f"{kind}_error_mcse"], row[f"{kind}_error_sd"]
@@ -52,6 +88,11 @@ def _error(kind: str) -> Callable[..., Cell]:
 
     return cell
 
+
+DISTANCE_LIMIT = 2.0
+"""Multiple of the floor up to which a distance is not marked."""
+
+_INTERVAL = " Below it: bootstrap interval over seeds, where there are several."
 
 _ERROR = (
     " In Monte Carlo standard errors of the estimate and the known value together (se: is it more "
@@ -82,7 +123,10 @@ def columns(ess_needed: int) -> tuple[Column, ...]:
             "max R-hat",
             "Do the chains agree? Rank-normalised split R-hat of the worst parameter; at most "
             f"{RHAT_MAX} is wanted.",
-            _limited("rhat", rhat, lambda value: value > RHAT_MAX),
+            lambda row: Cell(
+                "n/a" if row.get("is_independent") else rhat(row["rhat"]),
+                "bad" if row["rhat"] > RHAT_MAX else "",
+            ),
         ),
         Column(
             "min bulk ESS",
@@ -96,15 +140,47 @@ def columns(ess_needed: int) -> tuple[Column, ...]:
             _limited("ess_tail", count, too_few),
         ),
         Column(
+            "R*",
+            "How well a classifier guesses the chain of a draw, all parameters together: 1 is "
+            "chance, as many as there are chains is certainty.",
+            _plain("rstar", number),
+        ),
+        Column(
+            "burn-in",
+            "Steps until the start was forgotten, warmup included; marked where that is later than "
+            "the warmup's end. A dash: it never was, or it cannot be told.",
+            _burn_in,
+        ),
+        Column(
+            "modes",
+            "Modes that the draws are in, and jumps between them in 1,000 draws; marked where they "
+            "are too few for the shares of the modes to be trusted.",
+            _modes(ess_needed),
+        ),
+        Column(
+            "ESS per 1,000 grads",
+            "Worst bulk ESS for 1,000 gradients, warmup included." + _INTERVAL,
+            _rate("ess_per_gradient", 1e3),
+        ),
+        Column(
             "ESS per 1,000 evals",
             "Worst bulk ESS for 1,000 evaluations of the log density, warmup included; a gradient "
-            f"counts as {GRADIENT_COST}. Of a run that did not converge it means little.",
-            _plain("ess_per_evaluation", number, 1e3),
+            f"counts as {GRADIENT_COST}. Of a run that did not converge it means little."
+            + _INTERVAL,
+            _rate("ess_per_evaluation", 1e3),
         ),
         Column(
             "ESS per s",
-            "Worst bulk ESS for a second of warmup and sampling on this machine; compiling apart.",
-            _plain("ess_per_second", number),
+            "Worst bulk ESS for a second of warmup and sampling on this machine; compiling apart."
+            + _INTERVAL,
+            _rate("ess_per_second"),
+        ),
+        Column(
+            "distance",
+            "Sliced Wasserstein distance to exact draws, in the target's standard deviations; in "
+            "brackets what exact draws have; marked where it is more than "
+            f"{DISTANCE_LIMIT:g} times that.",
+            _distance,
         ),
         Column(
             "accept",
@@ -147,3 +223,22 @@ def columns(ess_needed: int) -> tuple[Column, ...]:
             _error("other"),
         ),
     )
+
+
+def shown(specs: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
+    """The columns in which some row has something to say.
+
+    Parameters
+    ----------
+    specs
+        As `columns` returns them.
+    rows
+        Of the runs that went through.
+
+    Examples
+    --------
+    >>> specs = columns(400)[:2]
+    >>> [spec.heading for spec in shown(specs, [{"rhat": 1.0, "ess_bulk": float("nan")}])]
+    ['max R-hat']
+    """
+    return tuple(spec for spec in specs if any(spec.cell(row).text != NOTHING for row in rows))

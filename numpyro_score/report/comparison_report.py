@@ -3,9 +3,9 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -15,9 +15,12 @@ from numpyro_score.diagnostics.assessment import Assessment, assess
 from numpyro_score.diagnostics.comparison import MOMENTS
 from numpyro_score.diagnostics.progress import Progress
 from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN
-from numpyro_score.report.columns import Column, columns
+from numpyro_score.report.columns import Column, columns, shown
+from numpyro_score.report.error_pictures import pareto_plan
+from numpyro_score.report.findings import overall
 from numpyro_score.report.formatting import number
 from numpyro_score.report.page import render, write
+from numpyro_score.report.pictures import Picture, pictures
 from numpyro_score.report.run_view import RunView, brief_view
 from numpyro_score.report.section import Cell
 from numpyro_score.report.summary import summary
@@ -95,6 +98,7 @@ class TargetView(NamedTuple):
     anchor: str
     remarks: list[Remark]
     charts: list[Chart]
+    pareto: list[Picture]
     rows: list[RowView]
     known: KnownView
     runs: list[RunView]
@@ -121,10 +125,10 @@ def _chart(title: str, values: "pd.Series[float]", statuses: dict[str, Status]) 
 
 
 def _row(
-    kernel: str, anchor: str, row: "pd.Series", found: Status, specs: tuple[Column, ...]
+    kernel: str, anchor: str, row: Mapping[str, Any], found: Status, specs: tuple[Column, ...]
 ) -> RowView:
     failure = row["failure"]
-    cells = [] if failure else [spec.cell(row.to_dict()) for spec in specs]
+    cells = [] if failure else [spec.cell(row) for spec in specs]
     return RowView(kernel, anchor, found, _exactness(row["exact"]), cells, failure)
 
 
@@ -142,6 +146,26 @@ def _known(errors: pd.DataFrame) -> KnownView:
     return KnownView(kernels, rows[:MAX_KNOWN], max(len(rows) - MAX_KNOWN, 0))
 
 
+def _fields(comparison: Comparison, target: str, kernel: str) -> dict[str, Any]:
+    """A row of the table, and what its verdict adds."""
+    verdict = comparison.verdicts.get((target, kernel))
+    fields = comparison.table.loc[(target, kernel)].to_dict()
+    return fields | {"is_independent": verdict is not None and verdict.is_independent}
+
+
+def _of(table: pd.DataFrame, **wanted: object) -> pd.DataFrame:
+    """Rows that have some values in some columns."""
+    for name, value in wanted.items():
+        table = table[table[name] == value]
+    return table
+
+
+def _status(comparison: Comparison, target: str, kernel: str) -> Status:
+    place = target, kernel
+    found = comparison.assessments.get(place)
+    return status(comparison.verdicts.get(place)) if found is None else overall(found)
+
+
 def _target(
     comparison: Comparison,
     name: str,
@@ -150,9 +174,8 @@ def _target(
     make_run: Callable[[str, str, str], RunView | None],
 ) -> TargetView:
     table = comparison.table.loc[name]
-    statuses = {
-        str(kernel): status(comparison.verdicts.get((name, kernel))) for kernel in table.index
-    }
+    statuses = {str(kernel): _status(comparison, name, str(kernel)) for kernel in table.index}
+    pareto = pareto_plan(_of(comparison.curves, target=name))
     anchors = {kernel: f"run-{place}-{i}" for i, kernel in enumerate(statuses)}
     runs = [make_run(name, kernel, anchor) for kernel, anchor in anchors.items()]
     return TargetView(
@@ -168,11 +191,12 @@ def _target(
             ),
             _chart("Effective draws a second", table["ess_per_second"], statuses),
         ],
+        pareto=pictures([] if pareto is None else [pareto], name),
         rows=[
-            _row(kernel, anchors[kernel], table.loc[kernel], statuses[kernel], specs)
-            for kernel in statuses
+            _row(kernel, anchors[kernel], _fields(comparison, name, kernel), found, specs)
+            for kernel, found in statuses.items()
         ],
-        known=_known(comparison.errors[comparison.errors["target"] == name]),
+        known=_known(_of(comparison.errors, target=name, seed=0)),
         runs=[run for run in runs if run is not None],
     )
 
@@ -182,9 +206,8 @@ def _assessment(comparison: Comparison, target: str, kernel: str) -> Assessment:
     place = target, kernel
     if place in comparison.assessments:
         return comparison.assessments[place]
-    errors = comparison.errors
-    mine = errors[(errors["target"] == target) & (errors["kernel"] == kernel)]
-    return assess(comparison.runs[place])._replace(errors=mine)
+    mine = _of(comparison.errors, target=target, kernel=kernel, seed=0)
+    return assess(comparison.runs[place].load())._replace(errors=mine)
 
 
 def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool = True) -> Path:
@@ -230,7 +253,16 @@ def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool
     'report.html'
     """
     settings = comparison.settings
-    specs = columns(ESS_PER_CHAIN * settings.num_chains)
+    assessments = {
+        (target, kernel): _assessment(comparison, target, kernel)
+        for target, kernel in comparison.runs
+    }
+    comparison = dataclasses.replace(comparison, assessments=assessments)
+    done = comparison.table.index[comparison.table["failure"] == ""]
+    specs = shown(
+        columns(ESS_PER_CHAIN * settings.num_chains),
+        [_fields(comparison, target, kernel) for target, kernel in done],
+    )
     with Progress("report", len(comparison.runs), is_shown=progress) as bar:
 
         def make_run(target: str, kernel: str, anchor: str) -> RunView | None:
@@ -239,7 +271,7 @@ def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool
             bar.start(f"{kernel} on {target}")
             run = brief_view(
                 comparison.runs[target, kernel],
-                _assessment(comparison, target, kernel),
+                assessments[target, kernel],
                 kernel,
                 anchor,
                 num_pictured=NUM_PICTURED,
@@ -265,10 +297,11 @@ def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool
 
 def _with_html[**P](function: Callable[P, Comparison]) -> Callable[P, Comparison]:
     @functools.wraps(function)
-    def compare_with_html(*args: P.args, **kwargs: P.kwargs) -> Comparison:
+    def with_html(*args: P.args, **kwargs: P.kwargs) -> Comparison:
         return dataclasses.replace(function(*args, **kwargs), html_writer=write_comparison)
 
-    return compare_with_html
+    return with_html
 
 
 compare = _with_html(diagnostics.compare)
+load_comparison = _with_html(diagnostics.load_comparison)

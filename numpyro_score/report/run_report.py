@@ -5,6 +5,7 @@ from pathlib import Path
 import xarray as xr
 
 from numpyro_score.diagnostics.assessment import assess
+from numpyro_score.diagnostics.discrepancy.reference import Reference
 from numpyro_score.diagnostics.progress import Progress
 from numpyro_score.report.page import render, write
 from numpyro_score.report.run_view import page_view
@@ -20,13 +21,14 @@ def write_report(
     *,
     title: str = "Draws",
     target: Target | None = None,
+    reference: Reference | None = None,
     progress: bool = True,
 ) -> Path:
     """Write one self-contained HTML page about one run.
 
     A verdict in words comes first: what is fine, what is not, what to do. Then mixing, burn-in and
     modes, each with its numbers and pictures of the parameters that are least to be trusted; and,
-    where a target is given, its known values.
+    where a target or reference draws are given, distances from them and known values.
 
     Parameters
     ----------
@@ -39,6 +41,9 @@ def write_report(
         What the run is called.
     target
         What they should be draws of, if it is known.
+    reference
+        Draws that are known to be good, if there are any: a DataTree, or variable -> independent
+        draws `(draw, *event)`.
     progress
         Whether to show how the page comes along.
 
@@ -66,7 +71,7 @@ def write_report(
     """
     with Progress("report", is_shown=progress) as bar:
         bar.start("diagnostics")
-        found = assess(dt, target)
+        found = assess(dt, target, reference)
 
         def note(picture: str) -> None:
             bar.done()

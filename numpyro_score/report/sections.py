@@ -9,6 +9,7 @@ import xarray as xr
 
 from numpyro_score.diagnostics.assessment import Assessment
 from numpyro_score.diagnostics.burn_in import NAMES
+from numpyro_score.diagnostics.discrepancy.rows import MEASURES
 from numpyro_score.diagnostics.errors import chance_limit
 from numpyro_score.diagnostics.rhat_ess import worst_first
 from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN, RHAT_MAX
@@ -282,19 +283,16 @@ def discrepancy_section(found: Assessment, draw: Draw) -> Section | None:
         one = result.sel(measure=name)
         value = float(one.value)
         if math.isnan(value):
-            notes.append(f"{name} is not computed: {one.reason.item()}.")
             continue
         rows.append(
             [
-                Cell(str(name)),
+                Cell(MEASURES[str(name)].title),
                 Cell(number(value), "bad" * bool(one.is_flagged)),
                 Cell(number(float(one.floor))),
                 Cell(number(float(one.floor_sd), 2)),
                 Cell(_p_value(float(one.p_value))),
             ]
         )
-    if blind := result.attrs.get("blindness"):
-        notes.insert(0, str(blind))
     headings = [
         ("distance", "of the draws from the target or the reference"),
         ("value", "marked where it is more than chance"),

@@ -7,7 +7,7 @@ import pytest
 from numpyro.infer import NUTS
 
 from numpyro_score import plugins
-from numpyro_score.diagnostics import compare, find_target
+from numpyro_score.diagnostics import compare, find_kernel, find_target
 from numpyro_score.diagnostics.comparison import COLUMNS
 from numpyro_score.infer import MALA
 from numpyro_score.targets import std_gaussian, two_modes
@@ -39,7 +39,8 @@ def test_there_is_a_row_for_every_kernel_on_every_target(comparison):
 def test_a_kernel_that_fails_says_why_and_the_rest_goes_on(comparison):
     row = comparison.table.loc["std_gaussian", "refuse"]
     assert row.failure == "RuntimeError: no kernel for this model"
-    assert row.drop("failure").isna().all()
+    assert row.drop(["failure", "num_seeds"]).isna().all()
+    assert row.num_seeds == 0
     others = comparison.table.drop("refuse", level="kernel")
     assert (others.failure == "").all()
 
@@ -163,3 +164,72 @@ def test_bad_input_is_told_before_anything_runs(kernels, targets, message):
 def test_bad_types_are_told_in_words(kernels, targets, message):
     with pytest.raises(TypeError, match=message):
         small(kernels, targets)
+
+
+def test_other_diagnostics_have_columns(comparison):
+    table = comparison.table
+    row = table.loc["two_modes", "nuts"]
+    assert row.num_modes == 2
+    assert row.mode_ess < 100
+    assert row.distance > 3 * row.distance_floor > 0
+    fine = table.loc["std_gaussian", "nuts"]
+    assert fine.num_modes == 1
+    assert np.isnan(fine.jumps_per_1000)
+    assert fine.burn_in_left == 0
+    assert fine.distance < 2 * fine.distance_floor
+    assert 0.5 < fine.rstar < 2
+    assert fine.ess_per_gradient == pytest.approx(fine.ess_bulk / fine.num_grad)
+
+
+def test_the_error_falls_as_the_cost_grows(comparison):
+    curves = comparison.curves
+    mine = curves[(curves.target == "std_gaussian") & (curves.kernel == "nuts")]
+    assert mine.num_draws.tolist()[-1] == 8 * 400
+    row = comparison.table.loc["std_gaussian", "nuts"]
+    assert mine.evaluations.iloc[-1] == pytest.approx(2 * row.num_grad)
+    assert (np.diff(mine.evaluations) > 0).all()
+    assert mine.error_sd.iloc[-1] < mine.error_sd.iloc[0]
+
+
+OWN = """
+from numpyro.infer import NUTS
+from numpyro_score.targets import std_gaussian
+
+mine = std_gaussian(3)
+
+def make():
+    return std_gaussian(2)
+
+def not_one():
+    return 3
+
+def kernel(model):
+    return NUTS(model)
+"""
+
+
+def test_targets_and_kernels_of_a_user_s_own(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_own_targets.py").write_text(OWN)
+    assert find_target("my_own_targets:mine").dim == 3
+    assert find_target(f"{tmp_path / 'my_own_targets.py'}:make").dim == 2
+    assert isinstance(find_kernel("my_own_targets:kernel")(std_gaussian(1).model), NUTS)
+    assert find_kernel("nuts") is NUTS
+    with pytest.raises(TypeError, match="got int"):
+        find_target("my_own_targets:not_one")
+    with pytest.raises(ValueError, match="is not there in my_own_targets; its functions are make"):
+        find_target("my_own_targets:none")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_seeds": 0}, "num_seeds is 0"),
+        ({"num_processes": 0}, "num_processes is 0"),
+        ({"resume": True}, "needs store="),
+        ({"store": "x.nc"}, "a folder named"),
+    ],
+)
+def test_bad_options_are_told_before_anything_runs(options, message):
+    with pytest.raises(ValueError, match=message):
+        small({"stop": interrupt}, [std_gaussian(1)], **options)

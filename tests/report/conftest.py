@@ -8,10 +8,11 @@ import pytest
 import xarray as xr
 from jaxtyping import Float
 
-from numpyro_score.diagnostics import Comparison, Settings, costs, expectation_errors, judge
-from numpyro_score.diagnostics.comparison import make_row, make_table
+from numpyro_score.diagnostics import Comparison, Settings
+from numpyro_score.diagnostics.comparison import make_table
+from numpyro_score.diagnostics.run_measures import measure
 from numpyro_score.report import write_comparison
-from numpyro_score.targets import moments
+from numpyro_score.targets import DensityTarget, moments
 
 Values = Float[np.ndarray, "chain draw ..."]
 
@@ -74,20 +75,24 @@ def comparison(run: Callable[..., xr.DataTree]) -> Comparison:
         ),
     }
     known = moments(NASTY, 0.0, 1.0, 3.0)
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    errors = []
-    for kernel, dt in runs.items():
-        table = expectation_errors(dt, known)
-        rows["toy & <b>", kernel] = make_row(dt, judge(dt), costs(dt), table)
-        table.insert(0, "target", "toy & <b>")
-        table.insert(1, "kernel", kernel)
-        errors.append(table)
+    target = DensityTarget("toy & <b>", "N(0, I) & more", 1, lambda x: -0.5 * (x**2).sum(), known)
+    found = {("toy & <b>", kernel): measure(dt, target) for kernel, dt in runs.items()}
+    rows = {place: one.row for place, one in found.items()}
     rows["toy & <b>", "broken"] = {"exact": True, "failure": "ValueError: <img src=x> is no model"}
+
+    def joined(tables: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
+        for (name, kernel), table in tables.items():
+            table.insert(0, "target", name)
+            table.insert(1, "kernel", kernel)
+            table.insert(2, "seed", 0)
+        return pd.concat(list(tables.values()), ignore_index=True)
+
     return Comparison(
         table=make_table(rows),
-        errors=pd.concat(errors, ignore_index=True),
+        errors=joined({place: one.errors.copy() for place, one in found.items()}),
+        curves=joined({place: one.curve for place, one in found.items()}),
         runs={("toy & <b>", kernel): dt for kernel, dt in runs.items()},
-        verdicts={("toy & <b>", kernel): judge(dt) for kernel, dt in runs.items()},
+        verdicts={place: one.assessment.verdict for place, one in found.items()},
         descriptions={"toy & <b>": "N(0, I) & more"},
         settings=Settings(100, 1000, 4),
     )

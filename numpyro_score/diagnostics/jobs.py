@@ -1,0 +1,270 @@
+"""The runs of a comparison: each a job of its own, here or in another process.
+
+A job is a function of what it holds: a target's key does not depend on which other targets there
+are, and no job reads what another left. So the draws are the same on any number of processes.
+Processes are spawned, not forked: JAX has threads, which a fork loses.
+"""
+
+import pickle
+import signal
+import traceback
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import arviz as az
+import jax
+import xarray as xr
+from numpyro.infer.mcmc import MCMCKernel
+
+from numpyro_score.diagnostics.comparison import Settings
+from numpyro_score.diagnostics.run_measures import Measured, measure
+from numpyro_score.run import sample
+from numpyro_score.run.zarr_group import COMMIT, committed
+from numpyro_score.targets import Target
+from numpyro_score.types import RngKey
+
+type KernelFactory = Callable[[Any], MCMCKernel]
+"""NumPyro model -> kernel: a kernel's class, or a function that sets its options."""
+
+OPTIONS = (
+    "jax_enable_x64",
+    "jax_default_prng_impl",
+    "jax_default_matmul_precision",
+    "jax_compilation_cache_dir",
+    "jax_persistent_cache_min_compile_time_secs",
+    "jax_persistent_cache_min_entry_size_bytes",
+)
+"""Settings of JAX that a spawned process takes over."""
+
+
+class Job(NamedTuple):
+    """One run.
+
+    Attributes
+    ----------
+    target, kernel, seed
+        What is run, the kernel by its name.
+    factory
+        Makes the kernel.
+    key_data
+        Of the comparison's key, with the name of its implementation.
+    settings
+        Lengths.
+    store
+        Where the run is kept, or None.
+    """
+
+    target: Target
+    kernel: str
+    seed: int
+    factory: KernelFactory
+    key_data: tuple[Any, str]
+    settings: Settings
+    store: Path | None
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Target and kernel, by name."""
+        return self.target.name, self.kernel
+
+    @property
+    def name(self) -> str:
+        """The job in a line."""
+        seed = f", seed {self.seed}" if self.settings.num_seeds > 1 else ""
+        return f"{self.kernel} on {self.target.name}{seed}"
+
+
+class Outcome(NamedTuple):
+    """What came of a job.
+
+    Attributes
+    ----------
+    dt
+        Its draws; None if it failed.
+    measured
+        What is known of them; None if it failed.
+    row
+        Of the table.
+    was_interrupted
+        Whether it ended early because the user asked for it.
+    """
+
+    dt: xr.DataTree | None
+    measured: Measured | None
+    row: Mapping[str, Any]
+    was_interrupted: bool = False
+
+
+def key_data(rng_key: RngKey) -> tuple[Any, str]:
+    """A key as something that pickles."""
+    return jax.device_get(jax.random.key_data(rng_key)), str(jax.random.key_impl(rng_key))
+
+
+def _key(job: Job) -> RngKey:
+    """By name: a run does not depend on its target's place in the list, nor seeds on each other."""
+    data, impl = job.key_data
+    name = job.target.name if job.seed == 0 else f"{job.target.name}#{job.seed}"
+    key = jax.random.wrap_key_data(data, impl=impl)
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+
+def failure(error: BaseException) -> str:
+    """The exception in words; one without a message is told apart by the function it comes from.
+
+    Parameters
+    ----------
+    error
+        As it was caught.
+
+    Examples
+    --------
+    >>> failure(ValueError("no such luck"))
+    'ValueError: no such luck'
+    """
+    if str(error):
+        return f"{type(error).__name__}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} in {frames[-1].name}" if frames else type(error).__name__
+
+
+def _finished(store: Path | None) -> xr.DataTree | None:
+    """The run in a store, if it came to its end."""
+    # what is committed, not what was written last
+    if store is None or not (store / COMMIT).exists():
+        return None
+    is_whole = committed(store)[".zattrs"].get("complete") == 1
+    return az.from_zarr(str(store)) if is_whole else None
+
+
+def do(job: Job, *, progress: bool = False) -> Outcome:
+    """Run a job, or find it done in its store; what it raises becomes a row that says so.
+
+    Parameters
+    ----------
+    job
+        What to run.
+    progress
+        Whether to show a bar.
+    """
+    kernel = None
+    is_complete = True
+    settings = job.settings
+    try:
+        dt = _finished(job.store)
+        if dt is None:
+            kernel = job.factory(job.target.model)
+            dt = sample(
+                kernel,
+                _key(job),
+                num_warmup=settings.num_warmup,
+                num_samples=settings.num_samples,
+                num_chains=settings.num_chains,
+                model_args=job.target.model_args,
+                model_kwargs=job.target.model_kwargs,
+                store=job.store,
+                resume=job.store is not None,
+                progress=progress,
+            )
+        is_complete = bool(dt.attrs["complete"])
+        # a scalar at a time from a disk would take long
+        measured = measure(dt if job.store is None else dt.load(), job.target)
+    except KeyboardInterrupt:
+        return Outcome(None, None, {"failure": "interrupted before its end"}, True)
+    except Exception as error:
+        why = failure(error) if is_complete else "interrupted before its first draw"
+        row = {"exact": getattr(kernel, "exact", None), "failure": why}
+        return Outcome(None, None, row, not is_complete)
+    kept = dt if job.store is None else az.from_zarr(str(job.store))
+    return Outcome(kept, measured, measured.row, not is_complete)
+
+
+def _start(options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        jax.config.update(name, value)
+    # the parent decides what an interrupt means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _do_elsewhere(job: Job) -> Outcome:
+    outcome = do(job)
+    # what lies on disk is opened there again
+    return outcome if job.store is None else outcome._replace(dt=None)
+
+
+def check_sendable(jobs: Sequence[Job]) -> None:
+    """Refuse what cannot be sent to another process, before anything is run.
+
+    Parameters
+    ----------
+    jobs
+        All of them.
+
+    Raises
+    ------
+    TypeError
+        If a kernel's function or a target does not pickle; the message names it.
+    """
+    for job in jobs:
+        for what, thing in (("kernel", job.factory), ("target", job.target)):
+            name = job.kernel if what == "kernel" else job.target.name
+            try:
+                pickle.dumps(thing)
+            except Exception as error:
+                raise TypeError(
+                    f"{what} {name!r} cannot be sent to another process ({error}); define it by "
+                    "name at the top of a module (no lambda, nothing inside of a function), or "
+                    "give num_processes=1"
+                ) from error
+
+
+def do_all(
+    jobs: Sequence[Job], num_processes: int, start: Callable[[str], None], *, progress: bool
+) -> Iterator[tuple[Job, Outcome]]:
+    """Run jobs, each as it ends; after an interrupt those that did not end are left out.
+
+    Parameters
+    ----------
+    jobs
+        What to run.
+    num_processes
+        How many at once; one is this process.
+    start
+        Called with the name of a job that begins here, or of all that begin elsewhere.
+    progress
+        Whether a job of this process shows a bar.
+    """
+    if num_processes == 1:
+        for job in jobs:
+            start(job.name)
+            outcome = do(job, progress=progress)
+            yield job, outcome
+            if outcome.was_interrupted:
+                return
+        return
+    options = {name: getattr(jax.config, name) for name in OPTIONS}
+    pool = ProcessPoolExecutor(
+        min(num_processes, len(jobs)), get_context("spawn"), _start, (options,)
+    )
+    try:
+        futures = {pool.submit(_do_elsewhere, job): job for job in jobs}
+        start(f"{len(futures)} runs on {num_processes} processes")
+        for future in as_completed(futures):
+            job = futures[future]
+            try:
+                outcome = future.result()
+            except Exception as error:
+                row = {"failure": f"its process died: {failure(error)}"}
+                outcome = Outcome(None, None, row)
+            if job.store is not None and outcome.measured is not None:
+                outcome = outcome._replace(dt=az.from_zarr(str(job.store)))
+            start(job.name)
+            yield job, outcome
+    except KeyboardInterrupt:
+        for process in (pool._processes or {}).values():
+            process.terminate()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,146 @@
+"""Comparisons of several seeds: kept in a store, killed and resumed, spread over processes."""
+
+import dataclasses
+import json
+import shutil
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from numpyro.infer import NUTS
+
+from numpyro_score.diagnostics import compare, jobs, load_comparison
+from numpyro_score.diagnostics.seeds import RATES
+from numpyro_score.infer import MALA
+from numpyro_score.targets import std_gaussian
+
+KEY = jax.random.key(3)
+KERNELS = {"mala": MALA, "refuse/this": abs}
+LENGTHS: dict[str, Any] = {"num_warmup": 60, "num_samples": 100, "num_chains": 4, "num_seeds": 2}
+
+
+def run(kernels=KERNELS, **options):
+    return compare(kernels, [std_gaussian(2)], KEY, progress=False, **LENGTHS, **options)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return tmp_path_factory.mktemp("kept") / "cmp.zarr"
+
+
+@pytest.fixture(scope="module")
+def kept(store):
+    return run(store=store)
+
+
+@pytest.fixture
+def copy(kept, store, tmp_path):
+    return shutil.copytree(store, tmp_path / "cmp.zarr")
+
+
+def figures(table):
+    """What does not depend on the clock."""
+    timed = [name for name in table if "second" in name and "moment" not in name]
+    return table.drop(columns=timed)
+
+
+def same_draws(left, right):
+    assert list(left.runs) == list(right.runs)
+    for place, dt in left.runs.items():
+        np.testing.assert_array_equal(dt.posterior.x, right.runs[place].posterior.x)
+
+
+def test_it_is_opened_again_as_it_was(kept, store):
+    again = load_comparison(store)
+    pd.testing.assert_frame_equal(again.table, kept.table)
+    for name in ("errors", "curves"):
+        pd.testing.assert_frame_equal(
+            getattr(again, name), getattr(kept, name), check_dtype=False, check_names=False
+        )
+    assert again.verdicts == kept.verdicts
+    assert (again.settings, again.descriptions) == (kept.settings, kept.descriptions)
+    assert again.is_complete
+    same_draws(again, kept)
+
+
+def test_the_store_is_zarr(kept, store):
+    import zarr
+
+    group: Any = zarr.open_group(store, mode="r")
+    assert {"runs", "results"} <= set(group.group_keys())
+    assert len(list(group["runs"].group_keys())) == 2
+
+
+def test_seeds_are_joined_and_have_intervals(kept):
+    table = kept.table
+    assert table.num_seeds.tolist() == [2, 0]
+    row = table.loc["std_gaussian", "mala"]
+    for name in RATES:
+        assert row[f"{name}_low"] < row[name] < row[f"{name}_high"]
+    errors = kept.errors
+    assert sorted(errors.seed.unique()) == [0, 1]
+    one, other = (errors[errors.seed == seed].estimate.to_numpy() for seed in (0, 1))
+    assert not np.isin(one, other).any()
+
+
+def test_a_killed_comparison_is_resumed_to_the_same_draws(kept, copy, monkeypatch):
+    shutil.rmtree(copy / "results")
+    with pytest.raises(FileNotFoundError, match="did not come to its end"):
+        load_comparison(copy)
+    # one run is lost, another was killed under way
+    lost, cut = sorted(copy.glob("runs/*mala*"))[:2]
+    shutil.rmtree(lost)
+    metadata = json.loads((cut / ".zmetadata").read_text())
+    metadata["metadata"][".zattrs"]["complete"] = 0
+    (cut / ".zmetadata").write_text(json.dumps(metadata))
+    sampled = []
+
+    def counted(*args, **kwargs):
+        sampled.append(kwargs["store"].name)
+        return sample(*args, **kwargs)
+
+    sample = jobs.sample
+    monkeypatch.setattr(jobs, "sample", counted)
+    again = run(store=copy, resume=True)
+    assert sampled == [lost.name, cut.name], sampled
+    same_draws(again, kept)
+    pd.testing.assert_frame_equal(figures(again.table), figures(kept.table))
+
+
+def test_another_comparison_is_refused(kept, copy):
+    with pytest.raises(FileExistsError, match="resume=True"):
+        run(store=copy)
+    with pytest.raises(ValueError, match=r"kernels was .*, is \['nuts'\]"):
+        run({"nuts": NUTS}, store=copy, resume=True)
+    (copy / ".zattrs").write_text("{}")
+    with pytest.raises(ValueError, match="is not a comparison"):
+        load_comparison(copy)
+
+
+def test_processes_make_the_same_draws(kept):
+    spread = run(num_processes=2)
+    same_draws(spread, kept)
+    pd.testing.assert_frame_equal(figures(spread.table), figures(kept.table))
+    assert spread.table.index.equals(kept.table.index)
+
+
+def test_what_cannot_be_sent_is_told_before_anything_runs():
+    with pytest.raises(TypeError, match="kernel 'lambda' cannot be sent to another process"):
+        run({"lambda": lambda model: MALA(model)}, num_processes=2)
+
+
+def test_an_interrupt_leaves_what_can_be_resumed(kept, tmp_path, monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "sample", stop)
+        found = run(store=tmp_path / "cmp.zarr")
+    assert not found.is_complete
+    assert not load_comparison(tmp_path / "cmp.zarr").is_complete
+    again = run(store=tmp_path / "cmp.zarr", resume=True)
+    assert again.is_complete
+    same_draws(again, kept)
+    assert dataclasses.is_dataclass(load_comparison(tmp_path / "cmp.zarr"))
