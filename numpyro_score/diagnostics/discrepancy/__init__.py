@@ -17,6 +17,7 @@ measure                what it is                                      takes
 `ksd_perturbed`        the same after one jump between the density's   a log density, two modes
                        modes: sees their weights
 `mmd`                  maximum mean discrepancy                        reference draws
+`mmd_moments`          the same of first and second moments alone      reference draws
 `sliced_wasserstein`   sliced 2-Wasserstein distance                   reference draws
 `sliced_ks`            sliced Kolmogorov-Smirnov distance              reference draws
 `sinkhorn_w2`          Sinkhorn's 2-Wasserstein distance               reference draws
@@ -28,7 +29,7 @@ with variables along `measure`
 
 * `value`, and its `floor`, what exact draws have on average at the same sample size, with
   `floor_sd`, their standard deviation (NaN where it is not known)
-* `v`, `u`: V- and U-statistic, squared (of `ksd*` and `mmd`, NaN elsewhere)
+* `v`, `u`: V- and U-statistic, squared (of `ksd*` and `mmd*`, NaN elsewhere)
 * `p_value`: probability of a value as large for exact draws (NaN where none is computed)
 * `num_draws`: draws that it is of
 * `is_flagged`: more than chance, at a probability of a false alarm of `FALSE_ALARM` over all

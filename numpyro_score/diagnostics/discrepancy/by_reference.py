@@ -32,10 +32,10 @@ from numpyro_score.diagnostics.discrepancy.sliced import (
 MIN_DRAWS = 20
 """Draws, or independent ones, below which nothing is compared."""
 
-MAX_SLICED, MAX_SINKHORN = 2_000, 500
+MAX_SLICED, MAX_SINKHORN = 2_000, 384
 """Independent draws that the sliced distances and the classifier, and transport, are of."""
 
-NUM_SPLITS, NUM_SINKHORN_SPLITS = 200, 5
+NUM_SPLITS, NUM_SINKHORN_SPLITS = 200, 4
 """Ways to cut the reference in two that a floor is the mean of."""
 
 Sample = Float[np.ndarray, "draws dim"]
@@ -85,8 +85,12 @@ def by_reference(
     """
     sd = reference.std(axis=0)
     unit = np.where(sd > 0, sd, 1.0)
-    points, reference = points / unit, reference / unit
-    rows = {"mmd": _mmd(points, reference, tau, rng)}
+    centre = reference.mean(axis=0)
+    points, reference = (points - centre) / unit, (reference - centre) / unit
+    rows = {
+        "mmd": _mmd(points, reference, tau, rng, of_moments=False),
+        "mmd_moments": _mmd(points, reference, tau, rng, of_moments=True),
+    }
     independent = points[:, :: spacing(tau)].reshape(-1, points.shape[-1])
     num = min(len(independent), len(reference) // 2, MAX_SLICED)
     if num < MIN_DRAWS:
@@ -109,11 +113,13 @@ def by_reference(
     }
 
 
-def _mmd(points: Points, reference: Sample, tau: float, rng: np.random.Generator) -> Row:
+def _mmd(
+    points: Points, reference: Sample, tau: float, rng: np.random.Generator, *, of_moments: bool
+) -> Row:
     num_chains, num_draws, dim = points.shape
     # independent draws are a chain of autocorrelation time 1
     blocks = join(cut(num_chains, num_draws, tau), cut(1, len(reference), 1.0))
-    found = mmd(points.reshape(-1, dim), reference, blocks, rng)
+    found = mmd(points.reshape(-1, dim), reference, blocks, rng, of_moments=of_moments)
     return Row(
         value=math.sqrt(max(found.v, 0.0)),
         floor=math.sqrt(max(found.expected, 0.0)),

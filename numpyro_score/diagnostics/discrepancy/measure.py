@@ -160,7 +160,7 @@ def discrepancy(
 
     * `value`, and its `floor`, what exact independent draws have on average at the sample size,
       with `floor_sd`, their standard deviation where that is known
-    * `v`, `u`: V- and U-statistic (of `ksd*` and `mmd`)
+    * `v`, `u`: V- and U-statistic (of `ksd*` and `mmd*`)
     * `p_value`: probability of a value as large for exact draws with such an autocorrelation
     * `num_draws`: draws that it is of
     * `is_flagged`: more than chance

@@ -15,6 +15,7 @@ applies, which allows for the autocorrelation of either.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -85,12 +86,38 @@ def gaussian_kernel(
     return jnp.exp(-jnp.maximum(squared, 0.0) / (2 * bandwidth**2))
 
 
+def moments_kernel(
+    left: Float[Array, "a dim"], right: Float[Array, "b dim"], _: Float[Array, ""]
+) -> Float[Array, "a b"]:
+    """`x.y / dim + 2 (x.y)^2 / (dim (dim + 1))`, whose discrepancy is that of moments.
+
+    Of a standard Gaussian the first and second moments vary by 1 and 2 on the diagonal: the second
+    count twice, since the Gaussian kernel sees a location well.
+
+    Parameters
+    ----------
+    left, right
+        Points.
+
+    Examples
+    --------
+    >>> x = jnp.full((1, 1), 2.0)
+    >>> moments_kernel(x, x, jnp.array(1.0)).tolist()
+    [[20.0]]
+    """
+    dim = left.shape[1]
+    inner = left @ right.T
+    return inner / dim + 2 * inner**2 / (dim * (dim + 1))
+
+
 def mmd(
     left: Float[np.ndarray, "a dim"],
     right: Float[np.ndarray, "b dim"],
     blocks: Blocks,
     rng: np.random.Generator,
+    *,
     bandwidth: float | None = None,
+    of_moments: bool = False,
 ) -> Mmd:
     """Maximum mean discrepancy between two samples, and whether it is more than chance.
 
@@ -104,6 +131,9 @@ def mmd(
         Of the bootstrap's signs.
     bandwidth
         `h`, in units of the samples; None for `median_distance` of the reference.
+    of_moments
+        Whether to compare first and second moments alone; the samples are then to be around the
+        reference's mean and in units of its sds.
 
     Examples
     --------
@@ -116,27 +146,29 @@ def mmd(
     """
     num_left, num_right = len(left), len(right)
     h = median_distance(right) if bandwidth is None else bandwidth
+    kernel = moments_kernel if of_moments else gaussian_kernel
     points = jnp.asarray(np.concatenate([left, right]))
-    sums = block_sums(
-        gaussian_kernel, points[blocks.place], blocks.is_draw, jnp.asarray(h, points.dtype)
-    )
+    h = jnp.asarray(h, points.dtype)
+    sums = block_sums(kernel, points[blocks.place], blocks.is_draw, h)
+    each = jax.vmap(lambda x: kernel(x[None], x[None], h)[0, 0])
+    own = np.asarray(each(points), np.float64)
+    is_left = blocks.place[:, 0] < num_left
     count = blocks.is_draw.sum(axis=1)
-    is_left = blocks.stretch < blocks.stretch[np.argmax(blocks.place[:, 0] >= num_left)]
-    weight = np.where(is_left, 1 / num_left, -1 / num_right)
-    v = float(weight @ sums @ weight)
-    # a draw with itself has 1
-    within = [
-        (sums[np.ix_(side, side)].sum() - num) / (num * (num - 1))
-        for side, num in ((is_left, num_left), (~is_left, num_right))
+    # means over pairs of two draws
+    pairs = [
+        (sums[np.ix_(side, side)].sum() - own[draws].sum()) / (num * (num - 1))
+        for side, draws, num in (
+            (is_left, slice(num_left), num_left),
+            (~is_left, slice(num_left, None), num_right),
+        )
     ]
     cross = sums[np.ix_(is_left, ~is_left)].sum() / (num_left * num_right)
-    share = count / count.sum()
-    rows = sums.sum(axis=1) / count.sum()
-    centred = sums - np.outer(count, rows) - np.outer(rows, count)
-    centred += np.outer(count, count) * (rows @ np.ones_like(share)) / count.sum()
+    weight = np.where(is_left, 1 / num_left, -1 / num_right)
+    row = np.outer(sums.sum(axis=1), count) / count.sum()
+    centred = sums - row - row.T + sums.sum() * np.outer(count, count) / count.sum() ** 2
     return Mmd(
-        v=v,
-        u=float(sum(within) - 2 * cross),
-        expected=float((1 / num_left + 1 / num_right) * (1 - within[1])),
+        v=float(weight @ sums @ weight),
+        u=float(sum(pairs) - 2 * cross),
+        expected=float((1 / num_left + 1 / num_right) * (own[num_left:].mean() - pairs[1])),
         p_value=p_value(centred * np.outer(weight, weight), blocks, rng),
     )

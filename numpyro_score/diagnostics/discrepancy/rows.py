@@ -53,6 +53,11 @@ MEASURES = {
         "Distance of the draws from the reference, seen through a Gaussian kernel as wide as the "
         "reference: weights of modes, location, spread; little of what is fine beside that.",
     ),
+    "mmd_moments": Measure(
+        "maximum mean discrepancy of moments",
+        "",
+        "The same with a kernel that sees means and covariances, and nothing else.",
+    ),
     "sliced_wasserstein": Measure(
         "sliced Wasserstein distance",
         IN_SDS,

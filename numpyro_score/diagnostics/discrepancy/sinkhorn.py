@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float
 REGULARISATION = 0.01
 """The last eps, in units of the mean squared distance of the reference's draws from their mean."""
 
-NUM_ITERATIONS = 200
+NUM_ITERATIONS = 100
 """Turns; in the first half eps falls from `FIRST` of that unit."""
 
 FIRST = 1.0
