@@ -27,6 +27,7 @@ from numpyro_score.infer.state import AdapterState
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
 from numpyro_score.kernels.proposals import IndependentProposal, from_distribution
 from numpyro_score.samplers.grids import check_count
+from numpyro_score.samplers.proposals import FlowProposal
 from numpyro_score.targets.numpyro_model import prior_proposal
 from numpyro_score.types import LogDensityFn, RngKey
 
@@ -163,12 +164,13 @@ class GlobalLocal(AdapterKernel):
         self._num_particles, self._rounds = num_particles, rounds
         self._network, self._progress = network, progress
         self._fitted: Fitted | None = None
+        self._proposal: FlowProposal | None = None
         # the data that it was fitted to; None where it serves whatever data there are
         self._fitted_to: tuple[Any, Any] | None = None
 
     @classmethod
     def from_score(
-        cls, model: Callable[..., Any] | None, fitted: Fitted, **settings: Any
+        cls, model: Callable[..., Any] | None, fitted: Fitted | FlowProposal, **settings: Any
     ) -> "GlobalLocal":
         """A kernel that starts from a trained proposal, and trains no more.
 
@@ -179,13 +181,21 @@ class GlobalLocal(AdapterKernel):
         model
             As for the class; None with `potential_fn` or `logdensity_fn` among the settings.
         fitted
-            What `fit` returned, of a kernel on the same model and data.
+            What `fit` returned, of a kernel on the same model and data; or a proposal of your own
+            over flat unconstrained positions, from `flow_proposal`. With the latter chains start
+            where MALA's would.
         settings
             Further arguments of the class.
         """
         kernel = cls(model, **settings)
-        kernel._fitted = fitted
+        if isinstance(fitted, FlowProposal):
+            kernel._proposal = fitted
+        else:
+            kernel._keep(fitted)
         return kernel
+
+    def _keep(self, fitted: Fitted) -> None:
+        self._fitted, self._proposal = fitted, fitted.proposal
 
     @property
     def fitted(self) -> Fitted | None:
@@ -252,11 +262,12 @@ class GlobalLocal(AdapterKernel):
         """
         if not self._is_fitted_to(args, kwargs):
             self._fit(rng_key, args, kwargs, init_params)
-        assert self._fitted is not None
+        if self._fitted is None:
+            raise ValueError("the kernel was given a proposal of its own, and has none to fit.")
         return self._fitted
 
     def _is_fitted_to(self, args: Any, kwargs: Any) -> bool:
-        if self._fitted is None:
+        if self._proposal is None:
             return False
         return self._fitted_to is None or _same((args, kwargs), self._fitted_to)
 
@@ -299,7 +310,7 @@ class GlobalLocal(AdapterKernel):
             progress=self._progress,
         )
         seconds["train"] = time.perf_counter() - begin
-        self._fitted = Fitted(
+        fitted = Fitted(
             learned.proposal,
             learned.particles,
             learned.quality,
@@ -310,8 +321,9 @@ class GlobalLocal(AdapterKernel):
             seconds,
             jax.tree.map(np.zeros_like, position),
         )
+        self._keep(fitted)
         self._fitted_to = (args, kwargs)
-        self._fitted.complain()
+        fitted.complain()
 
     def _law(self, flat: Array, args: Any, kwargs: dict[str, Any]) -> IndependentProposal:
         """What exploration starts from, over flat positions."""
@@ -355,8 +367,7 @@ class GlobalLocal(AdapterKernel):
             if init_params is not None and not is_single:
                 template = jax.tree.map(lambda x: jnp.asarray(x)[0], init_params)
             self._fit(jax.random.fold_in(first, FIT), model_args, kwargs, template)
-        assert self._fitted is not None
-        if init_params is None:
+        if init_params is None and self._fitted is not None:
             unravel = ravel_pytree(self._fitted.template)[1]
             particles = self._fitted.particles
 
@@ -370,8 +381,8 @@ class GlobalLocal(AdapterKernel):
         )
 
     def _started(self, kernel_state: Any) -> Any:
-        assert self._fitted is not None
-        proposal = self._fitted.proposal
+        proposal = self._proposal
+        assert proposal is not None
         return turns.start(proposal, eqx.filter(proposal, eqx.is_array), kernel_state)
 
     def _step_chains(
@@ -385,10 +396,9 @@ class GlobalLocal(AdapterKernel):
         is_warmup: bool,
     ) -> tuple[Any, Any]:
         del is_warmup
-        assert self._fitted is not None
         assert logdensity_fn is not None
         warmup, kernel_state = state.adapt_state.warmup, state.kernel_state
-        rest = eqx.filter(self._fitted.proposal, eqx.is_array, inverse=True)
+        rest = eqx.filter(self._proposal, eqx.is_array, inverse=True)
         proposal = eqx.combine(kernel_state.arrays, rest)
         is_single = is_prng_key(keys)
         step_size = state.adapt_state.step_size
@@ -431,7 +441,7 @@ class GlobalLocal(AdapterKernel):
     def wrap_model(self, wrapper: Callable[..., Any]) -> Self:
         """Copy of this kernel on `wrapper(model)`, not fitted yet."""
         kernel = super().wrap_model(wrapper)
-        kernel._fitted, kernel._fitted_to = None, None
+        kernel._fitted, kernel._fitted_to, kernel._proposal = None, None, None
         return kernel
 
 
@@ -443,7 +453,8 @@ def _per_chain(state: turns.GlobalLocalState, change: Callable[[Array], Array]) 
 
 def _same(left: Any, right: Any) -> bool:
     """Whether two models' arguments are the same objects, or arrays of equal values."""
-    if jax.tree.structure(left) != jax.tree.structure(right):
+    structures: list[Any] = [jax.tree.structure(tree) for tree in (left, right)]
+    if structures[0] != structures[1]:
         return False
 
     def one(a: Any, b: Any) -> bool:

@@ -1,0 +1,262 @@
+"""Chains with learned jumps that start from exact draws still hold exact draws, also when the score
+is wrong; with a wrong density of the proposal, or a stale one, they do not.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from numpyro_score.infer import GlobalLocal
+from numpyro_score.infer.global_local import turns
+from numpyro_score.noise import VE
+from numpyro_score.samplers.proposals import FlowProposal, finish, flow_proposal
+from numpyro_score.scores import ResidualMLP, ScoreNetwork
+from numpyro_score.training.fit import fit
+from numpyro_score.training.losses import ContinuousDenoising
+
+NUM_CHAINS = 4096
+SIGMAS = 4.0
+NOISE = VE(sigma_min=0.02, sigma_max=5.0)
+LOSS = ContinuousDenoising(NOISE)
+
+MEANS, SDS, WEIGHT = jnp.array([[-2.0, 1.0], [2.0, -1.0]]), jnp.array([1.0, 0.4]), 0.3
+
+
+def two_modes(x: Any) -> Any:
+    log_terms = -0.5 * jnp.sum((x - MEANS) ** 2, -1) / SDS**2 - 2 * jnp.log(SDS)
+    return jax.nn.logsumexp(log_terms + jnp.log(jnp.array([WEIGHT, 1 - WEIGHT])))
+
+
+def skewed(x: Any) -> Any:
+    return -jnp.sum(x + jnp.exp(-x))
+
+
+def funnel(x: Any) -> Any:
+    return -0.5 * x[0] ** 2 - 0.5 * x[1] ** 2 * jnp.exp(-x[0]) - 0.5 * x[0]
+
+
+class Law(NamedTuple):
+    """A target, its exact draws, and statistics whose expectations exact draws tell."""
+
+    logdensity_fn: Callable[[Any], Any]
+    sample: Callable[[Any, int], Any]
+    statistics: Callable[[Any], Any]
+    floors: dict[str, float]
+
+
+def draw_two_modes(rng: Any, num: int) -> Any:
+    which = (rng.random(num) > WEIGHT).astype(int)
+    return np.asarray(MEANS)[which] + np.asarray(SDS)[which, None] * rng.normal(size=(num, 2))
+
+
+def draw_funnel(rng: Any, num: int) -> Any:
+    v = rng.normal(size=num)
+    return np.stack([v, np.exp(v / 2) * rng.normal(size=num)], 1)
+
+
+# floors of the acceptance of jumps, by score
+LAWS = {
+    "two modes": Law(
+        two_modes,
+        draw_two_modes,
+        lambda x: np.hstack([x, x**2, x[:, :1] * x[:, 1:], x[:, :1] > 2 * x[:, 1:]]),
+        {"trained": 0.7, "scaled": 0.1, "undertrained": 0.1},
+    ),
+    "skewed": Law(
+        skewed,
+        lambda rng, num: rng.gumbel(size=(num, 2)),
+        lambda x: np.hstack([x, x**2, x[:, :1] * x[:, 1:], x < 0]),
+        {"trained": 0.7, "scaled": 0.2, "undertrained": 0.3},
+    ),
+    "funnel": Law(
+        funnel,
+        draw_funnel,
+        lambda x: np.hstack([x, x[:, :1] ** 2, x[:, 1:] ** 2 * np.exp(-x[:, :1]), abs(x) > 1]),
+        {"trained": 0.6, "scaled": 0.2, "undertrained": 0.3},
+    ),
+}
+
+
+class Scaled(eqx.Module):
+    """A score times a number: wrong unless that is 1."""
+
+    score: Any
+    factor: Any
+
+    def __call__(self, x: Any, t: Any) -> Any:
+        return self.factor * self.score(x, t)
+
+
+def proposal_of(model: Any, factor: float, data: Any) -> FlowProposal:
+    center, sd = data.mean(axis=0), data.std(axis=0)
+    return flow_proposal(
+        Scaled(model, jnp.asarray(factor)), NOISE, 2, num_steps=12, center=center, factor=sd
+    )
+
+
+class Case(NamedTuple):
+    """A law's kernel, its proposals by the kind of score, and one compiled run of its chains."""
+
+    law: Law
+    proposals: dict[str, FlowProposal]
+    kernel: GlobalLocal
+
+
+@pytest.fixture(scope="module")
+def cases() -> dict[str, Case]:
+    def trained(data: Any, num_steps: int) -> Any:
+        network = ResidualMLP(2, width=32, depth=2, rng_key=jax.random.key(0))
+        standard = ((data - data.mean(axis=0)) / data.std(axis=0)).astype(np.float32)
+        return fit(
+            ScoreNetwork(network, NOISE, finest=0.1),
+            standard,
+            LOSS,
+            rng_key=jax.random.key(1),
+            num_steps=num_steps,
+            validation_fraction=0.0,
+            progress=False,
+        ).model
+
+    def case(law: Law) -> Case:
+        data = law.sample(np.random.default_rng(0), 4096)
+        good, poor = trained(data, 1500), trained(data, 60)
+        proposals = {
+            "trained": proposal_of(good, 1.0, data),
+            "scaled": proposal_of(good, 0.7, data),
+            "undertrained": proposal_of(poor, 1.0, data),
+        }
+        kernel = GlobalLocal.from_score(
+            None,
+            proposals["trained"],
+            logdensity_fn=law.logdensity_fn,
+            global_every=3,
+            step_size=0.3,
+            adapt_step_size=False,
+            adapt_mass_matrix=False,
+        )
+        return Case(law, proposals, kernel)
+
+    return {name: case(law) for name, law in LAWS.items()}
+
+
+class Run(NamedTuple):
+    """Of every chain: start, end, mean acceptance of jumps, mean squared jump."""
+
+    start: Any
+    end: Any
+    acceptance: float
+    jump: Any
+
+
+def run(
+    case: Case,
+    kind: str,
+    seed: int,
+    num_steps: int = 9,
+    kernel: Any = None,
+    num_chains: int = NUM_CHAINS,
+) -> Run:
+    """Steps of chains from exact draws; the program is the kernel's, whatever the score."""
+    kernel = kernel or case.kernel
+    start = case.law.sample(np.random.default_rng(seed), num_chains).astype(np.float32)
+    keys = jax.random.split(jax.random.key(seed), num_chains)
+    state = kernel.init(keys, 0, jnp.asarray(start), (), {})
+    proposal = case.proposals[kind]
+    kernel_state = state.kernel_state
+    log_q = jax.jit(jax.vmap(proposal.log_prob))(jnp.asarray(start))
+    told = kernel_state.told._replace(log_q=log_q)
+    arrays = eqx.filter(proposal, eqx.is_array)
+    state = state._replace(kernel_state=kernel_state._replace(arrays=arrays, told=told))
+    before, rates, jumps = start, [], []
+    for _ in range(num_steps):
+        state = step(kernel, state)
+        if bool(state.is_global[0]):
+            rates.append(float(state.global_accept_prob.mean()))
+            jumps.append(((np.asarray(state.z) - before) ** 2).mean(axis=0))
+        before = np.asarray(state.z)
+    return Run(start, before, float(np.mean(rates)), np.mean(jumps, axis=0))
+
+
+def step(kernel: Any, state: Any) -> Any:
+    return compiled(kernel)(state)
+
+
+PROGRAMS: dict[int, Any] = {}
+
+
+def compiled(kernel: Any) -> Any:
+    if id(kernel) not in PROGRAMS:
+        PROGRAMS[id(kernel)] = jax.jit(lambda state: kernel.sample(state, (), {}))
+    return PROGRAMS[id(kernel)]
+
+
+def largest_z(law: Law, draws: Any) -> float:
+    """How many standard errors the worst statistic is off, against a million exact draws."""
+    exact = law.statistics(law.sample(np.random.default_rng(99), 1_000_000)).astype(float)
+    ours = law.statistics(np.asarray(draws, float)).astype(float)
+    gap = ours.mean(axis=0) - exact.mean(axis=0)
+    error = exact.std(axis=0) * np.sqrt(1 / len(ours) + 1 / len(exact))
+    return float(abs(gap / error).max())
+
+
+@pytest.mark.parametrize("kind", ["trained", "scaled", "undertrained"])
+@pytest.mark.parametrize("name", LAWS)
+def test_exact_draws_stay_exact_and_move(name: str, kind: str, cases: Any) -> None:
+    found = run(cases[name], kind, seed=5)
+    assert largest_z(LAWS[name], found.end) < SIGMAS
+    assert found.acceptance > LAWS[name].floors[kind]
+    assert (found.jump > 0.5 * LAWS[name].floors[kind] * found.start.var(axis=0)).all()
+
+
+@pytest.fixture
+def fresh(cases: Any) -> Callable[[int], GlobalLocal]:
+    """A kernel like that of the two modes whose program is compiled anew, with a bug in it."""
+
+    def make(global_every: int) -> GlobalLocal:
+        case = cases["two modes"]
+        return GlobalLocal.from_score(
+            None,
+            case.proposals["trained"],
+            logdensity_fn=case.law.logdensity_fn,
+            global_every=global_every,
+            step_size=0.3,
+            adapt_step_size=False,
+            adapt_mass_matrix=False,
+        )
+
+    return make
+
+
+def test_a_wrong_density_of_the_proposal_is_found(cases: Any, fresh: Any, monkeypatch: Any) -> None:
+    def wrong(proposal: Any, drafts: Any, others: Any) -> Any:
+        log_new, log_old = finish(proposal, drafts, others)
+        return log_new + 0.3 * (drafts.u[:, 0] > 0), log_old + 0.3 * (others[:, 0] > 0)
+
+    monkeypatch.setattr(turns, "finish", wrong)
+    found = run(cases["two modes"], "trained", seed=5, kernel=fresh(3))
+    assert largest_z(LAWS["two modes"], found.end) > SIGMAS
+
+
+def test_a_stale_density_after_local_moves_is_found(
+    cases: Any, fresh: Any, monkeypatch: Any
+) -> None:
+    right = turns.global_turn
+
+    def stale(algorithm: Any, keys: Any, state: Any, *rest: Any) -> Any:
+        def old(proposal: Any, drafts: Any, others: Any) -> Any:
+            return finish(proposal, drafts, others)[0], state.told.log_q
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(turns, "finish", old)
+            return right(algorithm, keys, state, *rest)
+
+    monkeypatch.setattr(turns, "global_turn", stale)
+    # in the long run too much of the weight is where the density is high
+    case = cases["two modes"]
+    found = run(case, "trained", seed=5, num_steps=12, kernel=fresh(6), num_chains=16_384)
+    assert largest_z(LAWS["two modes"], found.end) > SIGMAS
