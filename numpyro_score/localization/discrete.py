@@ -76,8 +76,12 @@ class Erasure(ObservationProcess):
     [1.0, -1.0, 1.0, 1.0]
     """
 
-    shape: tuple[int, ...] = eqx.field(static=True, converter=as_shape)
-    values: tuple[float, ...] = eqx.field(static=True, default=(-1.0, 1.0), converter=_as_values)
+    shape: tuple[int, ...] = eqx.field(static=True)
+    values: tuple[float, ...] = eqx.field(static=True)
+
+    def __init__(self, shape: int | tuple[int, ...], values: Any = (-1.0, 1.0)):
+        self.shape = as_shape(shape)
+        self.values = _as_values(values)
 
     @property
     def last_time(self) -> float:
@@ -180,7 +184,10 @@ class BinaryChannel(ObservationProcess):
     [1.0, -1.0, 1.0]
     """
 
-    shape: tuple[int, ...] = eqx.field(static=True, converter=as_shape)
+    shape: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(self, shape: int | tuple[int, ...]):
+        self.shape = as_shape(shape)
 
     @property
     def last_time(self) -> float:

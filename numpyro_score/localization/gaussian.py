@@ -56,7 +56,10 @@ class IsotropicGaussian(ObservationProcess):
     [1.0, -1.0]
     """
 
-    shape: tuple[int, ...] = eqx.field(static=True, converter=as_shape)
+    shape: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(self, shape: int | tuple[int, ...]):
+        self.shape = as_shape(shape)
 
     def observe(self, rng_key: RngKey, x: Point, t: Scalar) -> Observation:
         """`t x + sqrt(t) z`."""

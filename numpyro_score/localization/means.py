@@ -94,10 +94,21 @@ class LocalizationScore(ScoreModel):
         `m(y, t)`.
     noise
         The process whose score it is to be.
+
+    Raises
+    ------
+    TypeError
+        If the mean cannot be called.
     """
 
     mean: MeanFn
     noise: NoiseProcess
+
+    def __init__(self, mean: MeanFn, noise: NoiseProcess):
+        if not callable(mean):
+            raise TypeError(f"the mean is a {type(mean).__name__}; a callable (y, t) is needed")
+        self.mean = mean
+        self.noise = noise
 
     def __call__(self, x: Point, t: Scalar, y: Condition | None = None) -> Point:
         """The score at one point `x` and time `t`."""

@@ -46,7 +46,10 @@ class PoissonCounts(ObservationProcess):
     [3.0, 0.0]
     """
 
-    shape: tuple[int, ...] = eqx.field(static=True, converter=as_shape)
+    shape: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(self, shape: int | tuple[int, ...]):
+        self.shape = as_shape(shape)
 
     def observe(self, rng_key: RngKey, x: Point, t: Scalar) -> Observation:
         """`Poisson(t x)`."""

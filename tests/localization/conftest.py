@@ -1,4 +1,4 @@
-"""Laws whose posterior means are known: mixtures of Gaussians, enumerated spins, mixtures of Gammas."""
+"""Laws whose posterior means are known: mixtures of Gaussians and Gammas, enumerated spins."""
 
 import itertools
 from typing import Any, NamedTuple
