@@ -12,6 +12,7 @@ from numpyro_score.infer import (
     ProbabilityFlow,
     RandomWalkMetropolis,
     ReverseSDE,
+    StochasticLocalization,
 )
 from numpyro_score.kernels import independence, mala, metropolis_hastings, random_walk, ula
 from numpyro_score.report import compare, write_report
@@ -28,6 +29,7 @@ __all__ = [
     "ProbabilityFlow",
     "RandomWalkMetropolis",
     "ReverseSDE",
+    "StochasticLocalization",
     "compare",
     "independence",
     "mala",

@@ -3,6 +3,7 @@
 from numpyro_score.infer.blackjax import BlackJAXKernel
 from numpyro_score.infer.global_local import GlobalLocal
 from numpyro_score.infer.langevin import MALA, ULA, dense_mala
+from numpyro_score.infer.localization import StochasticLocalization
 from numpyro_score.infer.metropolis import (
     IndependenceMetropolis,
     MetropolisHastings,
@@ -21,5 +22,6 @@ __all__ = [
     "ProbabilityFlow",
     "RandomWalkMetropolis",
     "ReverseSDE",
+    "StochasticLocalization",
     "dense_mala",
 ]

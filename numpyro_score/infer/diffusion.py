@@ -7,7 +7,7 @@ and no accept/reject corrects them. Warmup does nothing.
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import equinox as eqx
 import jax
@@ -24,6 +24,14 @@ from numpyro_score.targets.numpyro_model import initialize
 from numpyro_score.types import Position
 
 Sampler = DiffusionSampler | FlowSampler
+
+
+class Drawer(Protocol):
+    """What draws: `draw(rng_key)` is one point, flat or not, and how much was evaluated for it."""
+
+    def draw(self, rng_key: Any) -> tuple[Array, Array]:
+        """One independent draw."""
+
 
 type Make = Callable[[tuple[int, ...]], Sampler]
 """Shape of a point -> the sampler of such points."""
@@ -163,6 +171,12 @@ class DiffusionKernel(BatchedKernel):
         with jax.ensure_compile_time_eval():
             return self._make(shape)
 
+    def _sampler_of(self, like: Position, args: Any, kwargs: dict[str, Any]) -> Drawer:
+        """The sampler of points like one; a leaf may make it of the model's density instead."""
+        del args, kwargs
+        shape = like.shape if self.model is None else ravel_pytree(like)[0].shape
+        return self._sampler(shape)
+
     def _start(self, rng_key: Any, args: Any, kwargs: dict[str, Any]) -> Position:
         """A point of one chain: its structure is what counts.
 
@@ -253,7 +267,6 @@ class DiffusionKernel(BatchedKernel):
         is_frozen: bool = False,
     ) -> DiffusionKernelState:
         """One whole draw of every chain; in warmup nothing."""
-        del model_args, model_kwargs
         is_single = is_prng_key(state.rng_key)
         if is_single:
             rng_key, key_draw = jax.random.split(state.rng_key)
@@ -261,7 +274,7 @@ class DiffusionKernel(BatchedKernel):
             rng_key, key_draw = jnp.swapaxes(jax.vmap(jax.random.split)(state.rng_key), 0, 1)
         before = _Drawn(state.z, state.potential_energy, state.diverging, state.num_grad)
         like = state.z if is_single else jax.tree.map(lambda x: x[0], state.z)
-        one = partial(self._draw, like)
+        one = partial(self._draw, like, model_args, dict(model_kwargs or {}))
 
         def draw() -> _Drawn:
             return (one if is_single else map_chains(one))(key_draw)
@@ -270,10 +283,10 @@ class DiffusionKernel(BatchedKernel):
         drawn = draw() if is_frozen else jax.lax.cond(in_warmup, lambda: before, draw)
         return state._replace(i=state.i + 1, rng_key=rng_key, **drawn._asdict())
 
-    def _draw(self, like: Position, rng_key: Any) -> _Drawn:
+    def _draw(self, like: Position, args: Any, kwargs: dict[str, Any], rng_key: Any) -> _Drawn:
         """One draw in the structure of `like`."""
         flat, unravel = ravel_pytree(like)
-        sampler = self._sampler(like.shape if self.model is None else flat.shape)
+        sampler = self._sampler_of(like, args, kwargs)
         x, num = sampler.draw(rng_key)
         energy = None
         if self._log_prob is not None:

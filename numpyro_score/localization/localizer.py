@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from tqdm.auto import tqdm
 
 from numpyro_score.localization.base import Observation, ObservationProcess, Point, Summary
@@ -81,6 +81,14 @@ class Localizer(eqx.Module):
     def run(self, rng_key: RngKey) -> Point:
         """One draw; pure, for `jax.jit` and `jax.vmap`."""
         return self._walk(rng_key)[0]
+
+    def draw(self, rng_key: RngKey) -> tuple[Point, Int[Array, ""]]:
+        """One draw, and how often its posterior mean called the log density; pure.
+
+        A posterior mean that is a function counts as one call.
+        """
+        each = getattr(self.mean, "evaluations_per_time", 1)
+        return self.run(rng_key), jnp.asarray(each * len(self.times), jnp.int32)
 
     def sample(
         self,

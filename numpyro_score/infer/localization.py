@@ -1,0 +1,149 @@
+"""Posteriors by stochastic localization, without training, as a NumPyro kernel."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from numpyro_score.infer.diffusion import DiffusionKernel
+from numpyro_score.localization import (
+    InnerChains,
+    IsotropicGaussian,
+    Localizer,
+    geometric_times,
+)
+from numpyro_score.localization.times import check_times
+from numpyro_score.targets.numpyro_model import prior_proposal
+from numpyro_score.types import Position
+
+
+class _Prior(NamedTuple):
+    """A model's prior over the flat unconstrained position, as `InnerChains` takes a law."""
+
+    model: Callable[..., Any]
+    args: Any
+    kwargs: Mapping[str, Any]
+    unravel: Callable[[Array], Position]
+
+    def sample(self, rng_key: Any, shape: tuple[int, ...] = ()) -> Array:
+        draw, _ = prior_proposal(self.model, self.args, self.kwargs)
+        keys = jax.random.split(rng_key, shape)
+        return jax.vmap(lambda key: ravel_pytree(draw(key)[0])[0])(keys)
+
+    def log_prob(self, x: Array) -> Array:
+        _, log_prob = prior_proposal(self.model, self.args, self.kwargs)
+        return log_prob(self.unravel(x))
+
+
+class StochasticLocalization(DiffusionKernel):
+    """Independent draws of a posterior by localization, with chains for the posterior mean.
+
+    Each draw is one run of `Y_t = t x + W_t` from knowing nothing to knowing all, with
+    `InnerChains` for `E[x | Y_t]`: no training, no chain between draws. Approximate, and marked so:
+    with too few inner chains weights of modes are off. `localization.choose_start` tells whether
+    they are enough.
+
+    Parameters
+    ----------
+    model
+        A NumPyro model; draws live in its unconstrained space and come back constrained.
+    reference
+        A NumPyro distribution over the flat unconstrained position, as wide as the posterior or
+        wider; by default the model's prior.
+    scale, local_sd
+        Sd of the posterior and of its narrowest mode, about: the times go from `.01 / scale^2` to
+        `1,000 / local_sd^2`.
+    times
+        A grid of times in their place.
+    num_times
+        Steps of the grid.
+    num_chains, num_steps
+        Inner chains of each draw, and MALA steps of each at every time.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is no model, a number is not above 0, or the grid does not rise.
+
+    References
+    ----------
+    Grenioux, Noble, Gabrie and Durmus 2024, arXiv:2402.10758; Montanari 2023, arXiv:2305.10690.
+
+    Examples
+    --------
+    >>> import jax, numpyro, numpyro.distributions as dist
+    >>> from numpyro.infer import MCMC
+    >>> def model(y):
+    ...     x = numpyro.sample("x", dist.Normal(0.0, 3.0))
+    ...     numpyro.sample("y", dist.Normal(x**2, 2.0), obs=y)
+    >>> kernel = StochasticLocalization(model, scale=2.0, local_sd=0.5, num_times=16)
+    >>> mcmc = MCMC(kernel, num_warmup=0, num_samples=200, progress_bar=False)
+    >>> mcmc.run(jax.random.key(0), 4.0)
+    >>> x = mcmc.get_samples()["x"]
+    >>> bool(0.3 < (x > 0).mean() < 0.7), kernel.exact  # modes at -2 and 2
+    (True, False)
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        *,
+        reference: Any = None,
+        scale: float = 1.0,
+        local_sd: float | None = None,
+        times: Any = None,
+        num_times: int = 48,
+        num_chains: int = 64,
+        num_steps: int = 4,
+    ) -> None:
+        name = type(self).__name__
+        if model is None:
+            raise ValueError(f"{name} needs a NumPyro model.")
+        local_sd = scale if local_sd is None else local_sd
+        if not 0 < local_sd <= scale:
+            raise ValueError(
+                f"{name}: scale is {scale} and local_sd {local_sd}; 0 < local_sd <= scale is needed"
+            )
+        if times is None:
+            times = geometric_times(0.01 / scale**2, 1000 / local_sd**2, num_times)
+        self._times = np.asarray(times, float)
+        self._reference = reference
+        self._options: dict[str, Any] = {
+            "num_chains": num_chains,
+            "num_steps": num_steps,
+            "local_sd": float(local_sd),
+        }
+        # a wrong number is refused here, before anything is run
+        self._localizer(_flat, reference or dist.Normal(0.0, 1.0).expand([1]).to_event(1), None)
+        settings = {**self._options, "times": self._times.tolist(), "reference": reference}
+        super().__init__(model, None, None, _no_sampler, settings=settings)
+
+    def _localizer(self, logdensity_fn: Any, reference: Any, dim: int | None) -> Localizer:
+        process = IsotropicGaussian(1 if dim is None else dim)
+        chains = InnerChains(process, logdensity_fn, reference, **self._options)
+        if dim is None:
+            check_times(self._times, process.last_time)
+        return Localizer(process, chains, jnp.asarray(self._times, float))
+
+    def _sampler_of(self, like: Position, args: Any, kwargs: dict[str, Any]) -> Localizer:
+        """Localization of the model's density, given its arguments."""
+        flat, unravel = ravel_pytree(like)
+        density = self._problem.logdensity_fn(args, kwargs)
+        assert density is not None
+        assert self.model is not None
+        reference = self._reference or _Prior(self.model, args, kwargs, unravel)
+        return self._localizer(lambda x: density(unravel(x)), reference, flat.size)
+
+
+def _flat(x: Array) -> Float[Array, ""]:
+    return jnp.zeros(())
+
+
+def _no_sampler(shape: tuple[int, ...]) -> Any:
+    """There is no score: the sampler is made of the model's density."""
+    del shape
