@@ -170,7 +170,8 @@ def compare(
         Chains; R-hat needs at least 2.
     num_seeds
         Runs of each kernel on each target, with keys of their own; from 2 on, effective draws for
-        a gradient and for a second have intervals.
+        a gradient and for a second have intervals. The draws of the one that is least to be trusted
+        are kept.
     store
         Folder (`cmp.zarr`) in which runs are kept as they go on, and tables at the end;
         `load_comparison` reads it again.
@@ -252,16 +253,28 @@ def compare(
         shows = progress and shows_bars()
         for job, outcome in do_all(jobs, num_processes, bar.start, progress=shows):
             done[*job.place, job.seed] = outcome
+            _keep_one(done, job, num_seeds)
             bar.done(_outcome(outcome.row))
     comparison = _gathered(jobs, done, settings)
     if path is not None:
         names = {
             job.place: job.store.name
             for job in jobs
-            if job.seed == 0 and job.store is not None and job.place in comparison.runs
+            if job.store is not None and comparison.seeds.get(job.place) == job.seed
         }
         save(comparison, path, names)
     return comparison
+
+
+def _keep_one(done: dict[tuple[str, str, int], Outcome], last: Job, num_seeds: int) -> None:
+    """Of the seeds so far, only the draws that are least to be trusted stay in memory."""
+    mine = [(*last.place, seed) for seed in range(num_seeds)]
+    here = [place for place in mine if place in done and done[place].dt is not None]
+    if here:
+        least = min(here, key=lambda place: (done[place].trust, place[2]))
+        for place in here:
+            if place != least:
+                done[place] = done[place]._replace(dt=None)
 
 
 def _check_numbers(**numbers: int) -> None:
@@ -277,6 +290,7 @@ def _gathered(
     rows: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     runs: dict[tuple[str, str], xr.DataTree] = {}
     assessments: dict[tuple[str, str], Assessment] = {}
+    seeds: dict[tuple[str, str], int] = {}
     errors: list[pd.DataFrame] = []
     curves: list[pd.DataFrame] = []
     left_out = Outcome(None, None, {"failure": "not run: the comparison was interrupted"}, True)
@@ -285,8 +299,9 @@ def _gathered(
         rows.setdefault(job.place, []).append(outcome.row)
         if outcome.measured is None:
             continue
-        if job.place not in runs and outcome.dt is not None:
+        if outcome.dt is not None:
             runs[job.place] = outcome.dt
+            seeds[job.place] = job.seed
             assessments[job.place] = outcome.measured.assessment
         for table, tables in ((outcome.measured.errors, errors), (outcome.measured.curve, curves)):
             about = {"target": job.target.name, "kernel": job.kernel, "seed": job.seed}
@@ -304,6 +319,7 @@ def _gathered(
         settings=settings,
         is_complete=not any(outcome.was_interrupted for _, outcome in outcomes),
         assessments=assessments,
+        seeds=seeds,
     )
 
 

@@ -112,9 +112,10 @@ class Comparison:
         How the error fell as each run went on: columns `target`, `kernel`, `seed` and those of
         `error_curve`.
     runs
-        `(target, kernel)` -> draws of the first seed; runs that failed are absent.
+        `(target, kernel)` -> draws of the seed that is least to be trusted (its worst bulk ESS is
+        the least); runs that failed are absent.
     verdicts
-        `(target, kernel)` -> what the draws of the first seed can be trusted for.
+        `(target, kernel)` -> what the draws in `runs` can be trusted for.
     descriptions
         target -> its definition in words.
     settings
@@ -123,6 +124,8 @@ class Comparison:
         Whether all runs were made; False after an interrupt.
     assessments
         `(target, kernel)` -> all that the diagnostics say; runs that were not looked at are absent.
+    seeds
+        `(target, kernel)` -> the seed of the draws in `runs`; what is absent is 0.
     html_writer
         Writes the HTML report; `numpyro_score.compare` provides it.
     """
@@ -136,6 +139,7 @@ class Comparison:
     settings: Settings
     is_complete: bool = True
     assessments: Mapping[tuple[str, str], Assessment] = field(default_factory=dict)
+    seeds: Mapping[tuple[str, str], int] = field(default_factory=dict)
     html_writer: Callable[..., Path] | None = None
 
     def to_html(self, path: str | Path, *, progress: bool = True) -> Path:

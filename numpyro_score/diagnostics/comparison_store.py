@@ -154,6 +154,7 @@ def save(comparison: Comparison, path: Path, runs: dict[tuple[str, str], str]) -
                 [[*place, asdict(verdict)] for place, verdict in comparison.verdicts.items()]
             ),
             "runs": json.dumps([[*place, name] for place, name in runs.items()]),
+            "seeds": json.dumps([[*place, seed] for place, seed in comparison.seeds.items()]),
         }
     )
     groups = {name: _to_dataset(table) for name, table in tables.items() if len(table)}
@@ -217,4 +218,5 @@ def load_comparison(path: str | Path) -> Comparison:
         descriptions=json.loads(tree.attrs["descriptions"]),
         settings=Settings(**json.loads(tree.attrs["settings"])),
         is_complete=bool(tree.attrs["is_complete"]),
+        seeds={(target, kernel): seed for target, kernel, seed in json.loads(tree.attrs["seeds"])},
     )

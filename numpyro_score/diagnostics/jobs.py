@@ -5,6 +5,7 @@ are, and no job reads what another left. So the draws are the same on any number
 Processes are spawned, not forked: JAX has threads, which a fork loses.
 """
 
+import math
 import pickle
 import signal
 import traceback
@@ -97,6 +98,12 @@ class Outcome(NamedTuple):
     measured: Measured | None
     row: Mapping[str, Any]
     was_interrupted: bool = False
+
+    @property
+    def trust(self) -> float:
+        """Worst bulk effective sample size; 0 where it is not known."""
+        ess = float(self.row.get("ess_bulk", math.nan))
+        return 0.0 if math.isnan(ess) else ess
 
 
 def key_data(rng_key: RngKey) -> tuple[Any, str]:

@@ -139,6 +139,22 @@ def columns(ess_needed: int) -> tuple[Column, ...]:
             "The same for the tails (interval ends).",
             _limited("ess_tail", count, too_few),
         ),
+        Column("error, means", "Worst error of a known mean." + _ERROR, _error("mean")),
+        Column(
+            "error, 2nd moments", "Worst error of a known second moment.", _error("second_moment")
+        ),
+        Column(
+            "error, rest",
+            "Worst error of any other known expectation, such as the weight of a mode.",
+            _error("other"),
+        ),
+        Column(
+            "distance",
+            "Sliced Wasserstein distance to exact draws, in the target's standard deviations; in "
+            "brackets what exact draws have; marked where it is more than "
+            f"{DISTANCE_LIMIT:g} times that.",
+            _distance,
+        ),
         Column(
             "R*",
             "How well a classifier guesses the chain of a draw, all parameters together: 1 is "
@@ -176,13 +192,6 @@ def columns(ess_needed: int) -> tuple[Column, ...]:
             _rate("ess_per_second"),
         ),
         Column(
-            "distance",
-            "Sliced Wasserstein distance to exact draws, in the target's standard deviations; in "
-            "brackets what exact draws have; marked where it is more than "
-            f"{DISTANCE_LIMIT:g} times that.",
-            _distance,
-        ),
-        Column(
             "accept",
             "Mean probability with which a proposal was accepted, after warmup.",
             _plain("acceptance", percent),
@@ -213,15 +222,6 @@ def columns(ess_needed: int) -> tuple[Column, ...]:
         ),
         Column("warmup s", "Seconds of warmup.", _plain("seconds_warmup", number)),
         Column("sampling s", "Seconds of sampling.", _plain("seconds_sampling", number)),
-        Column("error, means", "Worst error of a known mean." + _ERROR, _error("mean")),
-        Column(
-            "error, 2nd moments", "Worst error of a known second moment.", _error("second_moment")
-        ),
-        Column(
-            "error, rest",
-            "Worst error of any other known expectation, such as the weight of a mode.",
-            _error("other"),
-        ),
     )
 
 

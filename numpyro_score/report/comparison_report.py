@@ -137,9 +137,11 @@ def _known(errors: pd.DataFrame) -> KnownView:
     kernels = others["kernel"].unique().tolist()
     rows = []
     for quantity, group in others.groupby("quantity", sort=False):
+        # of several seeds the median
+        middle = group.groupby("kernel")[["estimate", "mcse"]].median()
         estimates = {
-            row["kernel"]: f"{number(row['estimate'])} ± {number(row['mcse'], 2)}"
-            for row in group.to_dict("records")
+            kernel: f"{number(one['estimate'])} ± {number(one['mcse'], 2)}"
+            for kernel, one in middle.iterrows()
         }
         truth = number(group["truth"].iloc[0])
         rows.append((str(quantity), truth, [estimates[kernel] for kernel in kernels]))
@@ -196,7 +198,7 @@ def _target(
             _row(kernel, anchors[kernel], _fields(comparison, name, kernel), found, specs)
             for kernel, found in statuses.items()
         ],
-        known=_known(_of(comparison.errors, target=name, seed=0)),
+        known=_known(_of(comparison.errors, target=name)),
         runs=[run for run in runs if run is not None],
     )
 
@@ -206,7 +208,8 @@ def _assessment(comparison: Comparison, target: str, kernel: str) -> Assessment:
     place = target, kernel
     if place in comparison.assessments:
         return comparison.assessments[place]
-    mine = _of(comparison.errors, target=target, kernel=kernel, seed=0)
+    mine = _of(comparison.errors, target=target, kernel=kernel)
+    mine = _of(mine, seed=comparison.seeds.get(place, 0))
     return assess(comparison.runs[place].load())._replace(errors=mine)
 
 

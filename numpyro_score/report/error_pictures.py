@@ -1,13 +1,16 @@
 """Pictures of errors: known values against estimates, distances against their floors."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from numpyro_score.diagnostics.errors import chance_limit
 from numpyro_score.report.canvas import CHAIN_COLOURS, INK, SHADE, blank, short, styled, to_svg
+from numpyro_score.report.formatting import count, number
 from numpyro_score.report.pictures import Plan
 
 MAX_KNOWN = 24
@@ -81,10 +84,26 @@ def _pareto(curves: pd.DataFrame, kernels: list[str], cost: str) -> str:
                 label = "_"
         front = _front(ends)
         ax.step(*zip(*front, strict=True), where="post", color=INK, linewidth=0.9, linestyle=":")
-        ax.set(xscale="log", yscale="log", ylabel="error, in sds of the target")
+        _logarithmic(ax.xaxis)
+        _logarithmic(ax.yaxis)
+        ax.set_ylabel("error, in sds of the target")
         ax.set_xlabel("evaluations of the log density" if cost == "evaluations" else "seconds")
         figure.legend(loc="outside upper left", ncols=4, frameon=False, fontsize=8.5)
         return to_svg(figure)
+
+
+def _logarithmic(axis: Any) -> None:
+    """A scale with ticks at 1, 2 and 5 at most, in plain digits."""
+    getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
+    low, high = axis.get_view_interval()
+    steps = (1.0, 2.0, 5.0) if high / low < 300 else (1.0,)
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
+    axis.set_minor_locator(NullLocator())
+
+
+def _tick(value: float) -> str:
+    return count(value) if value >= 1000 else number(value)
 
 
 MARKERS = "osD^vP*X"
@@ -153,7 +172,7 @@ def _distances(measures: xr.Dataset) -> str:
         low, high = min(float(ratio.min()), 0.8), max(float(ratio.max()), 1.25)
         ax.set(ylim=(len(names) - 0.4, -0.6), xlim=(low / 1.2, high * 1.2))
         if high / low > 8:
-            ax.set_xscale("log")
+            _logarithmic(ax.xaxis)
         ax.set_xlabel("distance, as a multiple of its floor")
         ax.tick_params(axis="y", length=0)
         return to_svg(figure)

@@ -6,6 +6,8 @@ import xarray as xr
 
 from numpyro_score.diagnostics.assessment import assess
 from numpyro_score.diagnostics.discrepancy.reference import Reference
+from numpyro_score.diagnostics.draws import posterior
+from numpyro_score.diagnostics.errors import expectation_errors
 from numpyro_score.diagnostics.progress import Progress
 from numpyro_score.report.page import render, write
 from numpyro_score.report.run_view import page_view
@@ -69,6 +71,10 @@ def write_report(
     ...     page.read_text(encoding="utf-8").splitlines()[0]
     '<!doctype html>'
     """
+    posterior(dt)
+    if target is not None:
+        # what does not belong together is found out before the work
+        expectation_errors(dt, target.expectations)
     with Progress("report", is_shown=progress) as bar:
         bar.start("diagnostics")
         found = assess(dt, target, reference)
