@@ -234,8 +234,8 @@ def fresh(cases: Any) -> Callable[[int], GlobalLocal]:
 
 def test_a_wrong_density_of_the_proposal_is_found(cases: Any, fresh: Any, monkeypatch: Any) -> None:
     def wrong(proposal: Any, drafts: Any, others: Any) -> Any:
-        log_new, log_old = finish(proposal, drafts, others)
-        return log_new + 0.3 * (drafts.u[:, 0] > 0), log_old + 0.3 * (others[:, 0] > 0)
+        log_new, log_old, lost = finish(proposal, drafts, others)
+        return log_new + 0.3 * (drafts.u[:, 0] > 0), log_old + 0.3 * (others[:, 0] > 0), lost
 
     monkeypatch.setattr(turns, "finish", wrong)
     found = run(cases["two modes"], "trained", seed=5, kernel=fresh(3))
@@ -249,7 +249,8 @@ def test_a_stale_density_after_local_moves_is_found(
 
     def stale(algorithm: Any, keys: Any, state: Any, *rest: Any) -> Any:
         def old(proposal: Any, drafts: Any, others: Any) -> Any:
-            return finish(proposal, drafts, others)[0], state.told.log_q
+            log_new, _, lost = finish(proposal, drafts, others)
+            return log_new, state.told.log_q, lost
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(turns, "finish", old)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Array, Float
 
-from numpyro_score.infer.global_local.quality import Gap, Quality
+from numpyro_score.infer.global_local.quality import Quality
 from numpyro_score.samplers.proposals import FlowProposal
 from numpyro_score.types import Position
 
@@ -14,9 +14,6 @@ LARGEST_K = 0.7
 
 LEAST_ACCEPTANCE = 0.05
 """Acceptance of global moves below which they are warned of."""
-
-LEAST_FOUND = 1e-3
-"""Share of draws whose way back may not be found before that is warned of."""
 
 
 class Fitted(NamedTuple):
@@ -32,9 +29,6 @@ class Fitted(NamedTuple):
         Acceptance, effective sample size, Pareto k and log evidence, from the proposal's draws.
     rounds
         Acceptance after each round of training.
-    gap
-        Of draws that are flowed back to noise: how far their densities come out from those that
-        came with them, and the share whose way back is not found.
     num_grad
         Gradients of the target that exploring and training took.
     num_stages
@@ -49,14 +43,13 @@ class Fitted(NamedTuple):
     particles: Float[Array, "num dim"]
     quality: Quality
     rounds: tuple[float, ...]
-    gap: Gap
     num_grad: int
     num_stages: int
     seconds: dict[str, float]
     template: Position
 
     def complain(self) -> None:
-        """Warn of a proposal that is of little use, or not quite undone, with what to do."""
+        """Warn of a proposal that is of little use, with what to do."""
         found = self.quality
         if not found.acceptance_rate >= LEAST_ACCEPTANCE:
             _warn(
@@ -71,12 +64,6 @@ class Fitted(NamedTuple):
                 f"{found.pareto_k:.2f}, above {LARGEST_K}): single points may hold a chain for "
                 "long, and a region may be missing from the proposal. Raise num_particles or "
                 "rounds, and look at longest_rejection."
-            )
-        if self.gap.lost > LEAST_FOUND:
-            _warn(
-                f"{self.gap.lost:.1%} of the proposals cannot be flowed back to "
-                "their noise, so that the chain is biased by about as much. Train longer, or "
-                "enable float64."
             )
 
 

@@ -27,7 +27,7 @@ from numpyro_score.infer.state import AdapterState
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
 from numpyro_score.kernels.proposals import IndependentProposal, from_distribution
 from numpyro_score.samplers.grids import check_count
-from numpyro_score.samplers.proposals import FlowProposal
+from numpyro_score.samplers.proposals import FlowProposal, RoundTrip, round_trip
 from numpyro_score.targets.numpyro_model import prior_proposal
 from numpyro_score.types import LogDensityFn, RngKey
 
@@ -226,7 +226,7 @@ class GlobalLocal(AdapterKernel):
     def default_fields(self) -> tuple[str, ...]:
         """Fields that `MCMC` collects."""
         own = ("is_global", "global_accept_prob", "local_accept_prob", "log_q")
-        return (*super().default_fields, *own, "longest_rejection")
+        return (*super().default_fields, *own, "is_lost", "longest_rejection")
 
     def get_diagnostics_str(self, state: AdapterState) -> str:
         """Line for the progress bar."""
@@ -265,6 +265,18 @@ class GlobalLocal(AdapterKernel):
         if self._fitted is None:
             raise ValueError("the kernel was given a proposal of its own, and has none to fit.")
         return self._fitted
+
+    def round_trip(self, rng_key: RngKey, num_draws: int = 1000) -> RoundTrip:
+        """Flow draws of the proposal back to noise: the error, and the share that is lost.
+
+        Raises
+        ------
+        ValueError
+            If nothing has been fitted yet.
+        """
+        if self._proposal is None:
+            raise ValueError("there is no proposal yet: call fit(rng_key, *args) first.")
+        return round_trip(self._proposal.flow, rng_key, num_draws)
 
     def _is_fitted_to(self, args: Any, kwargs: Any) -> bool:
         if self._proposal is None:
@@ -315,7 +327,6 @@ class GlobalLocal(AdapterKernel):
             learned.particles,
             learned.quality,
             learned.rounds,
-            learned.gap,
             explored.num_grad + learned.num_grad,
             int(explored.num_stages),
             seconds,

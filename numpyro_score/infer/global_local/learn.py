@@ -7,6 +7,7 @@ changes the proposal, and ends before the first step that is reported.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -17,9 +18,9 @@ from blackjax.smc import resampling
 from jaxtyping import Array, Float
 
 from numpyro_score.infer.global_local.explore import Explored, Flat, move
-from numpyro_score.infer.global_local.quality import Gap, Quality, quality
+from numpyro_score.infer.global_local.quality import Quality, quality
 from numpyro_score.noise import VE
-from numpyro_score.samplers.proposals import FlowProposal, finish, flow_proposal
+from numpyro_score.samplers.proposals import FlowProposal, flow_proposal
 from numpyro_score.scores import ResidualMLP, ScoreNetwork
 from numpyro_score.training.fit import fit
 from numpyro_score.training.losses import ContinuousDenoising
@@ -36,7 +37,7 @@ OPTIMIZER = cosine_adam(5e-3)
 FINEST = 0.1
 """The finest structure that is expected, in the same units; finer ones cost acceptance."""
 
-FIRST_STEPS = 4000
+FIRST_STEPS = 3000
 """Steps of the first training."""
 
 LATER_STEPS = 2000
@@ -44,12 +45,6 @@ LATER_STEPS = 2000
 
 MOVES = 6
 """MALA steps that part the copies of a resampled draw."""
-
-CHECKED = 256
-"""Draws that are flowed back to noise, to see that they can be."""
-
-LOST = 0.05
-"""Difference of log densities at which a way back counts as lost."""
 
 GOOD = 0.8
 """Acceptance at which another round would gain less than it costs."""
@@ -71,8 +66,6 @@ class Learned(NamedTuple):
         Of the proposal that was kept, estimated from its own draws.
     rounds
         Acceptance after each round of training.
-    gap
-        How well its draws are flowed back to noise.
     num_grad
         Gradients of the target that training took.
     """
@@ -81,7 +74,6 @@ class Learned(NamedTuple):
     particles: Float[Array, "num dim"]
     quality: Quality
     rounds: tuple[float, ...]
-    gap: Gap
     num_grad: int
 
 
@@ -109,21 +101,21 @@ def units(particles: Float[np.ndarray, "num dim"]) -> tuple[np.ndarray, np.ndarr
 @eqx.filter_jit
 def _weigh(
     logdensity_fn: Callable[[Flat], Any], proposal: FlowProposal, rng_key: RngKey, num: int
-) -> tuple[Float[Array, "num dim"], Float[Array, " num"], Float[Array, "2 checked"]]:
-    """Draws of the proposal, their log weights, and log densities of some both ways."""
-    drafts = jax.vmap(proposal.draft)(jax.random.split(rng_key, num))
-    log_q, again = finish(proposal, drafts, drafts.u[:CHECKED])
-    x = jax.vmap(proposal.place)(drafts.u)
-    log_weights = jax.vmap(logdensity_fn)(x) - log_q
-    log_weights = jnp.where(jnp.isnan(log_weights), -jnp.inf, log_weights)
-    return x, log_weights, jnp.stack([log_q[:CHECKED], again])
+) -> tuple[Float[Array, "num dim"], Float[Array, " num"], Float[Array, " num"]]:
+    """Draws of the flow, their log weights for the proposal, and for the flow alone.
 
+    The heavy-tailed part is left out: its draws would have to be flowed back.
+    """
+    flow = replace(proposal, weight=0.0)
+    drafts = jax.vmap(flow.draft)(jax.random.split(rng_key, num))
+    x = jax.vmap(flow.place)(drafts.u)
+    logdensity = jax.vmap(logdensity_fn)(x)
 
-def _gap(both: Float[np.ndarray, "2 checked"]) -> Gap:
-    """How well draws are flowed back; where the way is lost, the heavy-tailed part remains."""
-    gap = np.abs(both[0] - both[1])
-    is_lost = ~(gap < LOST)
-    return Gap(float(gap[~is_lost].max(initial=0.0)), float(is_lost.mean()))
+    def log_weights(law: FlowProposal) -> Array:
+        value = logdensity - jax.vmap(law.mix)(drafts.u, drafts.log_flow)
+        return jnp.where(jnp.isnan(value), -jnp.inf, value)
+
+    return x, log_weights(proposal), log_weights(flow)
 
 
 def _resample(rng_key: RngKey, log_weights: np.ndarray, num: int) -> np.ndarray:
@@ -133,6 +125,12 @@ def _resample(rng_key: RngKey, log_weights: np.ndarray, num: int) -> np.ndarray:
     weights = np.minimum(weights, weights.mean() * np.sqrt(len(weights)))
     weights = jnp.asarray(weights / weights.sum())
     return np.asarray(resampling.systematic(rng_key, weights, num))
+
+
+@eqx.filter_jit
+def _new_model(network: Callable[[int, RngKey], Any], dim: int, rng_key: RngKey) -> Any:
+    """An untrained score; compiled as one, which takes less time than its parts."""
+    return ScoreNetwork(network(dim, rng_key), NOISE, finest=FINEST)
 
 
 def learn(
@@ -166,7 +164,7 @@ def learn(
     center, factor = units(np.asarray(explored.particles))
     particles = explored.particles
     key_network, rng_key = jax.random.split(rng_key)
-    model: Any = ScoreNetwork(network(dim, key_network), NOISE, finest=FINEST)
+    model: Any = _new_model(network, dim, key_network)
     best: tuple[Quality, FlowProposal, Array] | None = None
     accepted: list[float] = []
     num_grad = 0
@@ -184,22 +182,21 @@ def learn(
             progress=progress,
         ).model
         proposal = flow_proposal(model, NOISE, dim, center=center, factor=factor)
-        x, log_weights, both = _weigh(logdensity_fn, proposal, key_draw, num)
+        x, log_weights, of_flow = _weigh(logdensity_fn, proposal, key_draw, num)
         num_grad += num
-        found = quality(np.asarray(log_weights))
+        found = quality(np.asarray(log_weights), np.asarray(of_flow), 1 - proposal.weight)
         accepted.append(found.acceptance_rate)
         gain = found.acceptance_rate - (best[0].acceptance_rate if best else 0.0)
         if gain <= 0:
+            break
+        best = (found, proposal, particles)
+        if found.acceptance_rate > GOOD or gain < LEAST_GAIN or turn + 1 == rounds:
             break
         chosen = _resample(key_resample, np.asarray(log_weights), num)
         step = explored.step_size
         particles, _, _ = move(logdensity_fn, key_move, x[chosen], step, explored.variance, MOVES)
         num_grad += num * (MOVES + 1)
-        best = (found, proposal, particles)
-        gap = _gap(np.asarray(both))
-        if found.acceptance_rate > GOOD or gain < LEAST_GAIN:
-            break
     if best is None:
         # nothing is ever accepted: the chains fall back on their local moves, with a warning
-        best, gap = (found, proposal, explored.particles), _gap(np.asarray(both))
-    return Learned(best[1], best[2], best[0], tuple(accepted), gap, num_grad)
+        best = (found, proposal, explored.particles)
+    return Learned(best[1], best[2], best[0], tuple(accepted), num_grad)

@@ -33,27 +33,25 @@ class Quality(NamedTuple):
     log_evidence_error: float
 
 
-class Gap(NamedTuple):
-    """What flowing draws back to their noise shows.
-
-    Attributes
-    ----------
-    log_prob
-        Largest difference of the two log densities of a draw; of the order of rounding.
-    lost
-        Share of draws whose way back is not found: a bias of about its size, if not 0.
-    """
-
-    log_prob: float
-    lost: float
-
-
 NOTHING = Quality(0.0, 0.0, np.inf, -np.inf, np.inf)
 """Of a proposal that never meets the target."""
 
 
-def quality(log_weights: Float[np.ndarray, " num"]) -> Quality:
+def quality(
+    log_weights: Float[np.ndarray, " num"],
+    log_weights_evidence: Float[np.ndarray, " num"] | None = None,
+    share: float = 1.0,
+) -> Quality:
     """Estimate from the log weights of independent draws.
+
+    Parameters
+    ----------
+    log_weights
+        Of draws of the proposal's main part.
+    log_weights_evidence
+        The same for that part's own density; by default those above.
+    share
+        Of the main part. The rest counts as never accepted, which is nearly so.
 
     Examples
     --------
@@ -79,10 +77,12 @@ def quality(log_weights: Float[np.ndarray, " num"]) -> Quality:
         warnings.simplefilter("ignore")
         spread = np.ptp(log_weights[np.isfinite(log_weights)])
         _, k = array_stats.psislw(-log_weights) if spread > 1e-6 else (None, -np.inf)
+    own = log_weights if log_weights_evidence is None else np.asarray(log_weights_evidence, float)
+    evidence = np.exp(own - own.max())
     return Quality(
-        acceptance_rate=acceptance_rate,
-        ess_fraction=float(1 / np.mean(relative**2)),
+        acceptance_rate=share * acceptance_rate,
+        ess_fraction=share * float(1 / np.mean(relative**2)),
         pareto_k=float(k),
-        log_evidence=float(top + np.log(mean)),
-        log_evidence_error=float(relative.std() / np.sqrt(num)),
+        log_evidence=float(own.max() + np.log(evidence.mean())),
+        log_evidence_error=float(evidence.std() / evidence.mean() / np.sqrt(num)),
     )

@@ -37,6 +37,9 @@ class Told(NamedTuple):
         Acceptance probability of the last step of either kind.
     log_q
         Log density of the proposal where the last global step left the chain.
+    is_lost
+        Whether the chain's place could not be flowed back to noise in the last global step: how
+        often that happens is the size of the chain's bias.
     rejections, longest_rejection
         Global candidates refused in a row: at present, and at most.
     """
@@ -45,6 +48,7 @@ class Told(NamedTuple):
     global_accept_prob: Float[Array, "*chain"]
     local_accept_prob: Float[Array, "*chain"]
     log_q: Float[Array, "*chain"]
+    is_lost: Bool[Array, "*chain"]
     rejections: Int[Array, "*chain"]
     longest_rejection: Int[Array, "*chain"]
 
@@ -112,6 +116,11 @@ class GlobalLocalAdapterState(AdapterState):
         return self.kernel_state.told.log_q
 
     @property
+    def is_lost(self) -> Bool[Array, "*chain"]:
+        """Whether the way back to noise was not found in the last global step."""
+        return self.kernel_state.told.is_lost
+
+    @property
     def longest_rejection(self) -> Int[Array, "*chain"]:
         """The longest run of refused global candidates so far."""
         return self.kernel_state.told.longest_rejection
@@ -141,7 +150,7 @@ def start(proposal: FlowProposal, arrays: Any, local: Any) -> GlobalLocalState:
     one = jax.eval_shape(proposal.draft, jax.random.key(0))
     pool = jax.tree.map(lambda x: jnp.zeros((*shape, rows, *x.shape), x.dtype), one)
     no, zero, none = (jnp.zeros(shape, kind) for kind in (bool, dtype, jnp.int32))
-    told = Told(no, zero, zero, jnp.full(shape, jnp.nan, dtype), none, none)
+    told = Told(no, zero, zero, jnp.full(shape, jnp.nan, dtype), no, none, none)
     return GlobalLocalState(local, told, pool, jnp.zeros((), jnp.int32), arrays)
 
 
@@ -195,7 +204,7 @@ def global_turn(
     pool = jax.lax.cond(row == 0, fill, lambda: state.pool)
     draft = jax.tree.map(lambda x: x[:, row], pool)
     flat = jax.vmap(lambda position: ravel_pytree(position)[0])(state.position)
-    log_new, log_old = finish(proposal, draft, jax.vmap(proposal.coordinates)(flat))
+    log_new, log_old, is_lost = finish(proposal, draft, jax.vmap(proposal.coordinates)(flat))
     unravel = ravel_pytree(jax.tree.map(lambda x: x[0], state.position))[1]
 
     def one(keys: Any, local: Any, x: Any, log_new: Any, log_old: Any) -> tuple[Any, Any, Any]:
@@ -221,6 +230,7 @@ def global_turn(
         global_accept_prob=info.acceptance_rate,
         local_accept_prob=state.told.local_accept_prob,
         log_q=log_q,
+        is_lost=is_lost,
         rejections=rejections,
         longest_rejection=jnp.maximum(state.told.longest_rejection, rejections),
     )

@@ -241,7 +241,7 @@ def flow_proposal(
 
 def finish(
     proposal: FlowProposal, drafts: Draft, others: Float[Array, "others dim"]
-) -> tuple[Float[Array, " drafts"], Float[Array, " others"]]:
+) -> tuple[Float[Array, " drafts"], Float[Array, " others"], Bool[Array, " others"]]:
     """Log densities, in `x`, at drafts and at other points, by flowing back only what has to be.
 
     Parameters
@@ -255,8 +255,10 @@ def finish(
 
     Returns
     -------
-    Log densities at the drafts and at the other points. There is room for as many heavy-tailed
-    drafts as come in all but one of a billion batches; one without room has +inf, and is refused.
+    Log densities at the drafts and at the other points, and whether the way back from a point was
+    not found, so that its density is that of the heavy-tailed law alone. There is room for as many
+    heavy-tailed drafts as come in all but one of a billion batches; one without room has +inf, and
+    is refused.
     """
     num = drafts.log_flow.shape[0]
     mean, spread = num * proposal.weight, np.sqrt(num * proposal.weight)
@@ -267,4 +269,5 @@ def finish(
     of_heavy = jnp.full_like(drafts.log_flow, jnp.inf).at[which].set(log_flow[len(others) :])
     of_drafts = jnp.where(drafts.is_heavy, of_heavy, drafts.log_flow)
     mix = jax.vmap(proposal.mix)
-    return mix(drafts.u, of_drafts), mix(others, log_flow[: len(others)])
+    of_others = log_flow[: len(others)]
+    return mix(drafts.u, of_drafts), mix(others, of_others), ~jnp.isfinite(of_others)

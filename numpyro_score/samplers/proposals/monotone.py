@@ -29,7 +29,8 @@ from typing import NamedTuple, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jax.scipy.linalg import lu_factor, lu_solve
+from jaxtyping import Array, Bool, Float, Int
 
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.samplers.steps import Score
@@ -132,7 +133,7 @@ class MonotoneFlow(eqx.Module):
         def body(carry: tuple[Array, Array], row: tuple[Array, Array]) -> tuple[tuple, None]:
             y, log_prob = carry
             y, jacobian = self._step(y, *row)
-            return (y, log_prob - log_determinant(jacobian)), None
+            return (y, log_prob - log_determinant(lu_factor(jacobian))), None
 
         y = self.start_mean.astype(z.dtype) + self.start_sd.astype(z.dtype) * z
         carry = (y, self._start_log_prob(z))
@@ -170,8 +171,9 @@ class MonotoneFlow(eqx.Module):
             # where rounding keeps the error from falling, it is as small as it gets
             stays = (error > search.error / 2) & (error < LOOSE * unit)
             is_open = (error > TIGHT * unit) & ~stays
-            step = jnp.linalg.solve(jacobian, gap)
-            return _Search(y, step, log_determinant(jacobian), error, is_open, search.turns + 1)
+            factors = lu_factor(jacobian)
+            step, log_det = lu_solve(factors, gap), log_determinant(factors)
+            return _Search(y, step, log_det, error, is_open, search.turns + 1)
 
         def goes_on(search: _Search) -> Bool[Array, ""]:
             return search.is_open & (search.turns < MAX_NEWTON)
@@ -185,7 +187,10 @@ class MonotoneFlow(eqx.Module):
         return end.y, end.log_det, error
 
 
-def log_determinant(matrix: Float[Array, "dim dim"]) -> Float[Array, ""]:
-    """Log of a determinant, NaN where that is not above 0."""
-    sign, value = jnp.linalg.slogdet(matrix)
-    return jnp.where(sign > 0, value, jnp.nan)
+def log_determinant(factors: tuple[Float[Array, "dim dim"], Int[Array, " dim"]]) -> Array:
+    """Log of the determinant of an LU factored matrix, NaN where that is not above 0."""
+    upper, pivots = factors
+    diagonal = jnp.diagonal(upper)
+    num_swaps = jnp.sum(pivots != jnp.arange(pivots.size))
+    is_positive = (num_swaps + jnp.sum(diagonal < 0)) % 2 == 0
+    return jnp.where(is_positive, jnp.sum(jnp.log(jnp.abs(diagonal))), jnp.nan)
