@@ -7,7 +7,7 @@ and no accept/reject corrects them. Warmup does nothing.
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -26,6 +26,7 @@ from numpyro_score.types import Position
 Sampler = DiffusionSampler | FlowSampler
 
 
+@runtime_checkable
 class Drawer(Protocol):
     """What draws: `draw(rng_key)` is one point, flat or not, and how much was evaluated for it."""
 
