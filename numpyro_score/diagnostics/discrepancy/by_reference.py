@@ -46,7 +46,7 @@ Distance = Callable[[Any, Any], float]
 """Of two samples."""
 
 
-def evenly(points: Sample, num: int) -> Sample:
+def evenly(points: Sample, num: int) -> Float[np.ndarray, "chosen dim"]:
     """So many of the draws, evenly chosen; all if there are not more."""
     if len(points) <= num:
         return points
