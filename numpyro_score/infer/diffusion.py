@@ -92,7 +92,7 @@ class DiffusionKernel(BatchedKernel):
     shape
         Shape of one point; by default that which the score knows.
     make
-        Makes the sampler for a shape.
+        Makes the sampler for a shape; None where a leaf makes it of the model's density.
     log_prob
         Log density of a draw, where there is one.
     settings
@@ -112,7 +112,7 @@ class DiffusionKernel(BatchedKernel):
         model: Callable[..., Any] | None,
         score: Any,
         shape: tuple[int, ...] | None,
-        make: Make,
+        make: Make | None,
         *,
         log_prob: LogProb | None = None,
         settings: Mapping[str, Any],
@@ -168,6 +168,7 @@ class DiffusionKernel(BatchedKernel):
     # -- the sampler ------------------------------------------------------------------------------
 
     def _sampler(self, shape: tuple[int, ...]) -> Sampler:
+        assert self._make is not None
         # its plan is made of numbers, not of traced values, wherever it is made
         with jax.ensure_compile_time_eval():
             return self._make(shape)
@@ -204,7 +205,8 @@ class DiffusionKernel(BatchedKernel):
                 f"was made for shape ({dim},), on the sites in this order"
             )
         try:
-            self._sampler((dim,))
+            if self._make is not None:
+                self._sampler((dim,))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{what}, and no sampler of such points can be made: {error}") from (
                 error

@@ -121,7 +121,7 @@ class StochasticLocalization(DiffusionKernel):
         # a wrong number is refused here, before anything is run
         self._localizer(_flat, reference or dist.Normal(0.0, 1.0).expand([1]).to_event(1), None)
         settings = {**self._options, "times": self._times.tolist(), "reference": reference}
-        super().__init__(model, None, None, _no_sampler, settings=settings)
+        super().__init__(model, None, None, None, settings=settings)
 
     def _localizer(self, logdensity_fn: Any, reference: Any, dim: int | None) -> Localizer:
         process = IsotropicGaussian(1 if dim is None else dim)
@@ -142,8 +142,3 @@ class StochasticLocalization(DiffusionKernel):
 
 def _flat(x: Array) -> Float[Array, ""]:
     return jnp.zeros(())
-
-
-def _no_sampler(shape: tuple[int, ...]) -> Any:
-    """There is no score: the sampler is made of the model's density."""
-    del shape
