@@ -13,6 +13,7 @@ from numpyro_score.diagnostics.draws import posterior
 from numpyro_score.diagnostics.errors import expectation_errors
 from numpyro_score.diagnostics.mixing import mixing
 from numpyro_score.diagnostics.modes import modes
+from numpyro_score.diagnostics.rhat_ess import quiet
 from numpyro_score.diagnostics.verdict import Verdict, judge
 from numpyro_score.targets import Target
 
@@ -83,7 +84,8 @@ def assess(
 
     def attempt(name: str, make: Callable[[], xr.Dataset]) -> xr.Dataset | None:
         try:
-            return make()
+            with quiet():
+                return make()
         except Exception as error:
             # draws too odd for one diagnostic must not cost the others
             failures[name] = f"{type(error).__name__}: {error}"
@@ -94,7 +96,11 @@ def assess(
         distances = attempt(
             "distances", lambda: discrepancy(dt, target=target, reference=reference)
         )
-    table = mixing(dt)
+    table = attempt("mixing", lambda: mixing(dt))
+    if table is None:
+        # numbers that a classifier cannot take
+        with quiet():
+            table = mixing(dt, with_rstar=False)
     stuck = table.longest_rejection >= max(table.attrs["num_draws"] - 1, 1)
     table = table.assign_attrs(num_stuck_chains=int(stuck.sum()))
     return Assessment(

@@ -72,14 +72,20 @@ def on_burn_in(burn_in: xr.Dataset) -> list[Remark]:
     return [Remark("good", "The draws do not remember where the chains started.")]
 
 
-def on_modes(modes: xr.Dataset) -> list[Remark]:
+def on_modes(modes: xr.Dataset, *, is_independent: bool = False) -> list[Remark]:
     """Whether chains agree on the modes.
 
     Parameters
     ----------
     modes
         As `modes` returns it.
+    is_independent
+        Whether draws do not depend on each other, so that there is nothing to agree on.
     """
+    num_modes = modes.attrs["num_modes"]
+    shares = named([percent(share) for share in modes.occupancy.values])
+    if is_independent and num_modes > 1:
+        return [Remark("good", f"{num_modes} modes are seen, with {shares} of the draws.")]
     advice = (
         "Longer chains of a local kernel seldom help: temper, reparameterise, or propose jumps "
         "between the modes."
@@ -87,10 +93,8 @@ def on_modes(modes: xr.Dataset) -> list[Remark]:
     if modes.attrs["is_flagged"]:
         first, *rest = modes.attrs["findings"]
         return [Remark("bad", first, advice), *(Remark("bad", sentence) for sentence in rest)]
-    num_modes = modes.attrs["num_modes"]
     if num_modes == 1:
         return [Remark("good", "One mode is seen.")]
-    shares = named([percent(share) for share in modes.occupancy.values])
     return [
         Remark(
             "good", f"{num_modes} modes are seen, and the chains agree on their shares: {shares}."
@@ -156,8 +160,9 @@ def all_remarks(found: Assessment) -> list[Remark]:
         parts += on_chains(found.mixing)
     if found.burn_in is not None and not found.verdict.is_independent:
         parts += on_burn_in(found.burn_in)
-    if found.modes is not None:
-        parts += on_modes(found.modes)
+    some = found.verdict.num_parameters > found.verdict.num_constant + found.verdict.num_nonfinite
+    if found.modes is not None and some:
+        parts += on_modes(found.modes, is_independent=found.verdict.is_independent)
     if found.discrepancy is not None:
         parts += on_discrepancy(found.discrepancy)
     parts += on_errors(found.errors)

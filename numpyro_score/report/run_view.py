@@ -189,7 +189,7 @@ def brief_view(
         first, *others = mixing_plans(shown, found.verdict.ess_needed)
         plans = [first, trace_plan(shown, found.burn_in), *others]
     if shown is not None and modes is not None and (has_modes or is_independent):
-        plans += mode_plans(dt, shown, modes)
+        plans += mode_plans(dt, shown, modes)[: 1 if is_independent else None]
     elif not is_independent:
         plans.append(acceptance_plan(dt))
     return _head(dt, found, title, anchor)._replace(

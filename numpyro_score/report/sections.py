@@ -11,6 +11,7 @@ from numpyro_score.diagnostics.assessment import Assessment
 from numpyro_score.diagnostics.burn_in import NAMES
 from numpyro_score.diagnostics.discrepancy.rows import MEASURES
 from numpyro_score.diagnostics.errors import chance_limit
+from numpyro_score.diagnostics.outcome import FALSE_ALARM
 from numpyro_score.diagnostics.rhat_ess import worst_first
 from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN, RHAT_MAX
 from numpyro_score.report.chain_pictures import (
@@ -120,10 +121,13 @@ def mixing_section(dt: xr.DataTree, found: Assessment, shown: Shown | None, draw
         )
     said = remarks(verdict, found.mixing)
     said += [] if verdict.is_independent else on_chains(found.mixing)
+    lead = "Did the chains see the same thing, and how many independent draws are theirs worth?"
+    if verdict.is_independent:
+        lead, notes = "Draws that do not depend on each other need no chains to agree.", []
     return Section(
         "mixing",
         "Draws" if verdict.is_independent else "Mixing",
-        "Did the chains see the same thing, and how many independent draws are theirs worth?",
+        lead,
         said,
         [_parameters(found.mixing, is_independent=verdict.is_independent)],
         draw(plans),
@@ -214,7 +218,7 @@ def burn_in_section(found: Assessment, shown: Shown | None, draw: Draw) -> Secti
     )
 
 
-def _mode_table(modes: xr.Dataset) -> Table:
+def _mode_table(modes: xr.Dataset, *, is_independent: bool) -> Table:
     rows = []
     num_modes = modes.attrs["num_modes"]
     for mode in range(min(num_modes, MAX_MODE_ROWS)):
@@ -228,8 +232,8 @@ def _mode_table(modes: xr.Dataset) -> Table:
                 Cell(percent(float(one.mcse))),
                 Cell(count(ess), "bad" * (ess < modes.attrs["ess_needed"])),
                 Cell(f"{percent(float(per_chain.min()))} to {percent(float(per_chain.max()))}"),
-                Cell(_p_value(float(one.p_value)), "bad" * (float(one.p_value) < 0.005)),
-            ]
+                Cell(_p_value(float(one.p_value)), "bad" * (float(one.p_value) < FALSE_ALARM)),
+            ][: 3 if is_independent else None]
         )
     headings = [
         ("mode", "by its share of the draws, the largest first"),
@@ -238,7 +242,7 @@ def _mode_table(modes: xr.Dataset) -> Table:
         ("ESS", f"effective draws behind the share; {modes.attrs['ess_needed']} are wanted"),
         ("chains", "smallest and largest share in a chain"),
         ("p", "chance that chains which are alike differ so much"),
-    ]
+    ][: 3 if is_independent else None]
     more = "" if num_modes <= MAX_MODE_ROWS else f"{num_modes - MAX_MODE_ROWS} more are left out."
     return Table("Modes", headings, rows, more)
 
@@ -251,24 +255,29 @@ def modes_section(
     dt: xr.DataTree, found: Assessment, shown: Shown | None, draw: Draw
 ) -> Section | None:
     """Whether there are modes, and whether their shares can be trusted."""
-    if found.modes is None:
+    verdict = found.verdict
+    if (
+        found.modes is None
+        or verdict.num_parameters == verdict.num_constant + verdict.num_nonfinite
+    ):
         return None
     modes = found.modes
-    notes = list(modes.attrs["notes"])
-    if modes.attrs["num_modes"] > 1:
+    notes, is_independent = list(modes.attrs["notes"]), found.verdict.is_independent
+    if modes.attrs["num_modes"] > 1 and not is_independent:
         coverage = number(modes.entropic_coverage.item())
         notes.insert(
             0,
             f"{number(modes.jumps_per_1000.item())} jumps in 1,000 draws; entropic coverage "
             f"{coverage} (1: all modes hold as many draws).",
         )
+    plans = [] if shown is None else mode_plans(dt, shown, modes)
     return Section(
         "modes",
         "Modes",
         "Is the posterior in pieces, and do the chains go from one to the other?",
-        on_modes(modes),
-        [_mode_table(modes)] if modes.attrs["num_modes"] > 1 else [],
-        [] if shown is None else draw(mode_plans(dt, shown, modes)),
+        on_modes(modes, is_independent=is_independent),
+        [_mode_table(modes, is_independent=is_independent)] if modes.attrs["num_modes"] > 1 else [],
+        draw(plans[: 1 if is_independent else None]),
         notes,
     )
 

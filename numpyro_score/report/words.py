@@ -143,6 +143,8 @@ def _on_mixing(verdict: Verdict) -> list[Remark]:
         if verdict.num_chains == 1:
             finding = "There is one chain, so nothing tells whether it saw all there is."
             return [Remark("fair", finding, "Run at least 4 chains from different starts.")]
+        if verdict.num_constant + verdict.num_nonfinite == verdict.num_parameters:
+            return []
         return [Remark("fair", "There are too few draws to compute R-hat.", "Draw more.")]
     if verdict.rhat_max <= RHAT_MAX:
         return [Remark("good", f"The chains agree: R-hat is at most {rhat(verdict.rhat_max)}.")]

@@ -178,3 +178,59 @@ def test_a_page_replaces_the_old_one_whole(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["x.html"]
     with pytest.raises(FileNotFoundError):
         write("new", tmp_path / "nowhere" / "x.html")
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (RNG.normal(size=(1, 200)), "There is one chain"),
+        (RNG.normal(size=(4, 3)), "too few draws to compute R-hat"),
+        (RNG.normal(size=(1, 1)), "There is one chain"),
+        (np.ones((4, 50)), "Nothing ever moved"),
+        (np.full((4, 50), np.nan), "Draws that are not finite in x"),
+        (np.where(RNG.random((4, 50)) < 0.02, np.inf, 1.0), "Draws that are not finite in x"),
+        (1e300 * RNG.normal(size=(4, 50)), "too few draws"),
+        (RNG.random((4, 50)) < 0.5, "too few draws"),
+    ],
+    ids=["one chain", "three", "one", "constant", "nan", "inf", "huge", "bool"],
+)
+def test_what_cannot_be_computed_is_said(tmp_path, run, x, words):
+    page = Page(write_report(run({"x": x}), tmp_path / "x.html", progress=False).read_text("utf-8"))
+    assert words in " ".join(page.text.split())
+    assert "could not be drawn" not in page.text
+    assert {"short", "mixing", "burn-in"} <= set(page.ids)
+
+
+def test_an_approximate_sampler_is_judged_by_its_error(tmp_path, run):
+    from numpyro_score.targets import DensityTarget, moments
+
+    known = moments("x", 0.0, 1.0, 3.0)
+    target = DensityTarget("toy", "N(0, 1)", 1, lambda x: -0.5 * (x**2).sum(), known)
+    for shift, status in ((0.0, "independent draws"), (0.5, "off the target")):
+        dt = run({"x": shift + RNG.normal(size=(4, 250))}, exact=0, independent_draws=1)
+        page = Page(
+            write_report(dt, tmp_path / "x.html", target=target, progress=False).read_text("utf-8")
+        )
+        text = " ".join(page.text.split())
+        assert status in text
+        assert "R-hat and burn-in do not apply" in text
+        assert "its draws are of a law that is not the posterior" in text
+        assert "burn-in" not in page.ids
+        assert {"known", "discrepancy"} <= set(page.ids)
+
+
+def test_other_diagnostics_decide_too(tmp_path, run):
+    x = RNG.normal(size=(4, 2000)) + 20 * 0.98 ** np.arange(2000)
+    text = write_report(run({"x": x}), tmp_path / "x.html", progress=False).read_text("utf-8")
+    assert "remembers where the chains started" in text
+    assert "drop_burn_in(dt)" in text
+
+
+def test_hundreds_of_parameters_fit_on_a_page(tmp_path, run):
+    x = RNG.normal(size=(4, 60, 200))
+    x[0, :, 123] += 2
+    path = write_report(run({"theta": x}), tmp_path / "x.html", progress=False)
+    page = Page(path.read_text("utf-8"))
+    assert path.stat().st_size < 2e6
+    assert "theta[123]" in page.text
+    assert "The 20 least trustworthy of 200 parameters are listed" in " ".join(page.text.split())
