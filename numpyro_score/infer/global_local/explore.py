@@ -24,8 +24,8 @@ Flat = Float[Array, " dim"]
 MOVES = 8
 """MALA steps of every particle at each temperature."""
 
-LAST_MOVES = 24
-"""MALA steps after the last resampling, which part the copies of a particle."""
+LAST_STAGES = 3
+"""Stages at the target itself, which part the copies of a resampled particle."""
 
 TARGET_ESS = 0.6
 """Share of the particles that a stage's weights are to be worth."""
@@ -67,8 +67,7 @@ class Explored(NamedTuple):
     @property
     def num_grad(self) -> int:
         """Gradients of all particles together, the first of every stage included."""
-        stages = int(self.num_stages)
-        return len(self.particles) * (stages * (MOVES + 1) + LAST_MOVES + 1)
+        return len(self.particles) * int(self.num_stages) * (MOVES + 1)
 
 
 def finite(logdensity: Float[Array, ""]) -> Float[Array, ""]:
@@ -128,7 +127,7 @@ def explore(
     num_particles
         How many.
     """
-    key_start, key_stages, key_resample, key_move = jax.random.split(rng_key, 4)
+    key_start, key_stages = jax.random.split(rng_key)
 
     def loglikelihood(x: Flat) -> Float[Array, ""]:
         # limited above and below: the tempered density adds and multiplies it
@@ -152,28 +151,28 @@ def explore(
         return jnp.maximum(variance, jnp.finfo(variance.dtype).tiny ** 0.5)
 
     def stage(carry: tuple) -> tuple:
-        state, log_step, num, rng_key = carry
+        state, log_step, num, num_last, _, rng_key = carry
         rng_key, key = jax.random.split(rng_key)
         parameters = {
             "step_size": jnp.exp(log_step)[None],
             "inverse_mass_matrix": spread(state)[None],
         }
+        num_last = num_last + (state.tempering_param >= 1)
         state, info = kernel(key, state, MOVES, parameters)
         rates = info.update_info.acceptance_rate
-        return state, _adapted(log_step, rates), num + 1, rng_key
+        return state, _adapted(log_step, rates), num + 1, num_last, jnp.mean(rates), rng_key
 
     def goes_on(carry: tuple) -> Array:
-        state, _, num, _ = carry
-        return (state.tempering_param < 1) & (num < MAX_STAGES)
+        _, _, num, num_last, _, _ = carry
+        return (num_last < LAST_STAGES) & (num < MAX_STAGES)
 
     first = adaptive_tempered.init(particles)
     first = jax.tree.map(lambda x: jnp.asarray(x, particles.dtype), first)
     log_step = jnp.log(jnp.asarray(optimal_step_size(dim), particles.dtype))
-    carry = (first, log_step, jnp.zeros((), jnp.int32), key_stages)
-    state, log_step, num_stages, _ = jax.lax.while_loop(goes_on, stage, carry)
-    chosen = resampling.systematic(key_resample, state.weights, num_particles)
-    particles, variance = state.particles[chosen], spread(state)
-    particles, step_size, rate = move(
-        logdensity_fn, key_move, particles, jnp.exp(log_step), variance, LAST_MOVES
+    none = jnp.zeros((), jnp.int32)
+    carry = (first, log_step, none, none, jnp.zeros((), particles.dtype), key_stages)
+    # once the target is reached, a stage resamples by the last weights and moves at the target
+    state, log_step, num_stages, _, rate, _ = jax.lax.while_loop(goes_on, stage, carry)
+    return Explored(
+        state.particles, jnp.exp(log_step), spread(state), state.tempering_param, num_stages, rate
     )
-    return Explored(particles, step_size, variance, state.tempering_param, num_stages, rate)

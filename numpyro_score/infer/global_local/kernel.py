@@ -379,17 +379,29 @@ class GlobalLocal(AdapterKernel):
                 template = jax.tree.map(lambda x: jnp.asarray(x)[0], init_params)
             self._fit(jax.random.fold_in(first, FIT), model_args, kwargs, template)
         if init_params is None and self._fitted is not None:
-            unravel = ravel_pytree(self._fitted.template)[1]
-            particles = self._fitted.particles
-
-            def place(key: Any) -> Any:
-                index = jax.random.randint(jax.random.fold_in(key, PLACE), (), 0, len(particles))
-                return unravel(particles[index])
-
-            init_params = place(rng_key) if is_single else jax.vmap(place)(rng_key)
+            init_params = self._places(rng_key)
         return super().init(
             rng_key, num_warmup, init_params, model_args, kwargs, map_chains=map_chains
         )
+
+    def _places(self, rng_key: Any) -> Any:
+        """A particle for every key, which the key alone chooses."""
+        assert self._fitted is not None
+        unravel = ravel_pytree(self._fitted.template)[1]
+        particles = self._fitted.particles
+        if isinstance(rng_key, jax.core.Tracer):
+            place = partial(jax.random.randint, shape=(), minval=0, maxval=len(particles))
+            apart = partial(jax.random.fold_in, data=PLACE)
+            if is_prng_key(rng_key):
+                return unravel(particles[place(apart(rng_key))])
+            return jax.vmap(lambda key: unravel(particles[place(apart(key))]))(rng_key)
+        is_typed = jnp.issubdtype(rng_key.dtype, jax.dtypes.prng_key)
+        words = np.asarray(jax.random.key_data(rng_key) if is_typed else rng_key)
+        rows = words.reshape(-1, words.shape[-1])
+        index = [int(np.random.default_rng(row).integers(len(particles))) for row in rows]
+        if is_prng_key(rng_key):
+            return unravel(particles[index[0]])
+        return jax.vmap(unravel)(jnp.asarray(np.asarray(particles)[index]))
 
     def _started(self, kernel_state: Any) -> Any:
         proposal = self._proposal

@@ -136,6 +136,29 @@ class FlowProposal(eqx.Module):
         return dist.MultivariateStudentT(df, jnp.zeros(self.dim, dtype), identity)
 
 
+class _Plan(NamedTuple):
+    """Arrays of a `MonotoneFlow`, and the largest noise."""
+
+    times: Array
+    ratios: Array
+    start_mean: Array
+    start_sd: Array
+    highest: Array
+
+
+@eqx.filter_jit
+def _plan(noise: NoiseProcess, mean: Array, sd: Array, lowest: Array, num_steps: int) -> _Plan:
+    """When to look at the score, by steps that are even in the log of the noise, and a last one."""
+    highest = jnp.asarray(noise.ratio(1.0), mean.dtype)
+    share = jnp.linspace(0.0, 1.0, num_steps, dtype=mean.dtype)
+    before = highest * (lowest / highest) ** share
+    after = jnp.append(before[1:], 0.0).astype(mean.dtype)
+    times = noise.time_of(jnp.sqrt(before * (before + after) / 2))
+    start, alpha = noise.prior(mean, sd), noise.alpha(1.0)
+    start_mean, start_sd = (jnp.asarray(value / alpha, mean.dtype) for value in start)
+    return _Plan(times, after / before, start_mean, start_sd, highest)
+
+
 def flow_proposal(
     score: Score,
     noise: NoiseProcess,
@@ -204,39 +227,27 @@ def flow_proposal(
         raise ValueError(
             f"the heavy-tailed law has weight {weight}; one in [0, 1), such as 0.02, is needed"
         )
-    dtype = jnp.result_type(float)
+    dtype = np.dtype(jnp.result_type(float))
     mean, sd, center = (
-        jnp.broadcast_to(jnp.asarray(value, dtype), (dim,))
-        for value in (data_mean, data_sd, center)
+        np.broadcast_to(np.asarray(value, dtype), (dim,)) for value in (data_mean, data_sd, center)
     )
-    factor = jnp.asarray(jnp.ones(dim) if factor is None else factor, dtype)
-    factor = jnp.diag(factor) if factor.ndim == 1 else factor
-    if factor.shape != (dim, dim) or not bool(jnp.all(jnp.diagonal(factor) > 0)):
+    factor = np.asarray(np.ones(dim) if factor is None else factor, dtype)
+    factor = np.diag(factor) if factor.ndim == 1 else factor
+    if factor.shape != (dim, dim) or not (np.diagonal(factor) > 0).all():
         raise ValueError(
             f"factor has shape {factor.shape}; give sds ({dim},) or a lower triangular matrix "
             f"({dim}, {dim}), with a diagonal above 0"
         )
-    highest = float(noise.ratio(1.0))
-    lowest = least_noise * float(jnp.min(sd))
-    if not 0 < lowest < highest:
+    lowest = float(least_noise * sd.min())
+    plan = _plan(noise, jnp.asarray(mean), jnp.asarray(sd), jnp.asarray(lowest, dtype), num_steps)
+    if not 0 < lowest < float(plan.highest):
         raise ValueError(
             f"least_noise is {least_noise:g}, noise of {lowest:g} in the score's units, but it "
-            f"must be above 0 and below the process's own largest, {highest:g}"
+            f"must be above 0 and below the process's own largest, {float(plan.highest):g}"
         )
-    levels = np.append(np.geomspace(highest, lowest, num_steps), 0.0)
-    before, after = levels[:-1], levels[1:]
-    times = noise.time_of(jnp.asarray(np.sqrt(before * (before + after) / 2), dtype))
-    start_mean, start_sd = noise.prior(mean, sd)
-    alpha = noise.alpha(1.0)
-    flow = MonotoneFlow(
-        score,
-        noise,
-        jnp.asarray(times, dtype),
-        jnp.asarray(after / before, dtype),
-        start_mean=jnp.asarray(start_mean / alpha, dtype),
-        start_sd=jnp.asarray(start_sd / alpha, dtype),
-    )
-    return FlowProposal(flow, center, jnp.tril(factor), float(weight), int(df))
+    flow = MonotoneFlow(score, noise, plan.times, plan.ratios, plan.start_mean, plan.start_sd)
+    center, factor = jnp.asarray(center), jnp.asarray(np.tril(factor))
+    return FlowProposal(flow, center, factor, float(weight), int(df))
 
 
 def finish(
