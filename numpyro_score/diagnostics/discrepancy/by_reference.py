@@ -140,7 +140,7 @@ def _sliced(
     return Row(value, mean, sd, p_value=float(law.sf(value)), num_draws=len(x))
 
 
-def _sinkhorn(x: Sample, pool: Sample, rng: np.random.Generator) -> Row:
+def _sinkhorn(x: Sample, pool: Float[np.ndarray, "pool dim"], rng: np.random.Generator) -> Row:
     num = min(len(x), MAX_SINKHORN)
     halves = (np.split(rng.permutation(pool)[: 2 * num], 2) for _ in range(NUM_SINKHORN_SPLITS))
     between = np.array([sinkhorn_w2(*half) for half in halves])

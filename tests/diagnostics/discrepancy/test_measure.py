@@ -21,10 +21,10 @@ def normal(seed, *shape):
 
 
 def two_mode_draws(seed, share):
-    """4 x 500 draws of two modes, the larger of which is to have a share of .8."""
+    """4 x 1000 draws of two modes, the larger of which is to have a share of .8."""
     rng = np.random.default_rng(seed)
-    centre = np.where(rng.random((4, 500, 1)) < share, 5.0, -5.0)
-    return centre + rng.normal(size=(4, 500, 2))
+    centre = np.where(rng.random((4, 1000, 1)) < share, 5.0, -5.0)
+    return centre + rng.normal(size=(4, 1000, 2))
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +39,11 @@ def test_exact_draws_are_quiet(results):
     result = results[0.8]
     assert result.attrs["findings"] == []
     assert result.attrs["num_modes"] == 2
-    assert result.attrs["num_reference"] == 4000
+    assert result.attrs["num_reference"] == 8000
     assert list(result.measure.values) == list(MEASURES)
     assert (result.reason == "").all()
     assert not result.is_flagged.any()
-    assert (result.value < 2 * result.floor).all()
+    assert np.nanmin(result.p_value) > 1e-3
 
 
 @pytest.mark.parametrize("share", [0.5, 1.0])

@@ -98,15 +98,12 @@ def test_mmd_of_moments_is_their_difference(x64):
 def test_p_values_of_mmd(ar1):
     """Of autocorrelated draws of the reference's law: small ones are as rare as they should be."""
     rng = np.random.default_rng(14)
-    p_values, careless = [], []
-    for _ in range(25):
+    p_values = []
+    for _ in range(20):
         x = ar1(rng, 0.8, (4, 300)).reshape(-1, 1)
-        y = rng.normal(size=(1000, 1))
-        for found, tau in ((p_values, 9.0), (careless, 1.0)):
-            blocks = join(cut(4, 300, tau), cut(1, 1000, 1.0))
-            found.append(mmd(x, y, blocks, rng).p_value)
-    assert np.mean(np.array(p_values) < 0.1) < 0.1 + 4 * np.sqrt(0.1 * 0.9 / 25)
-    assert np.mean(np.array(careless) < 0.1) > 0.5
+        y = rng.normal(size=(500, 1))
+        p_values.append(mmd(x, y, join(cut(4, 300, 9.0), cut(1, 500, 1.0)), rng).p_value)
+    assert np.mean(np.array(p_values) < 0.1) < 0.1 + 4 * np.sqrt(0.1 * 0.9 / 20)
 
 
 def test_the_best_classifier_there_is():
@@ -139,7 +136,8 @@ def test_units_of_the_reference():
     x, y = normal(19, 4, 100, 2), normal(20, 600, 2)
     scale = np.array([1e-3, 1e5])
     one, other = (
-        by_reference(a, b, 1.0, np.random.default_rng(0)) for a, b in ((x, y), (x * scale, y * scale))
+        by_reference(a, b, 1.0, np.random.default_rng(0))
+        for a, b in ((x, y), (x * scale, y * scale))
     )
     for name in ("mmd", "sliced_wasserstein", "sinkhorn_w2"):
         np.testing.assert_allclose(one[name].value, other[name].value, rtol=1e-3)
