@@ -17,7 +17,7 @@ FALSE_ALARMS, CAUGHT = 0.05, 0.95
 
 DIM = 2
 SHAPE = (4, 1000, DIM)
-FEW, MANY, MANY_EXACT = 5, 100, 200
+FEW, MANY, MANY_EXACT = 3, 100, 200
 
 GAUSSIAN, MIXTURE = std_gaussian(DIM), two_modes()
 CENTRES = {"x": np.array([[-5.0, -5.0], [5.0, 5.0]])}

@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -154,7 +156,7 @@ def test_result_can_be_stored(results, tmp_path):
     xr.testing.assert_equal(results[0.8], again)
 
 
-BAD = [
+BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({}, ValueError, "there is nothing to compare the draws with"),
     ({"target": GAUSSIAN, "logdensity_fn": jnp.sum}, ValueError, "give one of"),
     ({"score_fn": 3}, TypeError, "score_fn must be a function"),
