@@ -113,10 +113,9 @@ def results(num=500, **settings):
 def main():
     """Train, draw, judge, and save the picture."""
     seconds, drawn, judged, evaluations, accuracy, held_out = results()
-    print(
-        f"trained in {seconds[0]:.0f} s, {seconds[1]:.0f} s of the processor; the judge is right on {accuracy:.3f} of real digits that"
-    )
-    print(f"it was not trained on, with mean confidence {held_out:.3f}")
+    print(f"trained in {seconds[0]:.0f} s, {seconds[1]:.0f} s of the processor")
+    print(f"the judge is right on {accuracy:.3f} of real digits that it was not trained on,")
+    print(f"with mean confidence {held_out:.3f}")
     for name, probabilities in judged.items():
         counts = np.bincount(probabilities.argmax(axis=1), minlength=10)
         confidence = probabilities.max(axis=1).mean()
