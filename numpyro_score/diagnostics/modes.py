@@ -217,9 +217,10 @@ def modes(dt: xr.DataTree, *, centres: Mapping[str, Any] | None = None) -> xr.Da
     num_jumps = jumps.sum() - np.trace(jumps)
     with quiet():
         found = [_indicator(label == mode) for mode in range(num_modes)]
+        # of draws that are not finite, too
+        labels, means, sds = _summary(data, label, num_modes)
     share = np.array([indicator.share for indicator in found])
     each = np.stack([(label == mode).mean(axis=1) for mode in range(num_modes)], axis=1)
-    labels, means, sds = _summary(data, label, num_modes)
     coverage = float(entr(share).sum() / math.log(num_modes)) if num_modes > 1 else math.nan
     mode, inside = ("mode",), ("mode", "parameter")
     table = conclude(
