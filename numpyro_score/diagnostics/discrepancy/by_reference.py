@@ -149,7 +149,8 @@ def _sinkhorn(x: Sample, pool: Float[np.ndarray, "pool dim"], rng: np.random.Gen
 
 
 def _c2st(x: Sample, half: Sample, rng: np.random.Generator, classifier: Any) -> Row:
-    num_draws = 2 * len(x)
+    # of one half: chance that makes the halves alike makes the draws of both known
+    num_draws = len(x)
     value = c2st(x, half, classifier=classifier, seed=int(rng.integers(2**31)))
     # guesses of independent draws are right or wrong independently
     p = stats.binom.sf(round(value * num_draws) - 1, num_draws, 0.5)
