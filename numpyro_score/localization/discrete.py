@@ -217,6 +217,11 @@ class BinaryChannel(ObservationProcess):
 
         Exact for one coordinate; those of one step are drawn as if independent given the past.
         """
+        is_up = jax.random.uniform(rng_key, y.shape, y.dtype) < self.probability(y, t, dt, m)
+        return jnp.where(is_up, 1.0, -1.0)
+
+    def probability(self, y: Observation, t: Scalar, dt: Scalar, m: Summary) -> Float[Array, "..."]:
+        """Probability that a coordinate of `Y_{t + dt}` is 1, given `Y_t = y`."""
         later = t + dt
 
         def given(x: float) -> Array:
@@ -225,9 +230,7 @@ class BinaryChannel(ObservationProcess):
             known = jnp.maximum(1 + t * x * y, jnp.finfo(y.dtype).tiny)
             return (1 + m * x) / 2 * (1 + later * x) * (1 + t / later * y) / (2 * known)
 
-        return jnp.where(
-            jax.random.uniform(rng_key, y.shape, y.dtype) < given(1.0) + given(-1.0), 1.0, -1.0
-        )
+        return given(1.0) + given(-1.0)
 
     def features(self, y: Observation, t: Scalar, data: Moments) -> tuple[Array, Array]:
         """`y` as it is, and the log odds that a spin is seen right, halved."""

@@ -231,3 +231,41 @@ def test_short_steps_flip_at_the_rate(t: float, x64: None) -> None:
     # to first order in dt, whose next term is of the relative size dt / t
     error = 4.5 * float(np.sqrt(expected.max() / 400_000))
     np.testing.assert_allclose(flipped, expected, rtol=2 * dt / t, atol=error)
+
+
+# -- the order of the error -----------------------------------------------------------------------
+
+
+def error_of_channel(num_steps: int) -> float:
+    """Total variation at the end, by the chain of all states: no draw is made."""
+    spins, law, mean = laws_of_flips(0.0)
+    process, times = BinaryChannel(3), np.linspace(0.0, 1.0, num_steps + 1)
+    states = jnp.asarray(spins)
+    now = jnp.full(8, 1 / 8)
+    for t, dt in zip(times[:-1], np.diff(times), strict=True):
+        up = jax.vmap(lambda y: process.probability(y, t, dt, mean(y, t)))(states)  # noqa: B023
+        moves = jnp.where(states[None] > 0, up[:, None], 1 - up[:, None]).prod(2)
+        now = now @ moves
+    return float(0.5 * jnp.abs(now - law).sum())
+
+
+def error_of_gaussian(num_steps: int) -> float:
+    """Relative error of the variance at the end, of a standard Gaussian: steps are linear maps."""
+    process, times = IsotropicGaussian(1), np.linspace(0.0, 8.0, num_steps + 1)
+    key, variance = jax.random.key(0), 0.0
+    for t, dt in zip(times[:-1], np.diff(times), strict=True):
+        # `E[x | Y_t = y] = y / (1 + t)`
+        ends = [
+            process.step(key, jnp.full(1, y), t, dt, jnp.full(1, y) / (1 + t)) for y in (0.0, 1.0)
+        ]
+        variance = float((ends[1] - ends[0])[0]) ** 2 * variance + dt
+    exact = 8.0 + 8.0**2
+    return abs(variance / exact - 1)
+
+
+@pytest.mark.parametrize("error", [error_of_channel, error_of_gaussian])
+def test_error_falls_with_the_step(error: Any, x64: None) -> None:
+    """Order 1: half the step, half the error."""
+    coarse, fine = error(16), error(32)
+    assert fine < 0.02
+    assert 1.7 < coarse / fine < 2.3
