@@ -14,8 +14,15 @@ from numpyro_score.infer import (
     ReverseSDE,
     StochasticLocalization,
 )
-from numpyro_score.kernels import independence, mala, metropolis_hastings, random_walk, ula
-from numpyro_score.report import compare, write_report
+from numpyro_score.kernels import (
+    global_local,
+    independence,
+    mala,
+    metropolis_hastings,
+    random_walk,
+    ula,
+)
+from numpyro_score.report import compare, load_comparison, write_report
 from numpyro_score.run import sample
 
 __all__ = [
@@ -31,7 +38,9 @@ __all__ = [
     "ReverseSDE",
     "StochasticLocalization",
     "compare",
+    "global_local",
     "independence",
+    "load_comparison",
     "mala",
     "metropolis_hastings",
     "random_walk",

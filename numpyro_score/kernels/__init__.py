@@ -1,9 +1,10 @@
 """Markov kernels in BlackJAX's protocol; each leaves its target invariant, but for ULA."""
 
+from numpyro_score.kernels.global_local import global_local
 from numpyro_score.kernels.independence import independence
 from numpyro_score.kernels.langevin import ula
 from numpyro_score.kernels.mala import mala
 from numpyro_score.kernels.metropolis import metropolis_hastings
 from numpyro_score.kernels.random_walk import random_walk
 
-__all__ = ["independence", "mala", "metropolis_hastings", "random_walk", "ula"]
+__all__ = ["global_local", "independence", "mala", "metropolis_hastings", "random_walk", "ula"]

@@ -1,0 +1,151 @@
+"""Local moves and an independence jump as one kernel: some MALA steps, then one global step.
+
+Each of the two leaves the target invariant, and so does their sequence. The proposal's density at
+the chain's place is evaluated at every jump, because the local moves before it have changed the
+place; a value carried over from the last jump would bias the chain. One call is one turn, with no
+branch in it, so that `jax.vmap` over chains computes nothing twice.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from blackjax import GenerateSamplingAPI, SamplingAlgorithm
+from jaxtyping import Array, Bool, Float
+
+from numpyro_score.kernels import langevin
+from numpyro_score.kernels.base import bind
+from numpyro_score.kernels.langevin import LangevinState
+from numpyro_score.kernels.mala import mala
+from numpyro_score.kernels.metropolis import accept_reject
+from numpyro_score.kernels.proposals import IndependentProposal
+from numpyro_score.preconditioner import InverseMassMatrix
+from numpyro_score.types import LogDensityFn, Position, RngKey, Scalar
+
+
+class GlobalLocalInfo(NamedTuple):
+    """What happened in one turn.
+
+    Attributes
+    ----------
+    acceptance_rate
+        Mean acceptance probability of the local steps, which a step size is tuned by.
+    global_acceptance_rate
+        Acceptance probability of the jump.
+    is_accepted, is_divergent
+        Of the jump.
+    log_proposal
+        Log density of the proposal where the turn ended.
+    """
+
+    acceptance_rate: Float[Array, ""]
+    global_acceptance_rate: Float[Array, ""]
+    is_accepted: Bool[Array, ""]
+    is_divergent: Bool[Array, ""]
+    log_proposal: Float[Array, ""]
+
+
+def init(position: Position, logdensity_fn: LogDensityFn) -> LangevinState:
+    """State of a chain that starts at `position`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the log density is no scalar or the position holds integers.
+    """
+    return langevin.init(position, logdensity_fn)
+
+
+def build_kernel() -> Callable[..., tuple[LangevinState, GlobalLocalInfo]]:
+    """Build the kernel `(rng_key, state, logdensity_fn, step_size, inverse_mass_matrix, ...)`."""
+    local = mala.build_kernel()
+
+    def kernel(
+        rng_key: RngKey,
+        state: LangevinState,
+        logdensity_fn: LogDensityFn,
+        step_size: Scalar,
+        inverse_mass_matrix: InverseMassMatrix = None,
+        *,
+        proposal: IndependentProposal,
+        num_local: int = 4,
+    ) -> tuple[LangevinState, GlobalLocalInfo]:
+        key_local, key_propose, key_accept = jax.random.split(rng_key, 3)
+
+        def move(state: LangevinState, key: RngKey) -> tuple[LangevinState, Any]:
+            state, info = local(key, state, logdensity_fn, step_size, inverse_mass_matrix)
+            return state, info.acceptance_rate
+
+        state, rates = jax.lax.scan(move, state, jax.random.split(key_local, num_local))
+        position, log_new = proposal.sample_and_log_prob(key_propose)
+        log_old = proposal.log_prob(state.position)
+        candidate = init(position, logdensity_fn)._replace(step=state.step)
+        grads = jax.tree.leaves(candidate.logdensity_grad)
+        state, info = accept_reject(
+            key_accept,
+            state,
+            candidate,
+            log_ratio=(candidate.logdensity - log_new) - (state.logdensity - log_old),
+            logdensity=candidate.logdensity,
+            is_valid=jnp.all(jnp.array([jnp.all(jnp.isfinite(grad)) for grad in grads])),
+        )
+        log_proposal = jnp.where(info.is_accepted, log_new, log_old)
+        return state, GlobalLocalInfo(jnp.mean(rates), *info, log_proposal)
+
+    return kernel
+
+
+def as_top_level_api(
+    logdensity_fn: LogDensityFn,
+    step_size: Scalar,
+    inverse_mass_matrix: InverseMassMatrix = None,
+    *,
+    proposal: IndependentProposal,
+    num_local: int = 4,
+) -> SamplingAlgorithm:
+    """Some MALA steps and one independence jump a call; exact.
+
+    Parameters
+    ----------
+    logdensity_fn
+        Position -> scalar log density, unnormalized.
+    step_size, inverse_mass_matrix
+        Of the local steps, as for `mala`.
+    proposal
+        Where to jump: an `IndependentProposal`, such as
+        `numpyro_score.samplers.proposals.flow_proposal(...).as_independent()`.
+    num_local
+        Local steps before the jump, at least 1.
+
+    Raises
+    ------
+    ValueError
+        If the step size is not above 0, `num_local` is below 1, or `P` cannot be one.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, numpyro.distributions as dist
+    >>> from numpyro_score.kernels.proposals import from_distribution
+    >>> proposal = from_distribution(dist.StudentT(5.0, 0.0, 4.0).expand([1]).to_event(1))
+    >>> def two_modes(x):
+    ...     return jnp.logaddexp(-0.5 * jnp.sum((x - 4) ** 2), -0.5 * jnp.sum((x + 4) ** 2))
+    >>> algorithm = global_local(two_modes, 0.5, proposal=proposal)
+    >>> state, info = algorithm.step(jax.random.key(0), algorithm.init(jnp.full(1, 4.0)))
+    >>> bool(info.acceptance_rate > 0.5), state.position.shape
+    (True, (1,))
+    """
+    if num_local < 1:
+        raise ValueError(
+            f"num_local is {num_local} but must be at least 1; for jumps alone use independence."
+        )
+    parameters = {
+        "step_size": step_size,
+        "inverse_mass_matrix": inverse_mass_matrix,
+        "proposal": proposal,
+        "num_local": num_local,
+    }
+    return bind(build_kernel(), init, logdensity_fn, parameters)
+
+
+global_local = GenerateSamplingAPI(as_top_level_api, init, build_kernel)
