@@ -213,8 +213,8 @@ def test_in_double_precision(small: Any, mcmc_of: Any, x64: None) -> None:
 
 def test_options_reach_the_sampler() -> None:
     kernel = ns.ProbabilityFlow(score=SCORE, num_steps=7, method=ddim, data_mean=1.0)
-    flow = kernel._make((2,))
-    assert flow.num_steps == flow.evaluations == 7  # type: ignore[attr-defined]
+    flow = kernel._sampler((2,))
+    assert flow.num_steps == flow.evaluations == 7
     same = probability_flow(SCORE, SCORE.noise, (2,), num_steps=7, method=ddim, data_mean=1.0)
     np.testing.assert_array_equal(flow.draw(jax.random.key(0))[0], same.draw(jax.random.key(0))[0])
     assert kernel.settings["method"] == "ddim"

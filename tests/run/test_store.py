@@ -360,9 +360,12 @@ def test_chunks_are_committed_together(tmp_path, reference, monkeypatch):
     monkeypatch.setattr(loop, "CHUNK_SECONDS", 1e9)
     commits = []
     original = ZarrStore._commit
-    monkeypatch.setattr(
-        ZarrStore, "_commit", lambda self, record: (commits.append(record), original(self, record))
-    )
+
+    def counted(self, record):
+        commits.append(record)
+        original(self, record)
+
+    monkeypatch.setattr(ZarrStore, "_commit", counted)
     assert_same_draws(run(store=tmp_path / "run.zarr"), reference)
     assert [set(record["rows"]) for record in commits[:2]] == [{"warmup"}, {"warmup", "sampling"}]
     assert len(commits) == 3  # a phase each, and the attributes at the end

@@ -145,10 +145,9 @@ def mmd(
     (True, True)
     """
     num_left, num_right = len(left), len(right)
-    h = median_distance(right) if bandwidth is None else bandwidth
     kernel = moments_kernel if of_moments else gaussian_kernel
     points = jnp.asarray(np.concatenate([left, right]))
-    h = jnp.asarray(h, points.dtype)
+    h = jnp.asarray(median_distance(right) if bandwidth is None else bandwidth, points.dtype)
     sums = block_sums(kernel, points[blocks.place], blocks.is_draw, h)
     each = jax.vmap(lambda x: kernel(x[None], x[None], h)[0, 0])
     own = np.asarray(each(points), np.float64)
