@@ -60,9 +60,10 @@ def posterior(dt: xr.DataTree) -> xr.Dataset:
     keep = [
         name
         for name, values in data.data_vars.items()
-        if set(SAMPLE_DIMS) <= set(values.dims) and values.dtype.kind in "biuf"
+        # a variable of no elements, such as a vector of length 0, has nothing to say
+        if set(SAMPLE_DIMS) <= set(values.dims) and values.dtype.kind in "biuf" and values.size
     ]
-    if not keep or 0 in data[keep].sizes.values():
+    if not keep:
         dims = ", ".join(f"{dim}={size}" for dim, size in data.sizes.items()) or "none"
         raise ValueError(
             f"the group 'posterior' holds no numeric draws (dimensions: {dims}); its variables "

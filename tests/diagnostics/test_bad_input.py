@@ -47,3 +47,8 @@ def test_what_cannot_be_computed_is_said(tree, diagnose, values):
 def test_no_draws_are_refused(diagnose, dt, match):
     with pytest.raises(ValueError, match=match):
         diagnose(dt)
+
+
+def test_a_variable_of_length_0_is_left_out(tree):
+    result = modes(tree(x=DRAWS, none=np.zeros((4, 200, 0))))
+    assert not any("holds no numeric" in note for note in result.attrs["notes"])
