@@ -237,7 +237,7 @@ def test_a_good_start_is_told_from_a_bad_one() -> None:
         return jnp.logaddexp(-0.5 * jnp.sum((x - 8) ** 2), -0.5 * jnp.sum((x + 8) ** 2))
 
     wide = dist.Normal(0.0, 10.0).expand([2]).to_event(1)
-    chains = InnerChains(process, two, wide, num_chains=32, num_start=16)
+    chains = InnerChains(process, two, wide, num_chains=256, num_start=8)
     choice = choose_start(chains, jax.random.key(0), [0.0, 3.0])
     assert choice.best == 0.0
     assert choice.is_good
