@@ -109,6 +109,7 @@ def test_compare_writes_a_page_and_says_where(place, capsys):
     assert "std_gaussian" in (place / "page.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_compare_keeps_what_it_ran(place, capsys):
     (place / "mytarget.py").write_text(
         "from numpyro_score.targets import std_gaussian\ndef mine():\n    return std_gaussian(2)\n"

@@ -119,6 +119,7 @@ def test_another_comparison_is_refused(kept, copy):
         load_comparison(copy)
 
 
+@pytest.mark.slow
 def test_processes_make_the_same_draws(kept):
     spread = run(num_processes=2)
     same_draws(spread, kept)

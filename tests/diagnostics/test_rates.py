@@ -116,7 +116,14 @@ def test_exact_draws_are_quiet(tree):
     check_quiet(tree, GAUSSIAN, FEW)
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        # against many reference draws a seed takes seconds
+        pytest.param(name, marks=[pytest.mark.slow] if "reference" in name else [])
+        for name in FAULTS
+    ],
+)
 def test_faults_are_caught(tree, ar1, name):
     check_caught(tree, ar1, name, FEW)
 

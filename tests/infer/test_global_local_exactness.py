@@ -205,7 +205,10 @@ def largest_z(law: Law, draws: Any) -> float:
 
 
 @pytest.mark.parametrize("kind", ["trained", "scaled", "undertrained"])
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name == "skewed" else []) for name in LAWS],
+)
 def test_exact_draws_stay_exact_and_move(name: str, kind: str, cases: Any) -> None:
     found = run(cases[name], kind, seed=5)
     assert largest_z(LAWS[name], found.end) < SIGMAS

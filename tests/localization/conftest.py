@@ -62,7 +62,7 @@ def mixture_mean(process: Any) -> Any:
         precision = known + jnp.eye(2) / SD**2
         centres = jnp.linalg.solve(precision, (pull + MEANS / SD**2).T).T
         fit = 0.5 * jnp.sum(centres * (centres @ precision), 1) - 0.5 * (MEANS**2).sum(1) / SD**2
-        return jax.nn.softmax(jnp.log(WEIGHTS) + fit) @ centres
+        return jax.nn.softmax(np.log(WEIGHTS) + fit) @ centres
 
     return mean
 
@@ -75,7 +75,7 @@ def gamma_mean(y: jax.Array, t: Any) -> jax.Array:
     """Posterior mean of a mixture of Gammas given counts, each coordinate on its own."""
     shape, rate = GAMMA_SHAPES + y[:, None], GAMMA_RATES + t
     fit = gammaln(shape) - xlogy(shape, rate) - gammaln(GAMMA_SHAPES)
-    fit = fit + xlogy(GAMMA_SHAPES, GAMMA_RATES) + jnp.log(GAMMA_WEIGHTS)
+    fit = fit + xlogy(GAMMA_SHAPES, GAMMA_RATES) + np.log(GAMMA_WEIGHTS)
     return jnp.sum(jax.nn.softmax(fit, axis=1) * shape / rate, 1)
 
 
