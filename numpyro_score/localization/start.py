@@ -41,8 +41,8 @@ class StartChoice(NamedTuple):
     best
         The candidate with the least of the larger of the two.
     is_good
-        Whether both are below 1.05 there. If not, no candidate serves this target with these chains:
-        weights of modes are not to be trusted.
+        Whether both are below 1.05 there. If not, no candidate serves this target with these
+        chains: weights of modes are not to be trusted.
     """
 
     times: Float[np.ndarray, " num"]
