@@ -129,11 +129,3 @@ def log_level(t: Scalar, variance: Float[Array, "..."]) -> Float[Array, ""]:
 def normal_like(rng_key: RngKey, x: Array) -> Array:
     """Standard normal noise of the shape and type of `x`."""
     return jax.random.normal(rng_key, x.shape, x.dtype)
-
-
-def as_shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a point: a vector's length or a tuple, of sizes of at least 1."""
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    if any(not isinstance(size, int) or size < 1 for size in shape):
-        raise ValueError(f"shape is {shape}; whole numbers of at least 1 are needed")
-    return shape

@@ -23,10 +23,10 @@ from numpyro_score.localization.base import (
     ObservationProcess,
     Point,
     Summary,
-    as_shape,
     log_level,
     normal_like,
 )
+from numpyro_score.scores.mlp import as_shape
 from numpyro_score.types import RngKey, Scalar
 
 PSD_TOLERANCE = 1e-6

@@ -17,12 +17,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from numpyro_score.kernels import mala
-from numpyro_score.kernels.mala import optimal_step_size
+from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, optimal_step_size
 from numpyro_score.localization.base import Observation, ObservationProcess, Point, Summary
+from numpyro_score.scores.mlp import check_sizes
 from numpyro_score.types import LogDensityFn, RngKey, Scalar
-
-TARGET_ACCEPTANCE = 0.574
-"""Of MALA (Roberts and Rosenthal 1998, doi:10.1111/1467-9868.00123)."""
 
 Move: TypeAlias = Callable[
     [RngKey, Point, LogDensityFn, Float[Array, ""]], tuple[Point, Float[Array, ""]]
@@ -55,7 +53,7 @@ def gibbs_sweep(
 
     rows = (jax.random.split(rng_key, flat.size), jnp.arange(flat.size))
     moved, _ = jax.lax.scan(site, flat, rows)
-    return moved.reshape(x.shape), jnp.asarray(TARGET_ACCEPTANCE, x.dtype)
+    return moved.reshape(x.shape), jnp.asarray(TARGET_ACCEPTANCE_RATE, x.dtype)
 
 
 class Population(NamedTuple):
@@ -132,9 +130,7 @@ class InnerChains(eqx.Module):
                 f"the reference is a {type(self.reference).__name__} without sample and log_prob; "
                 "give a NumPyro distribution over one point"
             )
-        for name in ("num_chains", "num_steps", "num_start"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)} but must be at least 1")
+        check_sizes(num_chains=self.num_chains, num_steps=self.num_steps, num_start=self.num_start)
         if not self.local_sd > 0:
             raise ValueError(f"local_sd is {self.local_sd} but must be above 0")
 
@@ -217,7 +213,7 @@ class InnerChains(eqx.Module):
         keys = jax.random.split(key_move, self.num_steps)
         points, (summaries, rates) = jax.lax.scan(moved, points, keys)
         acceptance = jnp.mean(jnp.nan_to_num(rates))
-        log_scale = chains.log_scale + (acceptance - TARGET_ACCEPTANCE)
+        log_scale = chains.log_scale + (acceptance - TARGET_ACCEPTANCE_RATE)
         return summaries.mean(0), Population(points, y, t, log_scale, acceptance)
 
     def _log_reference(self, x: Point) -> Float[Array, ""]:

@@ -6,6 +6,7 @@ Every draw is one run, independent of all others. They are approximate: steps ho
 mean still, it may itself be learned or estimated, and the last time is finite.
 """
 
+from functools import partial
 from typing import Any, NamedTuple, final
 
 import equinox as eqx
@@ -13,15 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
-from tqdm.auto import tqdm
 
 from numpyro_score.localization.base import Observation, ObservationProcess, Point, Summary
 from numpyro_score.localization.means import MeanFn, RunningMean
 from numpyro_score.localization.times import check_times
+from numpyro_score.samplers.batches import draw_in_batches
 from numpyro_score.types import RngKey, Scalar
-
-BATCH_NUMBERS = 2**20
-"""Coordinates in a batch where the user gives no size."""
 
 
 class Localized(NamedTuple):
@@ -113,23 +111,17 @@ class Localizer(eqx.Module):
 
         Raises
         ------
-        ValueError
-            If a number is below 1.
+        ValueError, TypeError
+            If a number is not a whole one above 0.
         """
-        if batch_size is None:
-            batch_size = max(1, BATCH_NUMBERS // int(np.prod(self.process.shape)))
-        for name, value in (("num_samples", num_samples), ("batch_size", batch_size)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}; a whole number of at least 1 is needed")
-        size = min(batch_size, num_samples)
-        batches = []
-        with tqdm(total=num_samples, unit="draw", disable=not progress, leave=None) as bar:
-            for first in range(0, num_samples, size):
-                # the last batch runs past the end: another shape would be compiled anew
-                batch = np.asarray(_draw(self, rng_key, first + jnp.arange(size)))
-                batches.append(batch[: num_samples - first])
-                bar.update(len(batches[-1]))
-        return Localized(np.concatenate(batches), self.process.localizes)
+        draws = draw_in_batches(
+            partial(_draw, self, rng_key),
+            self.process.shape,
+            num_samples,
+            batch_size,
+            progress=progress,
+        )
+        return Localized(draws, self.process.localizes)
 
     def trajectory(self, rng_key: RngKey, num_samples: int) -> Way:
         """The same draws as `sample` with all of their way, for pictures and tests."""

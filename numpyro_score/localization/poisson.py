@@ -19,8 +19,8 @@ from numpyro_score.localization.base import (
     ObservationProcess,
     Point,
     Summary,
-    as_shape,
 )
+from numpyro_score.scores.mlp import as_shape
 from numpyro_score.types import RngKey, Scalar
 
 

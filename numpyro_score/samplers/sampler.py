@@ -3,6 +3,7 @@
 Sample i has a key of its own, `fold_in(rng_key, i)`, whatever the batch.
 """
 
+from functools import partial
 from typing import Any, final
 
 import equinox as eqx
@@ -11,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from blackjax import SamplingAlgorithm
 from jaxtyping import Array, Float, Int
-from tqdm.auto import tqdm
 
+from numpyro_score.samplers.batches import draw_in_batches
 from numpyro_score.samplers.grids import check_count
 from numpyro_score.samplers.steps import Event, Score, Steps
 from numpyro_score.samplers.walk import (
@@ -24,9 +25,6 @@ from numpyro_score.samplers.walk import (
     walk,
 )
 from numpyro_score.types import RngKey
-
-BATCH_NUMBERS = 2**20
-"""Coordinates in a batch where the user gives no size; a network takes several times that."""
 
 
 def check_score(score: Score, shape: tuple[int, ...], time: Any) -> None:
@@ -183,19 +181,9 @@ class DiffusionSampler(eqx.Module):
         ValueError, TypeError
             If a number is not a whole one above 0.
         """
-        size = self._batch_size(num_samples, batch_size)
-        draws: np.ndarray | None = None
-        with tqdm(total=num_samples, unit="draw", disable=not progress, leave=None) as bar:
-            for first in range(0, num_samples, size):
-                # the last batch runs past the end: another shape would be compiled anew
-                batch = np.asarray(_draw(self, rng_key, first + jnp.arange(size)))
-                kept = min(size, num_samples - first)
-                if draws is None:
-                    draws = np.empty((num_samples, *self.shape), batch.dtype)
-                draws[first : first + kept] = batch[:kept]
-                bar.update(kept)
-        assert draws is not None
-        return draws
+        return draw_in_batches(
+            partial(_draw, self, rng_key), self.shape, num_samples, batch_size, progress=progress
+        )
 
     def trajectory(self, rng_key: RngKey, num_samples: int) -> Trajectory:
         """The same draws as `sample` with all of their way, for pictures.
@@ -218,13 +206,6 @@ class DiffusionSampler(eqx.Module):
         start = self.start(jax.random.fold_in(rng_key, 0))
         x, memory, _ = walk(self.steps, self.score, rng_key, start)
         return x, jnp.asarray(self.steps.count(memory, self.num_steps), jnp.int32)
-
-    def _batch_size(self, num_samples: int, batch_size: int | None) -> int:
-        check_count("num_samples", num_samples)
-        if batch_size is None:
-            batch_size = max(1, BATCH_NUMBERS // max(1, int(np.prod(self.shape))))
-        check_count("batch_size", batch_size)
-        return min(int(batch_size), int(num_samples))
 
 
 @eqx.filter_jit
