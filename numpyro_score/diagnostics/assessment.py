@@ -35,6 +35,15 @@ class Assessment(NamedTuple):
         As `expectation_errors` returns it; empty where nothing is known.
     failures
         Diagnostic -> why it failed.
+
+    Examples
+    --------
+    >>> import arviz as az, numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(4, 500))
+    >>> dt = az.from_dict({"posterior": {"x": x}})
+    >>> found = assess(dt)
+    >>> found.verdict.is_converged, found.mixing.attrs["findings"], found.failures
+    (True, [], {})
     """
 
     verdict: Verdict

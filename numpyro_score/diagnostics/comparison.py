@@ -74,6 +74,11 @@ class Settings:
         Chains.
     num_seeds
         Runs of each kernel on each target, with keys of their own.
+
+    Examples
+    --------
+    >>> Settings(num_warmup=500, num_samples=1000, num_chains=16)
+    Settings(num_warmup=500, num_samples=1000, num_chains=16, num_seeds=1)
     """
 
     num_warmup: int
@@ -128,6 +133,19 @@ class Comparison:
         `(target, kernel)` -> the seed of the draws in `runs`; what is absent is 0.
     html_writer
         Writes the HTML report; `numpyro_score.compare` provides it.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from numpyro_score.diagnostics import compare
+    >>> from numpyro_score.targets import std_gaussian
+    >>> def broken(model):
+    ...     raise RuntimeError("not today")
+    >>> cmp = compare({"broken": broken}, [std_gaussian(2)], jax.random.key(0), progress=False)
+    >>> cmp.table.failure["std_gaussian", "broken"]  # what fails has a row that says why
+    'RuntimeError: not today'
+    >>> cmp.settings.num_samples, cmp.is_complete
+    (1000, True)
     """
 
     table: pd.DataFrame

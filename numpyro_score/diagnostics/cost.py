@@ -27,6 +27,20 @@ class Costs(NamedTuple):
         The same for warmup.
     seconds_compile, seconds_warmup, seconds_sampling
         Wall time.
+
+    Examples
+    --------
+    >>> spent = Costs(
+    ...     num_grad=1000.0,
+    ...     num_logdensity=0.0,
+    ...     num_grad_warmup=500.0,
+    ...     num_logdensity_warmup=100.0,
+    ...     seconds_compile=3.0,
+    ...     seconds_warmup=0.1,
+    ...     seconds_sampling=0.2,
+    ... )
+    >>> spent.evaluations, round(spent.seconds, 1)
+    (3100.0, 0.3)
     """
 
     num_grad: float

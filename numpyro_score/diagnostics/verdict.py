@@ -47,6 +47,15 @@ class Verdict:
         Whether the run came to its end.
     is_independent
         Whether the sampler says that its draws do not depend on each other.
+
+    Examples
+    --------
+    >>> import arviz as az, numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(4, 500))
+    >>> dt = az.from_dict({"posterior": {"x": x}})
+    >>> verdict = judge(dt)
+    >>> verdict.is_converged, verdict.rhat_max < 1.01, verdict.ess_needed
+    (True, True, 400)
     """
 
     num_chains: int

@@ -191,5 +191,19 @@ class ULA(AdapterKernel):
 
 
 def dense_mala(model: Callable[..., Any]) -> MALA:
-    """MALA with a dense inverse mass matrix, the choice for correlated posteriors."""
+    """MALA with a dense inverse mass matrix, the choice for correlated posteriors.
+
+    Parameters
+    ----------
+    model
+        A NumPyro model.
+
+    Examples
+    --------
+    >>> import numpyro, numpyro.distributions as dist
+    >>> def model():
+    ...     numpyro.sample("x", dist.Normal(0.0, 1.0))
+    >>> dense_mala(model).exact
+    True
+    """
     return MALA(model, dense_mass=True)

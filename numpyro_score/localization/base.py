@@ -42,6 +42,17 @@ class ObservationProcess(eqx.Module):
     ----------
     shape
         Shape of one `x`.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> from numpyro_score.localization import IsotropicGaussian
+    >>> process = IsotropicGaussian(2)
+    >>> y = process.observe(jax.random.key(0), jnp.ones(2), 100.0)  # t x + W_t
+    >>> isinstance(process, ObservationProcess), process.shape, process.last_time
+    (True, (2,), inf)
+    >>> bool((abs(y / 100.0 - 1.0) < 0.5).all())
+    True
     """
 
     shape: eqx.AbstractVar[tuple[int, ...]]

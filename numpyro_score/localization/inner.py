@@ -31,7 +31,32 @@ Move: TypeAlias = Callable[
 def mala_move(
     rng_key: RngKey, x: Point, logdensity_fn: LogDensityFn, scale: Float[Array, ""]
 ) -> tuple[Point, Float[Array, ""]]:
-    """One MALA step; `scale` is the variance of the narrowest direction, about."""
+    """One MALA step; `scale` is the variance of the narrowest direction, about.
+
+    Parameters
+    ----------
+    rng_key
+        One random key.
+    x
+        One point, any shape.
+    logdensity_fn
+        One point -> scalar log density.
+    scale
+        Variance of the narrowest direction, about.
+
+    Returns
+    -------
+    The point after the step, and the acceptance rate.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> x, rate = mala_move(
+    ...     jax.random.key(0), jnp.zeros(2), lambda x: -0.5 * jnp.sum(x**2), jnp.ones(())
+    ... )
+    >>> x.shape, bool(0 <= rate <= 1)
+    ((2,), True)
+    """
     step_size = scale * optimal_step_size(x.size)
     kernel = mala.build_kernel()
     state, info = kernel(rng_key, mala.init(x, logdensity_fn), logdensity_fn, step_size)
@@ -41,7 +66,33 @@ def mala_move(
 def gibbs_sweep(
     rng_key: RngKey, x: Point, logdensity_fn: LogDensityFn, scale: Float[Array, ""]
 ) -> tuple[Point, Float[Array, ""]]:
-    """One sweep over spins, each drawn from its law given the others (heat bath)."""
+    """One sweep over spins, each drawn from its law given the others (heat bath).
+
+    Parameters
+    ----------
+    rng_key
+        One random key.
+    x
+        Spins, any shape.
+    logdensity_fn
+        Spins -> scalar log probability, up to a constant.
+    scale
+        Not used: there is no size of moves.
+
+    Returns
+    -------
+    The spins after the sweep, and the acceptance rate at which sizes stay as they are.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> field = jnp.array([50.0, -50.0])  # strong: spins point along it
+    >>> spins, _ = gibbs_sweep(
+    ...     jax.random.key(0), jnp.array([-1.0, -1.0]), lambda x: jnp.dot(field, x), jnp.ones(())
+    ... )
+    >>> spins.tolist()
+    [1.0, -1.0]
+    """
     del scale
     flat = x.reshape(-1)
 
@@ -69,6 +120,16 @@ class Population(NamedTuple):
         What the moves' size is tuned by.
     acceptance
         Mean acceptance rate of the last moves.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, numpyro.distributions as dist
+    >>> from numpyro_score.localization import InnerChains, IsotropicGaussian
+    >>> wide = dist.Normal(0.0, 3.0).expand([1]).to_event(1)
+    >>> chains = InnerChains(IsotropicGaussian(1), lambda x: -0.5 * jnp.sum(x**2), wide)
+    >>> population = chains.population(jax.random.key(0), jnp.array([6.0]), 3.0)
+    >>> population.points.shape, float(population.t)
+    ((64, 1), 3.0)
     """
 
     points: Float[Array, "chains ..."]
@@ -108,6 +169,16 @@ class InnerChains(eqx.Module):
         If the density cannot be called, or the reference is no law.
     ValueError
         If a number is below 1, or the width is not above 0.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, numpyro.distributions as dist
+    >>> from numpyro_score.localization import IsotropicGaussian
+    >>> wide = dist.Normal(0.0, 3.0).expand([1]).to_event(1)
+    >>> chains = InnerChains(IsotropicGaussian(1), lambda x: -0.5 * jnp.sum(x**2), wide)
+    >>> population = chains.population(jax.random.key(0), jnp.array([6.0]), 3.0)
+    >>> bool(abs(population.points.mean() - 6.0 / (1 + 3.0)) < 0.5)  # E[x | Y_3 = 6]
+    True
     """
 
     process: ObservationProcess

@@ -2,8 +2,9 @@
 
     Y_{t + dt} from (Y_t, m(Y_t, t)),    x = estimate(Y_T, T, m(Y_T, T))
 
-Every draw is one run, independent of all others. They are approximate: steps hold the posterior
-mean still, it may itself be learned or estimated, and the last time is finite.
+(Montanari 2023, arXiv:2305.10690). Every draw is one run, independent of all others. They are
+approximate: steps hold the posterior mean still, it may itself be learned or estimated, and the
+last time is finite.
 """
 
 from functools import partial
@@ -31,6 +32,22 @@ class Localized(NamedTuple):
         `(num_samples, *shape)`.
     of
         "x", or "A x" where the observations are blind to part of `x`.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> from numpyro_score.localization import (
+    ...     IsotropicGaussian,
+    ...     WeightedPoints,
+    ...     geometric_times,
+    ...     localization,
+    ... )
+    >>> process = IsotropicGaussian(1)
+    >>> mean = WeightedPoints(process, jnp.array([[1.0], [-4.0]]))
+    >>> plan = localization(process, mean, geometric_times(1e-3, 100.0, 50))
+    >>> found = plan.sample(jax.random.key(0), 100)
+    >>> found.draws.shape, found.of
+    ((100, 1), 'x')
     """
 
     draws: Float[np.ndarray, "num ..."]
@@ -46,6 +63,22 @@ class Way(NamedTuple):
         `(num_steps + 1,)`.
     observations, summaries
         `(num_samples, num_steps + 1, ...)`.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> from numpyro_score.localization import (
+    ...     IsotropicGaussian,
+    ...     WeightedPoints,
+    ...     geometric_times,
+    ...     localization,
+    ... )
+    >>> process = IsotropicGaussian(1)
+    >>> mean = WeightedPoints(process, jnp.array([[1.0], [-4.0]]))
+    >>> plan = localization(process, mean, geometric_times(1e-3, 100.0, 50))
+    >>> way = plan.trajectory(jax.random.key(0), 5)
+    >>> way.times.shape, way.observations.shape, way.summaries.shape
+    ((51,), (5, 51, 1), (5, 51, 1))
     """
 
     times: Float[np.ndarray, " knots"]
@@ -65,6 +98,21 @@ class Localizer(eqx.Module):
         What is known at each time, as an object that remembers.
     times
         The grid, `(num_steps + 1,)`.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> from numpyro_score.localization import (
+    ...     IsotropicGaussian,
+    ...     WeightedPoints,
+    ...     geometric_times,
+    ...     localization,
+    ... )
+    >>> process = IsotropicGaussian(1)
+    >>> mean = WeightedPoints(process, jnp.array([[1.0], [-4.0]]))
+    >>> plan = localization(process, mean, geometric_times(1e-3, 100.0, 50))
+    >>> isinstance(plan, Localizer), plan.num_steps, plan.run(jax.random.key(0)).shape
+    (True, 50, (1,))
     """
 
     process: ObservationProcess

@@ -29,7 +29,17 @@ MeanFn: TypeAlias = Callable[[Observation, Scalar], Summary]
 
 @runtime_checkable
 class RunningMean(Protocol):
-    """A posterior mean that remembers: `memory` is a pytree that goes from time to time."""
+    """A posterior mean that remembers: `memory` is a pytree that goes from time to time.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, numpyro.distributions as dist
+    >>> from numpyro_score.localization import InnerChains, IsotropicGaussian
+    >>> wide = dist.Normal(0.0, 3.0).expand([1]).to_event(1)
+    >>> chains = InnerChains(IsotropicGaussian(1), lambda x: -0.5 * jnp.sum(x**2), wide)
+    >>> isinstance(chains, RunningMean)
+    True
+    """
 
     def start(self, rng_key: RngKey, t: Scalar) -> tuple[Observation, Any]:
         """An observation at the first time, and the memory there."""
@@ -99,6 +109,19 @@ class LocalizationScore(ScoreModel):
     ------
     TypeError
         If the mean cannot be called.
+
+    Examples
+    --------
+    There and back, of a standard Gaussian:
+
+    >>> import jax.numpy as jnp
+    >>> from numpyro_score.noise import OU
+    >>> from numpyro_score.scores import gaussian_score
+    >>> score = gaussian_score(jnp.zeros(1), jnp.ones(1), OU())
+    >>> again = LocalizationScore(DenoiserMean(score), OU())
+    >>> x = jnp.array([2.0])
+    >>> again(x, 0.2).round(3).tolist(), score(x, 0.2).round(3).tolist()
+    ([-2.0], [-2.0])
     """
 
     mean: MeanFn

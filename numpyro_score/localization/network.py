@@ -3,6 +3,8 @@
 The observation process says what the network is shown of `(y, t)`, and how its output becomes what
 is known of `x`: a correction, in units of its own error, of what Gaussian data would give; log odds
 of spins; a factor of a rate.
+
+Montanari 2023, arXiv:2305.10690, section 4.
 """
 
 from collections.abc import Callable

@@ -43,6 +43,18 @@ class StartChoice(NamedTuple):
     is_good
         Whether both are below 1.05 there. If not, no candidate serves this target with these
         chains: weights of modes are not to be trusted.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, numpyro.distributions as dist
+    >>> from numpyro_score.localization import InnerChains, IsotropicGaussian
+    >>> wide = dist.Normal(0.0, 3.0).expand([1]).to_event(1)
+    >>> chains = InnerChains(
+    ...     IsotropicGaussian(1), lambda x: -0.5 * jnp.sum(x**2), wide, num_chains=16, num_start=8
+    ... )
+    >>> choice = choose_start(chains, jax.random.key(0), [0.0, 1.0], num_runs=4)
+    >>> choice.inner_rhat.shape, choice.best in choice.times
+    ((2,), True)
     """
 
     times: Float[np.ndarray, " num"]
@@ -82,7 +94,9 @@ def choose_start(
     >>> import jax, jax.numpy as jnp, numpyro.distributions as dist
     >>> from numpyro_score.localization import InnerChains, IsotropicGaussian
     >>> wide = dist.Normal(0.0, 3.0).expand([1]).to_event(1)
-    >>> chains = InnerChains(IsotropicGaussian(1), lambda x: -0.5 * jnp.sum(x**2), wide)
+    >>> chains = InnerChains(
+    ...     IsotropicGaussian(1), lambda x: -0.5 * jnp.sum(x**2), wide, num_chains=16, num_start=8
+    ... )
     >>> choose_start(chains, jax.random.key(0), [0.0, 1.0], num_runs=4).is_good
     True
     """

@@ -1,4 +1,4 @@
-"""Grids of observation times."""
+"""Grids of observation times (Montanari 2023, arXiv:2305.10690)."""
 
 from typing import Any
 

@@ -41,6 +41,26 @@ class NoiseProcess(eqx.Module):
     A new process is a final class with three methods: `log_alpha`, `variance` and `time_of`, each
     elementwise in an array of times. Its numbers are static fields, so that training leaves them
     alone.
+
+    Examples
+    --------
+    The straight line from data to noise:
+
+    >>> import jax.numpy as jnp
+    >>> class Straight(NoiseProcess):
+    ...     def log_alpha(self, t):
+    ...         return jnp.log1p(-0.999 * as_time(t))
+    ...
+    ...     def variance(self, t):
+    ...         return as_time(t) ** 2
+    ...
+    ...     def time_of(self, ratio):
+    ...         return solve_time(self, ratio)
+    >>> noise = Straight()
+    >>> round(float(noise.alpha(0.5)), 4), float(noise.sigma(0.5))
+    (0.5005, 0.5)
+    >>> round(float(noise.time_of(noise.ratio(0.25))), 5)
+    0.25
     """
 
     @abstractmethod
@@ -157,6 +177,20 @@ def solve_time(process: NoiseProcess, ratio: Time) -> Float[Array, "..."]:
     """Time at which `sigma / alpha` is `ratio`, by bisection: for a process without closed form.
 
     Exact to the float type's resolution of [0, 1]; `sigma / alpha` has to rise in t.
+
+    Parameters
+    ----------
+    process
+        Whose `ratio` rises in t.
+    ratio
+        Levels, of any shape.
+
+    Examples
+    --------
+    >>> from numpyro_score.noise import VE
+    >>> noise = VE(sigma_min=0.01, sigma_max=100.0)
+    >>> round(float(solve_time(noise, 1.0)), 5)
+    0.5
     """
     ratio = as_time(ratio)
     num_halvings = jnp.finfo(ratio.dtype).nmant + 2

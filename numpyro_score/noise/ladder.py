@@ -33,6 +33,13 @@ class Ladder(NamedTuple):
         Levels `(num_levels,)`, falling.
     ratio
         `gamma`, each level over the next.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ladder = ladder_from_data(np.random.default_rng(0).normal(size=(100, 2)))
+    >>> bool((ladder.sigmas[:-1] > ladder.sigmas[1:]).all()), ladder.ratio > 1
+    (True, True)
     """
 
     sigmas: Float[np.ndarray, " num_levels"]
@@ -80,6 +87,11 @@ def ladder_ratio(dim: int) -> float:
 
     At most 2: below some 20 dimensions noise of any two levels overlaps, and says nothing.
 
+    Parameters
+    ----------
+    dim
+        Dimensions, at least 1.
+
     Raises
     ------
     ValueError
@@ -106,6 +118,11 @@ def largest_distance(data: Float[np.ndarray, "num dim"]) -> float:
 
     Rows too near the centre to be an end of it are left out first, the rest goes through in
     chunks of bounded memory.
+
+    Parameters
+    ----------
+    data
+        `(num, dim)`.
 
     Examples
     --------

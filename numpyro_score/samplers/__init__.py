@@ -1,6 +1,6 @@
 """Finite-time samplers: from noise to data in a set number of steps, driven by a score."""
 
-from numpyro_score.samplers.adaptive import AdaptiveSteps, Tolerance, adaptive
+from numpyro_score.samplers.adaptive import Tolerance, adaptive
 from numpyro_score.samplers.annealed import annealed_langevin, default_ladder, pick_eps
 from numpyro_score.samplers.conditioning import (
     GaussianPosteriorScore,
@@ -9,14 +9,14 @@ from numpyro_score.samplers.conditioning import (
     spread_by_tweedie,
     spread_of_gaussian,
 )
-from numpyro_score.samplers.corrector import CorrectedSteps, corrected
+from numpyro_score.samplers.corrector import corrected
 from numpyro_score.samplers.density import LogProbEstimate
-from numpyro_score.samplers.deterministic import HeunSteps, ddim, dpm_solver, heun
+from numpyro_score.samplers.deterministic import ddim, dpm_solver, heun
 from numpyro_score.samplers.flow import FlowSampler, probability_flow
 from numpyro_score.samplers.grids import TimeGrid, edm_times, quadratic_times, uniform_times
 from numpyro_score.samplers.reverse_sde import reverse_sde
 from numpyro_score.samplers.sampler import DiffusionSampler
-from numpyro_score.samplers.steps import LinearSteps, Recall, Steps
+from numpyro_score.samplers.steps import LinearSteps, Steps
 from numpyro_score.samplers.stochastic import (
     Method,
     ancestral,
@@ -27,20 +27,16 @@ from numpyro_score.samplers.stochastic import (
 from numpyro_score.samplers.walk import DiffusionInfo, DiffusionState, Trajectory
 
 __all__ = [
-    "AdaptiveSteps",
-    "CorrectedSteps",
     "DiffusionInfo",
     "DiffusionSampler",
     "DiffusionState",
     "FlowSampler",
     "GaussianPosteriorScore",
     "GuidedScore",
-    "HeunSteps",
     "LinearSteps",
     "LogProbEstimate",
     "Method",
     "PosteriorScore",
-    "Recall",
     "Steps",
     "TimeGrid",
     "Tolerance",

@@ -1,4 +1,8 @@
-"""The probability flow by Diffrax: steps as short as the tolerances ask."""
+"""The probability flow by Diffrax: steps as short as the tolerances ask.
+
+The flow: Song et al. 2021, arXiv:2011.13456, section 4.3. The solvers: Kidger 2021,
+arXiv:2202.02435.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, final
@@ -27,6 +31,15 @@ class Tolerance(NamedTuple):
         An explicit Runge-Kutta method of Diffrax.
     max_steps
         Most steps before it is an error.
+
+    Examples
+    --------
+    >>> import diffrax
+    >>> from functools import partial
+    >>> fine = Tolerance(rtol=1e-7, atol=1e-7, solver=diffrax.Dopri5())
+    >>> method = partial(adaptive, tolerance=fine)  # for probability_flow(..., method=method)
+    >>> method.keywords["tolerance"].rtol
+    1e-07
     """
 
     rtol: float = 1e-5
@@ -152,12 +165,30 @@ def adaptive(
 ) -> AdaptiveSteps:
     """Diffrax's adaptive solvers between the grid's times; `functools.partial` for a tolerance.
 
+    Parameters
+    ----------
+    noise
+        The process.
+    times
+        `(num_steps + 1,)`, falling, as a grid gives them.
+    tolerance
+        How to solve; `Tolerance()` by default.
+
     Raises
     ------
     ValueError
         If a tolerance is not above 0.
     TypeError
         If the solver is no explicit Runge-Kutta method.
+
+    Examples
+    --------
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.samplers import edm_times
+    >>> noise = VE(sigma_min=0.1, sigma_max=10.0)
+    >>> steps = adaptive(noise, edm_times(noise, 20))
+    >>> steps.evaluations, steps.is_random
+    (None, False)
     """
     tolerance = Tolerance() if tolerance is None else tolerance
     check_tolerance(tolerance)

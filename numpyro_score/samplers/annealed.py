@@ -60,6 +60,13 @@ def default_ladder(noise: NoiseProcess, dim: int) -> Float[np.ndarray, " num_lev
     And no further apart than `CLOSEST`: what the dynamics forget of the data's own structure on the
     way down grows with the number of levels, also where the noise of two levels overlaps.
 
+    Parameters
+    ----------
+    noise
+        The process.
+    dim
+        Dimensions of the data.
+
     Examples
     --------
     >>> from numpyro_score.noise import VE

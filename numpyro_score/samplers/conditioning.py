@@ -136,10 +136,33 @@ class PosteriorScore(Conditioned):
 def spread_of_gaussian(score: "GaussianPosteriorScore", x: Event, t: Scalar) -> Array:
     """As if the data were Gaussian with their sds: `(v sigma)^2 / ((alpha v)^2 + sigma^2)`.
 
+    Parameters
+    ----------
+    score
+        The posterior's score, whose prior and process are read.
+    x, t
+        One noised point and its time.
+
+    Returns
+    -------
+    `(dim, dim)`, of the flattened point.
+
     Raises
     ------
     ValueError
         If the prior does not know its sds.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.scores import gaussian_score
+    >>> prior = gaussian_score(jnp.zeros(1), jnp.ones(1), VE(sigma_min=0.1, sigma_max=10.0))
+    >>> score = GaussianPosteriorScore(prior, jnp.eye(1), jnp.ones(1), 1.0)
+    >>> spread_of_gaussian(score, jnp.zeros(1), 0.5).round(
+    ...     3
+    ... ).tolist()  # noise of sd 1 on data of sd 1
+    [[0.5]]
     """
     if score.data_moments is None:
         raise ValueError(
@@ -153,7 +176,31 @@ def spread_of_gaussian(score: "GaussianPosteriorScore", x: Event, t: Scalar) -> 
 
 
 def spread_by_tweedie(score: "GaussianPosteriorScore", x: Event, t: Scalar) -> Array:
-    """The covariance itself: `sigma^2 / alpha` times the derivative of the denoised point."""
+    """The covariance itself: `sigma^2 / alpha` times the derivative of the denoised point.
+
+    Parameters
+    ----------
+    score
+        The posterior's score, whose prior and process are read.
+    x, t
+        One noised point and its time.
+
+    Returns
+    -------
+    `(dim, dim)`, of the flattened point.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.scores import gaussian_score
+    >>> prior = gaussian_score(jnp.zeros(1), jnp.ones(1), VE(sigma_min=0.1, sigma_max=10.0))
+    >>> score = GaussianPosteriorScore(prior, jnp.eye(1), jnp.ones(1), 1.0)
+    >>> spread_by_tweedie(score, jnp.zeros(1), 0.5).round(
+    ...     3
+    ... ).tolist()  # noise of sd 1 on data of sd 1
+    [[0.5]]
+    """
     flat = x.reshape(-1)
 
     def denoise(flat: Array) -> Array:

@@ -37,6 +37,19 @@ class LogProbEstimate(NamedTuple):
         importance weights and accept/reject must not be made of it.
     standard_error
         Of that mean.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.samplers import probability_flow
+    >>> from numpyro_score.scores import target_score
+    >>> from numpyro_score.targets import two_modes
+    >>> score = target_score(two_modes(), VE(sigma_min=0.05, sigma_max=20.0))
+    >>> flow = probability_flow(score, score.noise, (2,), num_steps=20)
+    >>> found = flow.approximate_log_prob(jax.random.key(0), score.data_moments[0])
+    >>> found.log_prob.shape, bool(found.standard_error >= 0)
+    ((), True)
     """
 
     log_prob: Float[Array, ""]

@@ -34,10 +34,30 @@ from numpyro_score.samplers.stochastic import Times, levels, two_step
 def ddim(noise: NoiseProcess, times: Times, *, eta: float = 0.0) -> LinearSteps:
     """DDIM's steps; `functools.partial(ddim, eta=...)` for random ones.
 
+    Parameters
+    ----------
+    noise
+        The process.
+    times
+        `(num_steps + 1,)`, falling, as a grid gives them.
+    eta
+        From 0, no noise on the way, to 1, ancestral steps.
+
     Raises
     ------
     ValueError
         Unless 0 <= eta <= 1.
+
+    Examples
+    --------
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.samplers import edm_times
+    >>> noise = VE(sigma_min=0.1, sigma_max=10.0)
+    >>> steps = ddim(noise, edm_times(noise, 20))
+    >>> steps.evaluations, steps.is_random
+    (1, False)
+    >>> ddim(noise, edm_times(noise, 20), eta=1.0).is_random
+    True
     """
     if not 0 <= eta <= 1:
         raise ValueError(f"eta is {eta:g}; from 0, the probability flow, to 1, ancestral steps")
@@ -55,7 +75,24 @@ def ddim(noise: NoiseProcess, times: Times, *, eta: float = 0.0) -> LinearSteps:
 
 
 def dpm_solver(noise: NoiseProcess, times: Times) -> LinearSteps:
-    """DPM-Solver++ 2M; order 2."""
+    """DPM-Solver++ 2M; order 2.
+
+    Parameters
+    ----------
+    noise
+        The process.
+    times
+        `(num_steps + 1,)`, falling, as a grid gives them.
+
+    Examples
+    --------
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.samplers import edm_times
+    >>> noise = VE(sigma_min=0.1, sigma_max=10.0)
+    >>> steps = dpm_solver(noise, edm_times(noise, 20))
+    >>> steps.evaluations, steps.is_random
+    (1, False)
+    """
     knots = levels(noise, times)
     return two_step(
         knots,
@@ -134,7 +171,24 @@ class HeunSteps(Steps):
 
 
 def heun(noise: NoiseProcess, times: Times) -> HeunSteps:
-    """Heun's steps; order 2."""
+    """Heun's steps; order 2.
+
+    Parameters
+    ----------
+    noise
+        The process.
+    times
+        `(num_steps + 1,)`, falling, as a grid gives them.
+
+    Examples
+    --------
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.samplers import edm_times
+    >>> noise = VE(sigma_min=0.1, sigma_max=10.0)
+    >>> steps = heun(noise, edm_times(noise, 20))
+    >>> steps.evaluations, steps.is_random
+    (2, False)
+    """
     knots = levels(noise, times)
     change = knots.next_sigma / knots.next_alpha - knots.sigma / knots.alpha
     weight = jnp.full_like(change, 0.5)

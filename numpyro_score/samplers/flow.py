@@ -45,6 +45,20 @@ class FlowSampler(eqx.Module):
         The same steps from data to noise; None where steps are random.
     noise
         The process.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.samplers import probability_flow
+    >>> from numpyro_score.scores import target_score
+    >>> from numpyro_score.targets import two_modes
+    >>> score = target_score(two_modes(), VE(sigma_min=0.05, sigma_max=20.0))
+    >>> flow = probability_flow(score, score.noise, (2,), num_steps=20)
+    >>> draws = flow.sample(jax.random.key(0), 500)
+    >>> code = flow.encode(jax.numpy.asarray(draws[0]))  # the noise that this draw came from
+    >>> draws.shape, code.shape, flow.evaluations
+    ((500, 2), (2,), 40)
     """
 
     decoder: DiffusionSampler

@@ -50,6 +50,15 @@ def _check(num_steps: int, end: float) -> None:
 def uniform_times(noise: NoiseProcess, num_steps: int, *, end: float = END) -> Float[Array, " k"]:
     """Times that fall evenly from 1 to `end`.
 
+    Parameters
+    ----------
+    noise
+        The process; here it does not matter which.
+    num_steps
+        Steps, one less than times.
+    end
+        Last time.
+
     Raises
     ------
     ValueError
@@ -68,6 +77,15 @@ def uniform_times(noise: NoiseProcess, num_steps: int, *, end: float = END) -> F
 
 def quadratic_times(noise: NoiseProcess, num_steps: int, *, end: float = END) -> Float[Array, " k"]:
     """Times whose square roots fall evenly, from 1 to `end`.
+
+    Parameters
+    ----------
+    noise
+        The process; here it does not matter which.
+    num_steps
+        Steps, one less than times.
+    end
+        Last time.
 
     Raises
     ------

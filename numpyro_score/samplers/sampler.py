@@ -1,6 +1,8 @@
 """The sampler that every plan of steps shares: batches of bounded memory.
 
 Sample i has a key of its own, `fold_in(rng_key, i)`, whatever the batch.
+
+The form is that of the samplers of Song et al. 2021, arXiv:2011.13456.
 """
 
 from functools import partial
@@ -76,6 +78,18 @@ class DiffusionSampler(eqx.Module):
         If the score, or the start, does not fit the shape.
     TypeError
         If the score is no function of a point and a time.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.samplers import reverse_sde
+    >>> from numpyro_score.scores import target_score
+    >>> from numpyro_score.targets import two_modes
+    >>> score = target_score(two_modes(), VE(sigma_min=0.05, sigma_max=20.0))
+    >>> sampler = reverse_sde(score, score.noise, (2,), num_steps=20)
+    >>> sampler.evaluations, sampler.sample(jax.random.key(0), 500).shape
+    (20, (500, 2))
     """
 
     score: Score

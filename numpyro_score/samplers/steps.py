@@ -4,6 +4,8 @@ A plan is a pytree whose arrays have one row for each step. `advance` is the pur
 row: it gets the noise instead of drawing it, so that a step can be tested as a formula.
 
 A row's memory is whatever pytree the method carries from step to step, None for none.
+
+The form is that of the samplers of Song et al. 2021, arXiv:2011.13456.
 """
 
 from abc import abstractmethod
@@ -35,6 +37,15 @@ class Steps(eqx.Module):
         When each step starts.
     next_time
         When it ends.
+
+    Examples
+    --------
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.samplers import ancestral, edm_times
+    >>> noise = VE(sigma_min=0.1, sigma_max=10.0)
+    >>> steps = ancestral(noise, edm_times(noise, 20))
+    >>> isinstance(steps, Steps), steps.time.shape, steps.num_noises
+    (True, (20,), 1)
     """
 
     time: eqx.AbstractVar[Row]
@@ -107,6 +118,24 @@ class LinearSteps(Steps):
         Factor `e`; None for a deterministic method.
     recall
         The memory of a two-step method; None for one step.
+
+    Examples
+    --------
+    A method of one's own, Euler's steps of the probability flow in t:
+
+    >>> import jax
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.samplers import probability_flow
+    >>> from numpyro_score.scores import target_score
+    >>> from numpyro_score.targets import two_modes
+    >>> def euler(noise, times):
+    ...     start, length = times[:-1], times[:-1] - times[1:]
+    ...     f, g2 = noise.drift_coefficient(start), noise.squared_diffusion(start)
+    ...     return LinearSteps(start, times[1:], position=1 - f * length, score=g2 * length / 2)
+    >>> score = target_score(two_modes(), VE(sigma_min=0.05, sigma_max=20.0))
+    >>> flow = probability_flow(score, score.noise, (2,), num_steps=50, method=euler)
+    >>> flow.sample(jax.random.key(0), 100).shape
+    (100, 2)
     """
 
     time: Row

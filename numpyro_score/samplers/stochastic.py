@@ -71,7 +71,24 @@ def _forward(knots: Levels) -> tuple[Array, Array]:
 
 
 def euler_maruyama(noise: NoiseProcess, times: Times) -> LinearSteps:
-    """Steps of Euler and Maruyama in t; weak order 1."""
+    """Steps of Euler and Maruyama in t; weak order 1.
+
+    Parameters
+    ----------
+    noise
+        The process.
+    times
+        `(num_steps + 1,)`, falling, as a grid gives them.
+
+    Examples
+    --------
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.samplers import edm_times
+    >>> noise = VE(sigma_min=0.1, sigma_max=10.0)
+    >>> steps = euler_maruyama(noise, edm_times(noise, 20))
+    >>> steps.evaluations, steps.is_random
+    (1, True)
+    """
     start, end = times[:-1], times[1:]
     f, g2, length = noise.drift_coefficient(start), noise.squared_diffusion(start), start - end
     return LinearSteps(
@@ -84,14 +101,48 @@ def euler_maruyama(noise: NoiseProcess, times: Times) -> LinearSteps:
 
 
 def reverse_diffusion(noise: NoiseProcess, times: Times) -> LinearSteps:
-    """Steps that mirror the forward process's own discretisation; weak order 1."""
+    """Steps that mirror the forward process's own discretisation; weak order 1.
+
+    Parameters
+    ----------
+    noise
+        The process.
+    times
+        `(num_steps + 1,)`, falling, as a grid gives them.
+
+    Examples
+    --------
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.samplers import edm_times
+    >>> noise = VE(sigma_min=0.1, sigma_max=10.0)
+    >>> steps = reverse_diffusion(noise, edm_times(noise, 20))
+    >>> steps.evaluations, steps.is_random
+    (1, True)
+    """
     knots = levels(noise, times)
     a, g2 = _forward(knots)
     return LinearSteps(knots.time, knots.next_time, position=2 - a, score=g2, noise=jnp.sqrt(g2))
 
 
 def ancestral(noise: NoiseProcess, times: Times) -> LinearSteps:
-    """DDPM's steps, for any process; weak order 1."""
+    """DDPM's steps, for any process; weak order 1.
+
+    Parameters
+    ----------
+    noise
+        The process.
+    times
+        `(num_steps + 1,)`, falling, as a grid gives them.
+
+    Examples
+    --------
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.samplers import edm_times
+    >>> noise = VE(sigma_min=0.1, sigma_max=10.0)
+    >>> steps = ancestral(noise, edm_times(noise, 20))
+    >>> steps.evaluations, steps.is_random
+    (1, True)
+    """
     knots = levels(noise, times)
     a, g2 = _forward(knots)
     return LinearSteps(
@@ -104,7 +155,24 @@ def ancestral(noise: NoiseProcess, times: Times) -> LinearSteps:
 
 
 def dpm_solver_sde(noise: NoiseProcess, times: Times) -> LinearSteps:
-    """DPM-Solver++ 2M for the SDE: exponential integrator, two steps; weak order 2."""
+    """DPM-Solver++ 2M for the SDE: exponential integrator, two steps; weak order 2.
+
+    Parameters
+    ----------
+    noise
+        The process.
+    times
+        `(num_steps + 1,)`, falling, as a grid gives them.
+
+    Examples
+    --------
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.samplers import edm_times
+    >>> noise = VE(sigma_min=0.1, sigma_max=10.0)
+    >>> steps = dpm_solver_sde(noise, edm_times(noise, 20))
+    >>> steps.evaluations, steps.is_random
+    (1, True)
+    """
     knots = levels(noise, times)
     decay = jnp.exp(-knots.advance)
     gained = -jnp.expm1(-2 * knots.advance)

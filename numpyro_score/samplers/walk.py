@@ -1,6 +1,8 @@
 """A sample's way from noise to data: its state, one step, and the one loop over all steps.
 
 A sample's start takes `fold_in(key, 0)` of its own key, and its step k `fold_in(key, k + 1)`.
+
+The form is that of the samplers of Song et al. 2021, arXiv:2011.13456.
 """
 
 from typing import Any, NamedTuple
@@ -28,6 +30,20 @@ class DiffusionState(NamedTuple):
         Steps made.
     time
         Time reached; for annealed Langevin the next noise level.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.samplers import reverse_sde
+    >>> from numpyro_score.scores import target_score
+    >>> from numpyro_score.targets import two_modes
+    >>> score = target_score(two_modes(), VE(sigma_min=0.05, sigma_max=20.0))
+    >>> sampler = reverse_sde(score, score.noise, (2,), num_steps=20)
+    >>> state = sampler.init(score.data_moments[0], jax.random.key(0))
+    >>> state, info = sampler.step(jax.random.key(1), state)
+    >>> state.position.shape, int(state.num_made), bool(state.time < 1)
+    ((2,), 1, True)
     """
 
     position: Event
@@ -45,6 +61,20 @@ class DiffusionInfo(NamedTuple):
         Whether the way's end is reached; a step after it changes nothing.
     num_evaluations
         Calls of the score on the way so far.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.samplers import reverse_sde
+    >>> from numpyro_score.scores import target_score
+    >>> from numpyro_score.targets import two_modes
+    >>> score = target_score(two_modes(), VE(sigma_min=0.05, sigma_max=20.0))
+    >>> sampler = reverse_sde(score, score.noise, (2,), num_steps=20)
+    >>> state = sampler.init(score.data_moments[0], jax.random.key(0))
+    >>> state, info = sampler.step(jax.random.key(1), state)
+    >>> bool(info.is_finished), int(info.num_evaluations)
+    (False, 1)
     """
 
     is_finished: Bool[Array, ""]
@@ -60,6 +90,19 @@ class Trajectory(NamedTuple):
         `(num_steps + 1,)`.
     positions
         `(num_samples, num_steps + 1, *shape)`.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.samplers import reverse_sde
+    >>> from numpyro_score.scores import target_score
+    >>> from numpyro_score.targets import two_modes
+    >>> score = target_score(two_modes(), VE(sigma_min=0.05, sigma_max=20.0))
+    >>> sampler = reverse_sde(score, score.noise, (2,), num_steps=20)
+    >>> way = sampler.trajectory(jax.random.key(0), 5)
+    >>> way.times.shape, way.positions.shape
+    ((21,), (5, 21, 2))
     """
 
     times: Float[np.ndarray, " knots"]

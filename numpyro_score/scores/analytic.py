@@ -7,6 +7,9 @@ Noise keeps a Gaussian mixture one: component k of weight w, mean m and covarian
 whose score is the responsibility-weighted mean of `-(alpha^2 C_k + sigma^2 I)^-1 (x - alpha m_k)`.
 Covariances are kept as eigenvalues and axes, so that a noise level costs no factorisation. With
 `C = 0` it is the law of noised data points, a kernel density estimate with a Gaussian kernel.
+
+The score of a kernel density estimate is what denoising score matching learns (Vincent 2011,
+doi:10.1162/NECO_a_00142).
 """
 
 import math
@@ -213,6 +216,13 @@ def gaussian_score(mean: Any, covariance: Any, noise: NoiseProcess) -> GaussianM
 def fitted_gaussian(data: Data, noise: NoiseProcess) -> GaussianMixtureScore:
     """Score of the Gaussian with the data's mean and full covariance, under a noise process.
 
+    Parameters
+    ----------
+    data
+        `(num, *event)`.
+    noise
+        The process.
+
     Raises
     ------
     ValueError
@@ -236,6 +246,13 @@ def empirical_score(data: Data, noise: NoiseProcess) -> GaussianMixtureScore:
     """Score of noised data points: what a network with no limits would learn from them.
 
     Its density is the kernel density estimate of bandwidth `sigma`. A call costs `num` distances.
+
+    Parameters
+    ----------
+    data
+        `(num, *event)`.
+    noise
+        The process.
 
     Raises
     ------

@@ -4,6 +4,8 @@ A score model is a callable `model(x, t)` of ONE point and a scalar time: the gr
 log density of the law of `x_t = alpha(t) x_0 + sigma(t) z`. It carries its noise process, and gives
 the same knowledge in its other forms (see `numpyro_score.noise.convert`). A conditional model also
 takes `y`. Batches are `jax.vmap`.
+
+Song et al. 2021, arXiv:2011.13456; Vincent 2011, doi:10.1162/NECO_a_00142.
 """
 
 from abc import abstractmethod
@@ -27,6 +29,20 @@ class ScoreModel(eqx.Module):
     ----------
     noise
         The process whose laws the score is of.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.scores import gaussian_score
+    >>> model = gaussian_score(jnp.zeros(1), jnp.ones(1), VE(sigma_min=0.1, sigma_max=10.0))
+    >>> x, t = jnp.array([2.0]), 0.5  # noise of sd 1
+    >>> (
+    ...     isinstance(model, ScoreModel),
+    ...     model(x, t).round(3).tolist(),
+    ...     model.denoise(x, t).round(3).tolist(),
+    ... )
+    (True, [-1.0], [1.0])
     """
 
     noise: eqx.AbstractVar[NoiseProcess]
@@ -86,6 +102,12 @@ class Constant(eqx.Module):
     ----------
     array
         Any array; kept in its own precision, read in that of the data.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> trainable({"w": jnp.ones(2), "mean": Constant(jnp.zeros(2))})
+    {'mean': False, 'w': True}
     """
 
     array: Array

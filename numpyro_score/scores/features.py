@@ -26,6 +26,15 @@ def drop_condition(
     For training: a network that has seen points with and without their conditions knows both
     scores, as classifier-free guidance needs.
 
+    Parameters
+    ----------
+    rng_key
+        One random key.
+    y
+        One condition `(condition,)`.
+    rate
+        Probability of leaving it out.
+
     Examples
     --------
     >>> import jax, jax.numpy as jnp

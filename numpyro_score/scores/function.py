@@ -1,4 +1,7 @@
-"""A score model from any callable: a function, or a model of another library."""
+"""A score model from any callable: a function, or a model of another library.
+
+Its other forms follow by Tweedie's formula (Efron 2011, doi:10.1198/jasa.2011.tm11181).
+"""
 
 from collections.abc import Callable
 from typing import Any, final

@@ -1,4 +1,7 @@
-"""Scores from an unnormalised log density by importance sampling; see `posterior`."""
+"""Scores from an unnormalised log density by importance sampling; see `posterior`.
+
+Huang et al. 2023, arXiv:2307.02037; Akhound-Sadegh et al. 2024, arXiv:2402.06121.
+"""
 
 from typing import final
 

@@ -1,4 +1,7 @@
-"""Scores from an unnormalised log density by short MALA chains; see `posterior`."""
+"""Scores from an unnormalised log density by short MALA chains; see `posterior`.
+
+Huang et al. 2023, arXiv:2307.02037.
+"""
 
 from typing import final
 

@@ -16,6 +16,8 @@ factor, and the factor of one component against another is the point. So densiti
 
 An unnormalised energy does not qualify: its unknown constant would act as another weight. For draws
 alone no density is needed: draw i with probability `w_i` and run the sampler with score i.
+
+Du et al. 2023, arXiv:2302.11552, on mixtures and products of scores and energies.
 """
 
 from collections.abc import Callable, Sequence

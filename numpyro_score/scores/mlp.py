@@ -2,6 +2,8 @@
 
 Both are `network(u, level, y)` for one point `u` of variance 1; `ScoreNetwork` makes a score of
 them.
+
+Residual blocks: He et al. 2016, arXiv:1512.03385. Two layers: Montanari 2023, arXiv:2305.10690.
 """
 
 import math

@@ -54,6 +54,20 @@ class Reference(eqx.Module):
         A number, or a tuple of one per coordinate.
     sd
         As wide as the target or wider; infinite for none, which suits small noise alone.
+
+    Raises
+    ------
+    ValueError
+        If the sd is not above 0.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> mean, variance = Reference(mean=0.0, sd=1.0).posterior(
+    ...     jnp.array([2.0]), jnp.ones(()), jnp.ones(())
+    ... )
+    >>> mean.tolist(), float(variance)
+    ([1.0], 0.5)
     """
 
     mean: float | tuple[float, ...] = eqx.field(static=True, default=0.0)

@@ -2,6 +2,8 @@
 
 Each is a class with one method, from output to score; the formulas are in
 `numpyro_score.noise.convert`.
+
+Noise: Ho, Jain and Abbeel 2020, arXiv:2006.11239. Velocity: Salimans and Ho 2022, arXiv:2202.00512.
 """
 
 from abc import abstractmethod
@@ -22,6 +24,16 @@ class Prediction(eqx.Module):
     ----------
     falls_with_noise
         Whether, of a smooth density, the output tends to 0 with the noise.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> x, alpha, sigma = jnp.array([2.0]), 1.0, 0.5
+    >>> [
+    ...     rule.to_score(x, alpha, sigma, jnp.array([1.0])).tolist()
+    ...     for rule in (PredictNoise(), PredictScore())
+    ... ]
+    [[-2.0], [1.0]]
     """
 
     falls_with_noise: eqx.AbstractClassVar[bool]
@@ -33,7 +45,14 @@ class Prediction(eqx.Module):
 
 @final
 class PredictNoise(Prediction):
-    """The output is `E[z | x]`."""
+    """The output is `E[z | x]`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> PredictNoise().to_score(jnp.array([2.0]), 1.0, 0.5, jnp.array([1.0])).tolist()
+    [-2.0]
+    """
 
     falls_with_noise: ClassVar[bool] = True
 
@@ -44,7 +63,14 @@ class PredictNoise(Prediction):
 
 @final
 class PredictDenoised(Prediction):
-    """The output is `E[x_0 | x]`; small noise is read off a small difference."""
+    """The output is `E[x_0 | x]`; small noise is read off a small difference.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> PredictDenoised().to_score(jnp.array([2.0]), 1.0, 0.5, jnp.array([1.5])).tolist()
+    [-2.0]
+    """
 
     falls_with_noise: ClassVar[bool] = False
 
@@ -55,7 +81,14 @@ class PredictDenoised(Prediction):
 
 @final
 class PredictVelocity(Prediction):
-    """The output is `E[alpha z - sigma x_0 | x]`: noise where there is little, data where much."""
+    """The output is `E[alpha z - sigma x_0 | x]`: noise where there is little, data where much.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> PredictVelocity().to_score(jnp.array([2.0]), 0.6, 0.8, jnp.array([0.0])).tolist()
+    [-2.0]
+    """
 
     falls_with_noise: ClassVar[bool] = True
 
@@ -66,7 +99,14 @@ class PredictVelocity(Prediction):
 
 @final
 class PredictScore(Prediction):
-    """The output is the score itself."""
+    """The output is the score itself.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> PredictScore().to_score(jnp.array([2.0]), 1.0, 0.5, jnp.array([-2.0])).tolist()
+    [-2.0]
+    """
 
     falls_with_noise: ClassVar[bool] = False
 

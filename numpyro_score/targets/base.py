@@ -54,6 +54,18 @@ class Target(eqx.Module):
 
     The callables are plain functions or `functools.partial`s of them, so that a target pickles, and
     `logdensity_fn` and `model` hash by identity as `jax.jit` requires.
+
+    Raises
+    ------
+    ValueError
+        If `dim` is less than 1, or two expectations have one name.
+
+    Examples
+    --------
+    >>> from numpyro_score.targets import gumbel
+    >>> target = gumbel()
+    >>> isinstance(target, Target), target.dim, [e.name for e in target.expectations]
+    (True, 2, ['mean', 'second_moment'])
     """
 
     name: eqx.AbstractVar[str]

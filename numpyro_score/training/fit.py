@@ -40,6 +40,22 @@ class FitResult(NamedTuple):
         and `held_out_loss`. The attributes tell why training ended (`stopped`), where
         (`num_steps`), how long it took (`seconds`, compiling included) and from which variables
         the points were joined (`variables`).
+
+    Examples
+    --------
+    >>> import equinox as eqx, jax
+    >>> from numpyro_score.training.losses import implicit_score_matching
+    >>> draws = jax.random.normal(jax.random.key(0), (100, 1))
+    >>> result = fit(
+    ...     eqx.nn.Linear(1, 1, key=jax.random.key(1)),
+    ...     draws,
+    ...     implicit_score_matching,
+    ...     rng_key=jax.random.key(2),
+    ...     num_steps=20,
+    ...     progress=False,
+    ... )
+    >>> result.model.weight.shape, sorted(result.history)
+    ((1, 1), ['held_out_loss', 'train_loss'])
     """
 
     model: Any

@@ -4,6 +4,10 @@ Measures that take a score are of the draws as points of the density; measures t
 draws are in units of the reference's standard deviations, of the variables that both have. A
 measure has a p-value where a test is known, and is flagged where that is below `FALSE_ALARM`
 divided by the number of tests (Bonferroni).
+
+Kernel Stein discrepancies: Gorham and Mackey 2017, arXiv:1703.01717; maximum mean discrepancy:
+Gretton et al. 2012, A kernel two-sample test (JMLR 13); classifier tests: Lopez-Paz and Oquab 2017,
+arXiv:1610.06545. The files of the measures have the formulas.
 """
 
 import math

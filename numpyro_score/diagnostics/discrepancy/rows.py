@@ -1,4 +1,7 @@
-"""The measures of a discrepancy: what each is, what it sees and what it does not."""
+"""The measures of a discrepancy: what each is, what it sees and what it does not.
+
+What a Stein discrepancy does not see: Wenliang and Kanagawa 2020, arXiv:2008.10087.
+"""
 
 import math
 from typing import NamedTuple
@@ -15,6 +18,12 @@ class Measure(NamedTuple):
         Of its value.
     meaning
         What it sees, and what it does not.
+
+    Examples
+    --------
+    >>> from numpyro_score.diagnostics.discrepancy import MEASURES
+    >>> MEASURES["c2st"].title
+    'classifier two-sample test'
     """
 
     title: str

@@ -6,6 +6,9 @@ step, such as the particles of persistent contrastive divergence, is a `Stateful
 
 Whether a model suits a loss is found out while JAX traces the loss, which is before anything is
 compiled.
+
+Score matching: Hyvärinen 2005, JMLR 6. Persistent chains: Tieleman 2008,
+doi:10.1145/1390156.1390290.
 """
 
 from abc import abstractmethod
@@ -29,6 +32,20 @@ class StatefulLoss(eqx.Module):
     """The interface of a loss with a memory; `fit` carries its state from step to step.
 
     `init` makes the state from a first batch, `update` gives the loss and the next state.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> class CountedLoss(StatefulLoss):
+    ...     def init(self, model, batch, rng_key):
+    ...         return jnp.zeros(())
+    ...
+    ...     def update(self, model, batch, rng_key, state):
+    ...         return jnp.mean(jax.vmap(model)(batch) ** 2), state + 1
+    >>> loss, key = CountedLoss(), jax.random.key(0)
+    >>> value, state = loss.update(jnp.sum, jnp.ones((4, 2)), key, loss.init(None, None, key))
+    >>> float(value), float(state)
+    (4.0, 1.0)
     """
 
     @abstractmethod

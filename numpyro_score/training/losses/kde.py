@@ -3,6 +3,8 @@
     p_h(x) = 1/n sum_i N(x; x_i, h^2 I),    grad log p_h(x) = (sum_i w_i(x) x_i - x) / h^2,
 
 with `w_i` the softmax of `-|x - x_i|^2 / 2 h^2`. Data go through in chunks with a running maximum.
+
+Silverman, Density Estimation for Statistics and Data Analysis (1986).
 """
 
 from typing import Any, final

@@ -104,6 +104,15 @@ class LogNormal(eqx.Module):
     ------
     ValueError
         If sd is not above 0.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from numpyro_score.noise import VE
+    >>> noise = VE(0.01, 100.0)
+    >>> t = LogNormal(mean=0.0)(jnp.array([0.5]), noise)
+    >>> noise.ratio(t).round(3).tolist()  # the median level is e^mean
+    [1.0]
     """
 
     mean: float = -1.2
@@ -132,6 +141,13 @@ class UniformTime(eqx.Module):
     ------
     ValueError
         If it is not in (0, 1).
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from numpyro_score.noise import VP
+    >>> UniformTime(first=0.5)(jnp.array([0.0, 0.5, 1.0]), VP()).tolist()
+    [0.5, 0.75, 1.0]
     """
 
     first: float = SMALLEST_TIME
@@ -150,6 +166,17 @@ def sigma_squared(alpha: Float[Array, "..."], sigma: Float[Array, "..."]) -> Flo
     """`lambda = sigma^2`: the squared error of the predicted noise.
 
     Every level weighs alike (Song and Ermon 2019, arXiv:1907.05600, section 4.2).
+
+    Parameters
+    ----------
+    alpha, sigma
+        Signal and noise, of any shape.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> sigma_squared(jnp.ones(2), jnp.array([0.5, 2.0])).tolist()
+    [0.25, 4.0]
     """
     del alpha
     return sigma**2
@@ -171,6 +198,12 @@ class EDMWeight(eqx.Module):
     ------
     ValueError
         If it is not above 0.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> EDMWeight(data_sd=1.0)(jnp.ones(2), jnp.array([0.5, 2.0])).tolist()
+    [0.3125, 20.0]
     """
 
     data_sd: float = 1.0

@@ -5,6 +5,8 @@
 with the second mean over the ends of chains long enough to have forgotten where they started, which
 is not at the data: what the model wrongly holds likely is found, and unlearned. It is the dearest
 of the ways to train an energy, and the one that the others stand in for.
+
+Hinton 2002, doi:10.1162/089976602760128018, who stands short chains in for these.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +28,21 @@ from numpyro_score.types import RngKey
 
 
 def gaussian_start(rng_key: RngKey, batch: Batch) -> Batch:
-    """Starts of chains: a Gaussian with the batch's means and twice its sds."""
+    """Starts of chains: a Gaussian with the batch's means and twice its sds.
+
+    Parameters
+    ----------
+    rng_key
+        One random key.
+    batch
+        `(batch, *event)`.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> gaussian_start(jax.random.key(0), jnp.ones((5, 2))).tolist()[0]  # data of no spread
+    [1.0, 1.0]
+    """
     mean, sd = jnp.mean(batch, axis=0), jnp.std(batch, axis=0)
     return mean + 2 * sd * jax.random.normal(rng_key, batch.shape, batch.dtype)
 

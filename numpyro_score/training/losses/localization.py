@@ -4,6 +4,8 @@
 
 Its minimiser is the posterior mean, or for erasure the conditional law of each coordinate, at every
 time, whatever the law of the times. The error is the process's own: squared, or the cross-entropy.
+
+Montanari 2023, arXiv:2305.10690.
 """
 
 from collections.abc import Callable

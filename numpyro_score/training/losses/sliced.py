@@ -32,17 +32,68 @@ Projection: TypeAlias = Callable[[Any, Any, Any], Any]
 
 
 def rademacher(rng_key: RngKey, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Entries +1 or -1, each with probability 1/2."""
+    """Entries +1 or -1, each with probability 1/2.
+
+    Parameters
+    ----------
+    rng_key
+        One random key.
+    shape
+        `(num, *event)`.
+    dtype
+        A float type.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> v = rademacher(jax.random.key(0), (3, 2), jnp.float32)
+    >>> jnp.abs(v).tolist()
+    [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]
+    """
     return jax.random.rademacher(rng_key, shape, dtype)
 
 
 def gaussian(rng_key: RngKey, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Entries of a standard normal law."""
+    """Entries of a standard normal law.
+
+    Parameters
+    ----------
+    rng_key
+        One random key.
+    shape
+        `(num, *event)`.
+    dtype
+        A float type.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> v = gaussian(jax.random.key(0), (3, 2), jnp.float32)
+    >>> v.shape
+    (3, 2)
+    """
     return jax.random.normal(rng_key, shape, dtype)
 
 
 def sphere(rng_key: RngKey, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Uniform on the sphere of radius `sqrt(dim)`, a vector for each entry of the first axis."""
+    """Uniform on the sphere of radius `sqrt(dim)`, a vector for each entry of the first axis.
+
+    Parameters
+    ----------
+    rng_key
+        One random key.
+    shape
+        `(num, *event)`.
+    dtype
+        A float type.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> v = sphere(jax.random.key(0), (3, 2), jnp.float32)
+    >>> (v**2).sum(axis=1).round(3).tolist()  # each of length sqrt(2)
+    [2.0, 2.0, 2.0]
+    """
     v = jax.random.normal(rng_key, shape, dtype)
     axes = tuple(range(1, v.ndim))
     dim = v[0].size
