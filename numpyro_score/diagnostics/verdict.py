@@ -84,7 +84,7 @@ class Verdict:
 
     @property
     def ess_needed(self) -> int:
-        """Effective sample size that is asked for: `ESS_PER_CHAIN` a chain."""
+        """Effective sample size that is asked for, `ESS_PER_CHAIN` a chain."""
         return ESS_PER_CHAIN * self.num_chains
 
     @property

@@ -206,7 +206,7 @@ def as_top_level_api(
     score_fn: ScoreFn | None = None,
     temperature: Temperature = 1.0,
 ) -> SamplingAlgorithm:
-    """Unadjusted Langevin algorithm: **biased**, its law is not the target's.
+    """Unadjusted Langevin algorithm, **biased**: its law is not the target's.
 
     The bias falls with `eps` (variance `1 / (1 - eps / 2)` on a unit Gaussian) and the chain
     diverges where `eps` times the largest curvature of `P^(1/2)^T (-Hessian) P^(1/2)` exceeds 2.

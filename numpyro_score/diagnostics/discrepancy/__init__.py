@@ -1,5 +1,7 @@
 """Distances between draws and what they should be draws of.
 
+The call::
+
     discrepancy(
         dt, *, target=None, logdensity_fn=None, score_fn=None, reference=None, variables=None,
         max_draws=20_000, classifier=None, seed=0,
