@@ -21,7 +21,7 @@ from numpyro_score.types import Time
 
 
 def ddpm_betas(noise: NoiseProcess, num_steps: int) -> Float[Array, " num_steps"]:
-    """DDPM's `beta_1 .. beta_N` with the laws of a variance-preserving process at `i / N`.
+    """DDPM's `beta_1` to `beta_N` with the laws of a variance-preserving process at `i / N`.
 
     Parameters
     ----------

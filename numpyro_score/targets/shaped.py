@@ -102,7 +102,7 @@ def _log_abs(draws: Draws, variable: str) -> Any:
 
 
 def funnel(dim: int = 10) -> ModelTarget:
-    """Neal's funnel: `v ~ N(0, 3^2)` and `x_i | v ~ N(0, exp(v/2)^2)`, `i = 1 .. dim - 1`, sds.
+    """Neal's funnel: `v ~ N(0, 3^2)` and `x_i | v ~ N(0, exp(v/2)^2)`, `i < dim`, sds.
 
     Known are mean and second moment of `v`, and the mean of `log |x_i| = v/2 + log |z|`, which is
     `-(gamma + log 2)/2`, with variance `9/4 + pi^2/8`. The moments of `x_i` itself are left out:

@@ -171,7 +171,7 @@ class SlicedScoreMatching(eqx.Module):
 
 @final
 class ExplicitSlicedScoreMatching(eqx.Module):
-    """`1/2 E (v . (s(x) - target(x)))^2` for a model `s(x)`.
+    """`1/2 E (v^T (s(x) - target(x)))^2` for a model `s(x)`.
 
     Parameters
     ----------
