@@ -6,6 +6,8 @@ KERNELS = rwm mala mala_dense nuts
 CHAINS = 16
 OUT = report.html
 PYTEST_ARGS =
+DOCS_ARGS =
+export DOCS_SHORT
 # Files are shared out over workers, so that a fixture of a file is made once.
 WORKERS = -n auto --maxprocesses=4 --dist=loadfile
 
@@ -13,7 +15,10 @@ BIN = .venv/bin
 # Fresh stamps do not help a .venv that was copied here from elsewhere, or whose Python an upgrade removed.
 STALE := $(shell { read -r at <.venv/.core && test "$$at" = "$$(pwd -P)" && test -x $(BIN)/python; } 2>/dev/null || echo stale)
 
-.PHONY: help report test test-slow lint format clean stale
+# -n: a reference that leads nowhere is a warning, -W: a warning is an error, --keep-going: show them all.
+SPHINX = $(BIN)/python -m sphinx -n -W --keep-going -q -d docs/_build/doctrees docs
+
+.PHONY: help report test test-slow lint format docs linkcheck clean stale
 
 help:
 	@echo 'make report     compare kernels on three posteriors and write $(OUT)'
@@ -21,7 +26,9 @@ help:
 	@echo 'make test-slow  the same with the slow tests'
 	@echo 'make lint       ruff and mypy only'
 	@echo 'make format     let ruff fix and format the code'
-	@echo 'make clean      remove .venv, caches and the report'
+	@echo 'make docs       run the examples and build the documentation (DOCS_SHORT=1: examples in short)'
+	@echo 'make linkcheck  ask every address that the documentation links to; needs the network'
+	@echo 'make clean      remove .venv, caches, the report and the documentation'
 	@echo
 	@echo 'Each builds what it needs first. To choose the Python: make test PYTHON=/path/to/python3.12'
 	@echo 'Options to pytest: make test PYTEST_ARGS="-x -k mala". Report: TARGETS, KERNELS, CHAINS, OUT.'
@@ -45,9 +52,16 @@ format: .venv/.test
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+docs: .venv/.docs
+	$(SPHINX) -b html $(DOCS_ARGS) docs/_build/html
+	@echo "The documentation is at $$PWD/docs/_build/html/index.html"
+
+linkcheck: .venv/.docs
+	$(SPHINX) -b linkcheck -D plot_gallery=0 docs/_build/linkcheck
+
 clean:
-	rm -f .venv/.core .venv/.test
-	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache build dist '$(OUT)'
+	rm -f .venv/.core .venv/.test .venv/.docs
+	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache build dist '$(OUT)' docs/_build docs/api docs/gallery
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The script writes the stamps itself, last, so that an interrupted install leaves none.
@@ -56,3 +70,6 @@ clean:
 
 .venv/.test: pyproject.toml $(STALE)
 	@sh .ci/setup.sh test
+
+.venv/.docs: pyproject.toml $(STALE)
+	@sh .ci/setup.sh docs

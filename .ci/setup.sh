@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds .venv and installs the package in it, editable:  sh .ci/setup.sh [EXTRA]
 # make calls it from the top of the checkout. It finds a Python that runs and is new enough, or lets uv fetch one.
-# The stamps that make looks at (.venv/.core, .venv/.test) are written last, and hold the checkout's path.
+# The stamps that make looks at (.venv/.core, .venv/.EXTRA) are written last, and hold the checkout's path.
 set -u
 trap 'exit 130' INT TERM # also where the interrupted installer exits as if nothing were amiss
 
@@ -121,7 +121,7 @@ if ! in_place; then
 fi
 
 say "Installing numpyro_score${extra:+ with what its $extra extra needs} (a minute or two the first time)"
-rm -f .venv/.core .venv/.test
+rm -f .venv/.core "$stamp" # without .core the whole .venv counts as broken
 what=.${extra:+[$extra]}
 with_uv() { [ -n "$uv" ] && "$uv" pip install --python .venv/bin/python -e "$what"; }
 with_pip() {
