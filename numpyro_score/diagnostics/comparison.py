@@ -46,6 +46,7 @@ COLUMNS = (
     "num_logdensity",
     "warmup_share",
     "seconds_compile",
+    "seconds_training",
     "seconds_warmup",
     "seconds_sampling",
     "mean_error_mcse",
@@ -219,7 +220,7 @@ def make_row(
     stats = dt["sample_stats"].data_vars if "sample_stats" in dt.children else {}
     acceptance = float(stats["acceptance_rate"].mean()) if "acceptance_rate" in stats else math.nan
     divergences = math.nan if verdict.num_divergent is None else verdict.num_divergent
-    num_grad = spent.num_grad + spent.num_grad_warmup
+    num_grad = spent.gradients
     ess = verdict.ess_bulk_min
     # of draws that do not depend on each other there is neither a start nor a chain
     chained = math.nan if verdict.is_independent else 1.0
@@ -249,6 +250,7 @@ def make_row(
         "num_logdensity": spent.num_logdensity + spent.num_logdensity_warmup,
         "warmup_share": spent.warmup_share,
         "seconds_compile": spent.seconds_compile,
+        "seconds_training": spent.seconds_training or math.nan,
         "seconds_warmup": spent.seconds_warmup,
         "seconds_sampling": spent.seconds_sampling,
         **_worst_errors(found.errors),

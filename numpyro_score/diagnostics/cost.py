@@ -27,6 +27,8 @@ class Costs(NamedTuple):
         The same for warmup.
     seconds_compile, seconds_warmup, seconds_sampling
         Wall time.
+    num_grad_training, seconds_training
+        What a kernel took to learn of the target before its first step, compilation included.
 
     Examples
     --------
@@ -50,26 +52,30 @@ class Costs(NamedTuple):
     seconds_compile: float
     seconds_warmup: float
     seconds_sampling: float
+    num_grad_training: float = 0.0
+    seconds_training: float = 0.0
+
+    @property
+    def gradients(self) -> float:
+        """Gradients of training, warmup and draws."""
+        return self.num_grad + self.num_grad_warmup + self.num_grad_training
 
     @property
     def evaluations(self) -> float:
-        """Log densities and `GRADIENT_COST` times gradients, warmup included."""
-        return (
-            self.num_logdensity
-            + self.num_logdensity_warmup
-            + GRADIENT_COST * (self.num_grad + self.num_grad_warmup)
-        )
+        """Log densities and `GRADIENT_COST` times gradients, warmup and training included."""
+        return self.num_logdensity + self.num_logdensity_warmup + GRADIENT_COST * self.gradients
 
     @property
     def warmup_share(self) -> float:
-        """Share of the evaluations that warmup took."""
-        warmup = self.num_logdensity_warmup + GRADIENT_COST * self.num_grad_warmup
+        """Share of the evaluations that warmup and training took."""
+        before = self.num_grad_warmup + self.num_grad_training
+        warmup = self.num_logdensity_warmup + GRADIENT_COST * before
         return warmup / self.evaluations if self.evaluations else math.nan
 
     @property
     def seconds(self) -> float:
-        """Seconds of warmup and sampling; compilation apart."""
-        return self.seconds_warmup + self.seconds_sampling
+        """Seconds of training, warmup and sampling; compilation of the latter two apart."""
+        return self.seconds_training + self.seconds_warmup + self.seconds_sampling
 
 
 def costs(dt: xr.DataTree) -> Costs:
@@ -112,4 +118,6 @@ def costs(dt: xr.DataTree) -> Costs:
         seconds_compile=float(dt.attrs.get("seconds_compile", math.nan)),
         seconds_warmup=float(dt.attrs.get("seconds_warmup", math.nan)),
         seconds_sampling=float(dt.attrs.get("seconds_sampling", math.nan)),
+        num_grad_training=float(dt.attrs.get("num_grad_training", 0)),
+        seconds_training=float(dt.attrs.get("seconds_training", 0)),
     )

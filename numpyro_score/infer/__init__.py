@@ -10,6 +10,7 @@ from numpyro_score.infer.metropolis import (
     RandomWalkMetropolis,
 )
 from numpyro_score.infer.score_samplers import AnnealedLangevin, ProbabilityFlow, ReverseSDE
+from numpyro_score.infer.tempering import ParallelTempering, TemperedSMC
 
 __all__ = [
     "MALA",
@@ -19,9 +20,11 @@ __all__ = [
     "GlobalLocal",
     "IndependenceMetropolis",
     "MetropolisHastings",
+    "ParallelTempering",
     "ProbabilityFlow",
     "RandomWalkMetropolis",
     "ReverseSDE",
     "StochasticLocalization",
+    "TemperedSMC",
     "dense_mala",
 ]

@@ -126,7 +126,8 @@ class Algorithm(NamedTuple):
         has_grad = hasattr(kernel_state, "logdensity_grad")
         if self.num_grad is not None:
             return self.num_grad, int(self.num_grad == 0)
-        return getattr(info, "num_integration_steps", int(has_grad)), int(not has_grad)
+        num_logdensity = getattr(info, "num_logdensity", int(not has_grad))
+        return getattr(info, "num_integration_steps", int(has_grad)), num_logdensity
 
     def is_divergent(self, info: Any, kernel_state: Any) -> Bool[Array, "*chain"]:
         """Whether the step met a number that is not finite, as far as the kernel tells."""

@@ -5,6 +5,16 @@ from numpyro_score.kernels.independence import independence
 from numpyro_score.kernels.langevin import ula
 from numpyro_score.kernels.mala import mala
 from numpyro_score.kernels.metropolis import metropolis_hastings
+from numpyro_score.kernels.parallel_tempering import Ladder, parallel_tempering
 from numpyro_score.kernels.random_walk import random_walk
 
-__all__ = ["global_local", "independence", "mala", "metropolis_hastings", "random_walk", "ula"]
+__all__ = [
+    "Ladder",
+    "global_local",
+    "independence",
+    "mala",
+    "metropolis_hastings",
+    "parallel_tempering",
+    "random_walk",
+    "ula",
+]

@@ -71,7 +71,7 @@ def build_kernel() -> Callable[..., tuple[LangevinState, GlobalLocalInfo]]:
         proposal: IndependentProposal,
         num_local: int = 4,
     ) -> tuple[LangevinState, GlobalLocalInfo]:
-        key_local, key_propose, key_accept = jax.random.split(rng_key, 3)
+        key_local, key_propose, key_weigh, key_accept = jax.random.split(rng_key, 4)
 
         def move(state: LangevinState, key: RngKey) -> tuple[LangevinState, Any]:
             state, info = local(key, state, logdensity_fn, step_size, inverse_mass_matrix)
@@ -79,7 +79,11 @@ def build_kernel() -> Callable[..., tuple[LangevinState, GlobalLocalInfo]]:
 
         state, rates = jax.lax.scan(move, state, jax.random.split(key_local, num_local))
         position, log_new = proposal.sample_and_log_prob(key_propose)
-        log_old = proposal.log_prob(state.position)
+        log_old = (
+            proposal.log_prob(state.position)
+            if proposal.redraw is None
+            else proposal.redraw(key_weigh, state.position)
+        )
         candidate = init(position, logdensity_fn)._replace(step=state.step)
         grads = jax.tree.leaves(candidate.logdensity_grad)
         state, info = accept_reject(

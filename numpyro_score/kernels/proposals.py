@@ -69,10 +69,15 @@ class IndependentProposal(NamedTuple):
         `rng_key -> (x', log q(x'))`, drawn jointly: a flow or an ODE gives both at once.
     log_prob
         `x -> log q(x)` up to the same constant, -inf outside of its support.
+    redraw
+        None where `log_prob` says all. A proposal of points with auxiliary variables, whose `q` is
+        the density of both over that of the variables given the point, has here
+        `(rng_key, x) -> log q`, the variables drawn anew; its `log_prob` is for a chain's start.
     """
 
     sample_and_log_prob: Callable[[RngKey], tuple[Position, Float[Array, ""]]]
     log_prob: Callable[[Position], Float[Array, ""]]
+    redraw: Callable[[RngKey, Position], Float[Array, ""]] | None = None
 
 
 def from_distribution(distribution: object) -> IndependentProposal:

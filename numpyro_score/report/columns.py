@@ -204,7 +204,7 @@ def columns(ess_needed: int) -> tuple[Column, ...]:
         Column(
             "grads",
             "Gradients of the log density (each with the log density itself), all chains, warmup "
-            "included.",
+            "and training included.",
             _plain("num_grad", count),
         ),
         Column(
@@ -214,11 +214,17 @@ def columns(ess_needed: int) -> tuple[Column, ...]:
         ),
         Column(
             "warmup share",
-            "Share of the evaluations that warmup took.",
+            "Share of the evaluations that warmup and training took.",
             _plain("warmup_share", percent),
         ),
         Column(
             "compile s", "Seconds of set-up and compilation.", _plain("seconds_compile", number)
+        ),
+        Column(
+            "training s",
+            "Seconds in which a kernel learned of the target before its first step, compilation "
+            "included.",
+            _plain("seconds_training", number),
         ),
         Column("warmup s", "Seconds of warmup.", _plain("seconds_warmup", number)),
         Column("sampling s", "Seconds of sampling.", _plain("seconds_sampling", number)),

@@ -82,9 +82,10 @@ def _facts(dt: xr.DataTree, verdict: Verdict) -> dict[str, str]:
         "step size": number(_mean(dt, "step_size")),
         "divergent": count(verdict.num_divergent),
         "restarted in warmup": count(float(dt.attrs.get("num_restarts", math.nan))),
-        "gradients": count(spent.num_grad + spent.num_grad_warmup),
+        "gradients": count(spent.gradients),
         "log densities alone": count(spent.num_logdensity + spent.num_logdensity_warmup),
         "compile": _seconds(spent.seconds_compile),
+        "training": _seconds(spent.seconds_training or math.nan),
         "warmup": _seconds(spent.seconds_warmup),
         "sampling": _seconds(spent.seconds_sampling),
     }

@@ -72,13 +72,23 @@ class Bar:
         )
         self._rhat = RunningRhat()
         self._is_shown = is_shown
+        self._total = total
 
     def start(self, done: int) -> None:
         """Begin to count time, after the steps that an earlier run has made."""
         self._bar.unpause()
         self._bar.initial = done
-        self._bar.reset()
+        self._bar.reset(total=self._total)
         self._bar.update(done)
+
+    def learn(self, phase: str, done: int, total: int) -> None:
+        """Show how far a kernel has come with what it learns before the first step."""
+        if not self._is_shown:
+            return
+        if self._bar.desc != f"{phase}: ":
+            self._bar.set_description(phase, refresh=False)
+            self._bar.reset(total=total)
+        self._bar.update(done - self._bar.n)
 
     def __enter__(self) -> Self:
         return self

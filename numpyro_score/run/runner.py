@@ -12,6 +12,7 @@ import xarray as xr
 from jax.sharding import Mesh
 from numpyro.infer.mcmc import MCMCKernel
 
+from numpyro_score.infer.prepared import telling
 from numpyro_score.run.identity import identity
 from numpyro_score.run.layout import make_layout
 from numpyro_score.run.loop import chunks, compile_for, gathered
@@ -113,7 +114,8 @@ def sample(
         `observed_data`, `log_likelihood`, as `arviz.from_numpyro` makes them. Attributes of the
         root say how it was made: `sampler`, `exact` (1 if the draws' law is the target),
         `independent_draws` (1 where draws do not depend on the ones before), `complete` (0 after an
-        interrupt), `num_restarts`, and seconds spent compiling, in warmup and sampling.
+        interrupt), `num_restarts`, seconds spent compiling, in warmup and sampling, and, of a
+        kernel that learns of its target first, `num_grad_training` and `seconds_training`.
 
     Raises
     ------
@@ -155,7 +157,11 @@ def sample(
         points = init_params
         if num_superchains is not None:
             points = superchains(program, keys, num_warmup, init_params, num_superchains)
-        state = init(program, keys, num_warmup, points)
+        known = _learned(kernel)
+        with telling(kernel, bar.learn):
+            state = init(program, keys, num_warmup, points)
+        learned = _learned(kernel)
+        bar.learn("compiling", 0, num_warmup + num_samples)
         program = program._replace(fields=_fields(kernel, state, extra_fields))
         converter = Converter(
             kernel, constants.args, constants.kwargs, log_likelihood=log_likelihood
@@ -181,6 +187,9 @@ def sample(
             programs = by_phase(program, num_steps)
             buffers = compile_for(programs, state, max(num_warmup, num_samples) // thinning)
             seconds["compile"] = time.perf_counter() - began
+            if learned != known:
+                # what was learned in this call has a place of its own
+                seconds["compile"] -= learned["seconds_training"]
             bar.start(sum(sink.rows.values()) * thinning)
             try:
                 began = time.perf_counter()
@@ -198,6 +207,7 @@ def sample(
                 bar.say("interrupted: returning the draws so far (attribute complete=0)")
             attrs |= {
                 **_attributes(kernel, state),
+                **learned,
                 "complete": int(is_complete),
                 **{f"seconds_{name}": value for name, value in seconds.items()},
             }
@@ -254,3 +264,9 @@ def _attributes(kernel: MCMCKernel, state: Any) -> dict[str, Any]:
     if _has(state, "adapt_state.warmup.num_restarts"):
         attrs["num_restarts"] = int(field(state, "adapt_state.warmup.num_restarts").sum())
     return attrs
+
+
+def _learned(kernel: MCMCKernel) -> dict[str, float]:
+    """What the kernel took to learn of its target, as attributes of a run."""
+    preparation = getattr(kernel, "preparation", {})
+    return {f"{name}_training": value for name, value in preparation.items()}

@@ -23,7 +23,7 @@ from numpyro_score.training.loop import NOT_FINITE, train
 from numpyro_score.training.losses.base import Loss, StatefulLoss
 from numpyro_score.training.prepare import as_auto, check_whole, interval_of, split
 from numpyro_score.training.program import run, start
-from numpyro_score.training.progress import Bar
+from numpyro_score.training.progress import Bar, Tell
 from numpyro_score.types import RngKey
 
 
@@ -133,7 +133,7 @@ def fit(
     patience: int | None = None,
     checkpoint: str | Path | None = None,
     mesh: Mesh | None = None,
-    progress: bool = True,
+    progress: bool | Tell = True,
 ) -> FitResult:
     """Fit a score, a denoiser or an energy to data.
 
@@ -171,7 +171,8 @@ def fit(
     mesh
         Devices that share each batch; data and parameters are copied to all of them.
     progress
-        Whether to show a bar.
+        Whether to show a bar; or a function that is called now and then with the steps made so far
+        and the steps in all.
 
     Returns
     -------
@@ -243,7 +244,7 @@ def fit(
     # a model that does not suit the loss is found out by tracing, before anything is compiled
     run.shapes(job, start.shapes(job, params), job.num_steps)
     keeper = nullcontext() if checkpoint is None else Checkpoint(checkpoint, identity(job, params))
-    with Bar(num_steps, is_shown=progress) as bar, keeper as saved:
+    with Bar(num_steps, progress=progress) as bar, keeper as saved:
         # where an earlier run's would be put, so that one program serves both
         state = jax.device_put(start(job, params), where)
         if saved is not None:

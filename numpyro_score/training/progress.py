@@ -1,6 +1,7 @@
 """The progress bar of a training: steps, time left, the latest losses."""
 
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +20,10 @@ def latest(values: np.ndarray) -> float:
     return float(known[-1]) if known.size else float("nan")
 
 
+type Tell = Callable[[int, int], None]
+"""`(steps so far, steps in all)`."""
+
+
 class Bar:
     """A bar over the steps of a training.
 
@@ -26,11 +31,14 @@ class Bar:
     ----------
     total
         Steps in all.
-    is_shown
-        Whether to show anything.
+    progress
+        Whether to show anything; or a function that is told the steps so far and those in all.
     """
 
-    def __init__(self, total: int, *, is_shown: bool) -> None:
+    def __init__(self, total: int, *, progress: bool | Tell) -> None:
+        is_shown = progress is True
+        self._tell = progress if callable(progress) else None
+        self._done, self._total = 0, total
         self._bar = tqdm(
             total=total,
             desc="compiling",
@@ -58,7 +66,13 @@ class Bar:
         self._bar.set_description("training", refresh=False)
         self._bar.initial = done
         self._bar.reset()
-        self._bar.update(done)
+        self._advance(done)
+
+    def _advance(self, num_steps: int) -> None:
+        self._done += num_steps
+        self._bar.update(num_steps)
+        if self._tell is not None:
+            self._tell(self._done, self._total)
 
     def update(self, state: TrainState, num_steps: int) -> None:
         """Show where a training is after `num_steps` more steps."""
@@ -67,4 +81,4 @@ class Bar:
             values = {name: latest(np.asarray(rows)) for name, rows in named.items()}
             text = ", ".join(f"{k} {v:.4g}" for k, v in values.items() if np.isfinite(v))
             self._bar.set_postfix_str(text, refresh=False)
-        self._bar.update(num_steps)
+        self._advance(num_steps)

@@ -37,6 +37,17 @@ def test_no_warmup_costs_nothing_but_a_warmup_not_kept_is_unknown():
 
 def test_what_is_not_recorded_is_unknown():
     spent = costs(from_dict({"posterior": {"x": np.zeros((4, 100))}}))
-    assert all(math.isnan(value) for value in spent)
+    recorded = spent._replace(num_grad_training=math.nan, seconds_training=math.nan)
+    assert all(math.isnan(value) for value in recorded)
     assert math.isnan(spent.seconds)
     assert math.isnan(spent.warmup_share)
+
+
+def test_what_a_kernel_took_to_learn_counts():
+    dt = run()
+    dt.attrs |= {"num_warmup": 0, "num_grad_training": 600.0, "seconds_training": 2.0}
+    dt.attrs |= {"seconds_warmup": 0.5, "seconds_sampling": 1.0}
+    spent = costs(dt)
+    assert spent.evaluations == 2800 + 2 * 600
+    assert spent.warmup_share == 1200 / 4000
+    assert spent.seconds == 3.5

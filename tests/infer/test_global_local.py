@@ -132,9 +132,9 @@ def test_the_evidence_is_that_of_quadrature(kernel: GlobalLocal) -> None:
 
 
 def test_new_data_are_trained_on_anew_and_equal_ones_are_not(kernel: GlobalLocal) -> None:
-    assert kernel._is_fitted_to((DATA,), {})
-    assert kernel._is_fitted_to((jnp.array(DATA),), {})
-    assert not kernel._is_fitted_to((DATA + 1,), {})
+    assert kernel._is_prepared_for((DATA,), {})
+    assert kernel._is_prepared_for((jnp.array(DATA),), {})
+    assert not kernel._is_prepared_for((DATA + 1,), {})
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -3,6 +3,7 @@ is wrong; with a wrong density of the proposal, or a stale one, they do not.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -14,7 +15,7 @@ import pytest
 from numpyro_score.infer import GlobalLocal
 from numpyro_score.infer.global_local import turns
 from numpyro_score.noise import VE
-from numpyro_score.samplers.proposals import FlowProposal, finish, flow_proposal
+from numpyro_score.samplers.proposals import LearnedProposal, finish, flow_proposal, path_proposal
 from numpyro_score.scores import ResidualMLP, ScoreNetwork
 from numpyro_score.training.fit import fit
 from numpyro_score.training.losses import ContinuousDenoising
@@ -92,19 +93,42 @@ class Scaled(eqx.Module):
         return self.factor * self.score(x, t)
 
 
-def proposal_of(model: Any, factor: float, data: Any) -> FlowProposal:
+MAKERS = {
+    "flow": partial(flow_proposal, num_steps=12),
+    "path": partial(path_proposal, num_steps=40),
+}
+
+
+def proposal_of(kind: str, model: Any, factor: float, data: Any) -> LearnedProposal:
     center, sd = data.mean(axis=0), data.std(axis=0)
-    return flow_proposal(
-        Scaled(model, jnp.asarray(factor)), NOISE, 2, num_steps=12, center=center, factor=sd
+    return MAKERS[kind](
+        Scaled(model, jnp.asarray(factor)),
+        NOISE,
+        2,
+        data=(data - center) / sd,
+        center=center,
+        factor=sd,
     )
 
 
 class Case(NamedTuple):
-    """A law's kernel, its proposals by the kind of score, and one compiled run of its chains."""
+    """A law, its proposals by their kind and that of the score, and a kernel for each kind."""
 
     law: Law
-    proposals: dict[str, FlowProposal]
-    kernel: GlobalLocal
+    proposals: dict[tuple[str, str], LearnedProposal]
+    kernels: dict[str, GlobalLocal]
+
+
+def kernel_of(law: Law, proposal: LearnedProposal, global_every: int) -> GlobalLocal:
+    return GlobalLocal.from_score(
+        None,
+        proposal,
+        logdensity_fn=law.logdensity_fn,
+        global_every=global_every,
+        step_size=0.3,
+        adapt_step_size=False,
+        adapt_mass_matrix=False,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -125,21 +149,14 @@ def cases() -> dict[str, Case]:
     def case(law: Law) -> Case:
         data = law.sample(np.random.default_rng(0), 4096)
         good, poor = trained(data, 1500), trained(data, 60)
+        scores = {"trained": (good, 1.0), "scaled": (good, 0.7), "undertrained": (poor, 1.0)}
         proposals = {
-            "trained": proposal_of(good, 1.0, data),
-            "scaled": proposal_of(good, 0.7, data),
-            "undertrained": proposal_of(poor, 1.0, data),
+            (kind, score): proposal_of(kind, model, factor, data)
+            for kind in MAKERS
+            for score, (model, factor) in scores.items()
         }
-        kernel = GlobalLocal.from_score(
-            None,
-            proposals["trained"],
-            logdensity_fn=law.logdensity_fn,
-            global_every=3,
-            step_size=0.3,
-            adapt_step_size=False,
-            adapt_mass_matrix=False,
-        )
-        return Case(law, proposals, kernel)
+        kernels = {kind: kernel_of(law, proposals[kind, "trained"], 3) for kind in MAKERS}
+        return Case(law, proposals, kernels)
 
     return {name: case(law) for name, law in LAWS.items()}
 
@@ -156,19 +173,20 @@ class Run(NamedTuple):
 def run(
     case: Case,
     kind: str,
+    score: str,
     seed: int,
     num_steps: int = 9,
     kernel: Any = None,
     num_chains: int = NUM_CHAINS,
 ) -> Run:
     """Steps of chains from exact draws; the program is the kernel's, whatever the score."""
-    kernel = kernel or case.kernel
+    kernel = kernel or case.kernels[kind]
     start = case.law.sample(np.random.default_rng(seed), num_chains).astype(np.float32)
     keys = jax.random.split(jax.random.key(seed), num_chains)
     state = kernel.init(keys, 0, jnp.asarray(start), (), {})
-    proposal = case.proposals[kind]
+    proposal = case.proposals[kind, score]
     kernel_state = state.kernel_state
-    log_q = jax.jit(jax.vmap(proposal.log_prob))(jnp.asarray(start))
+    log_q = jax.jit(jax.vmap(proposal.log_prob))(keys, jnp.asarray(start))
     told = kernel_state.told._replace(log_q=log_q)
     arrays = eqx.filter(proposal, eqx.is_array)
     state = state._replace(kernel_state=kernel_state._replace(arrays=arrays, told=told))
@@ -204,44 +222,33 @@ def largest_z(law: Law, draws: Any) -> float:
     return float(abs(gap / error).max())
 
 
-@pytest.mark.parametrize("kind", ["trained", "scaled", "undertrained"])
+@pytest.mark.parametrize("score", ["trained", "scaled", "undertrained"])
+@pytest.mark.parametrize("kind", MAKERS)
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[pytest.mark.slow] if name == "skewed" else []) for name in LAWS],
 )
-def test_exact_draws_stay_exact_and_move(name: str, kind: str, cases: Any) -> None:
-    found = run(cases[name], kind, seed=5)
+def test_exact_draws_stay_exact_and_move(name: str, kind: str, score: str, cases: Any) -> None:
+    found = run(cases[name], kind, score, seed=5)
     assert largest_z(LAWS[name], found.end) < SIGMAS
-    assert found.acceptance > LAWS[name].floors[kind]
-    assert (found.jump > 0.5 * LAWS[name].floors[kind] * found.start.var(axis=0)).all()
+    assert found.acceptance > LAWS[name].floors[score]
+    assert (found.jump > 0.5 * LAWS[name].floors[score] * found.start.var(axis=0)).all()
 
 
 @pytest.fixture
 def fresh(cases: Any) -> Callable[[int], GlobalLocal]:
     """A kernel like that of the two modes whose program is compiled anew, with a bug in it."""
-
-    def make(global_every: int) -> GlobalLocal:
-        case = cases["two modes"]
-        return GlobalLocal.from_score(
-            None,
-            case.proposals["trained"],
-            logdensity_fn=case.law.logdensity_fn,
-            global_every=global_every,
-            step_size=0.3,
-            adapt_step_size=False,
-            adapt_mass_matrix=False,
-        )
-
-    return make
+    case = cases["two modes"]
+    return partial(kernel_of, case.law, case.proposals["flow", "trained"])
 
 
 def test_a_wrong_density_of_the_proposal_is_found(cases: Any, fresh: Any, monkeypatch: Any) -> None:
-    def wrong(proposal: Any, drafts: Any, others: Any) -> Any:
-        log_new, log_old, lost = finish(proposal, drafts, others)
-        return log_new + 0.3 * (drafts.u[:, 0] > 0), log_old + 0.3 * (others[:, 0] > 0), lost
+    def wrong(proposal: Any, keys: Any, drafts: Any, places: Any) -> Any:
+        log_new, log_old, lost = finish(proposal, keys, drafts, places)
+        return log_new + 0.3 * (drafts.u[:, 0] > 0), log_old + 0.3 * (places[:, 0] > 0), lost
 
     monkeypatch.setattr(turns, "finish", wrong)
-    found = run(cases["two modes"], "trained", seed=5, kernel=fresh(3))
+    found = run(cases["two modes"], "flow", "trained", seed=5, kernel=fresh(3))
     assert largest_z(LAWS["two modes"], found.end) > SIGMAS
 
 
@@ -251,8 +258,8 @@ def test_a_stale_density_after_local_moves_is_found(
     right = turns.global_turn
 
     def stale(algorithm: Any, keys: Any, state: Any, *rest: Any) -> Any:
-        def old(proposal: Any, drafts: Any, others: Any) -> Any:
-            log_new, _, lost = finish(proposal, drafts, others)
+        def old(proposal: Any, keys: Any, drafts: Any, places: Any) -> Any:
+            log_new, _, lost = finish(proposal, keys, drafts, places)
             return log_new, state.told.log_q, lost
 
         with pytest.MonkeyPatch.context() as patch:
@@ -262,5 +269,5 @@ def test_a_stale_density_after_local_moves_is_found(
     monkeypatch.setattr(turns, "global_turn", stale)
     # in the long run too much of the weight is where the density is high
     case = cases["two modes"]
-    found = run(case, "trained", seed=5, num_steps=12, kernel=fresh(6), num_chains=16_384)
+    found = run(case, "flow", "trained", seed=5, num_steps=12, kernel=fresh(6), num_chains=16_384)
     assert largest_z(LAWS["two modes"], found.end) > SIGMAS

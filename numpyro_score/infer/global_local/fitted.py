@@ -1,12 +1,12 @@
 """What exploring and training leave behind: all that a kernel needs to sample."""
 
 import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jaxtyping import Array, Float
 
 from numpyro_score.infer.global_local.quality import Quality
-from numpyro_score.samplers.proposals import FlowProposal
+from numpyro_score.samplers.proposals import LearnedProposal
 from numpyro_score.types import Position
 
 LARGEST_K = 0.7
@@ -39,7 +39,7 @@ class Fitted(NamedTuple):
         A position of the model's form, for its form alone.
     """
 
-    proposal: FlowProposal
+    proposal: LearnedProposal
     particles: Float[Array, "num dim"]
     quality: Quality
     rounds: tuple[float, ...]
@@ -69,15 +69,3 @@ class Fitted(NamedTuple):
 
 def _warn(message: str) -> None:
     warnings.warn(message, UserWarning, stacklevel=4)
-
-
-def describe(fitted: Fitted) -> dict[str, Any]:
-    """Plain numbers for a record of the run."""
-    return {
-        "global_acceptance_estimate": fitted.quality.acceptance_rate,
-        "importance_ess_fraction": fitted.quality.ess_fraction,
-        "pareto_k": fitted.quality.pareto_k,
-        "log_evidence": fitted.quality.log_evidence,
-        "training_num_grad": fitted.num_grad,
-        "training_seconds": sum(fitted.seconds.values()),
-    }

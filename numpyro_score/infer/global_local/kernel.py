@@ -8,40 +8,39 @@ from typing import Any, Self
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-import numpyro.distributions as dist
 from blackjax import GenerateSamplingAPI
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 from numpyro.infer.initialization import init_to_uniform
 from numpyro.util import is_prng_key
 
-from numpyro_score.infer.adapter import AdapterKernel, MapChains
+from numpyro_score.infer.adapter import MapChains
 from numpyro_score.infer.algorithm import Algorithm
 from numpyro_score.infer.global_local import turns
-from numpyro_score.infer.global_local.explore import explore
 from numpyro_score.infer.global_local.fitted import Fitted
-from numpyro_score.infer.global_local.learn import default_network, learn
+from numpyro_score.infer.global_local.learn import MakeProposal, default_network, learn
 from numpyro_score.infer.global_local.turns import GlobalLocalAdapterState
+from numpyro_score.infer.prepared import FlatLogDensity, PreparedKernel
 from numpyro_score.infer.state import AdapterState
+from numpyro_score.infer.tempering.explore import check_reached, explore
+from numpyro_score.infer.tempering.start_law import as_law, start_law
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
-from numpyro_score.kernels.proposals import IndependentProposal, from_distribution
+from numpyro_score.kernels.proposals import IndependentProposal
 from numpyro_score.samplers.grids import check_count
-from numpyro_score.samplers.proposals import FlowProposal, RoundTrip, round_trip
-from numpyro_score.targets.numpyro_model import prior_proposal
-from numpyro_score.types import LogDensityFn, RngKey
-
-SPREAD = 10.0
-"""Sd of the Gaussian that exploration starts from where there is no prior to draw from."""
+from numpyro_score.samplers.proposals import (
+    LearnedProposal,
+    MonotoneFlow,
+    RoundTrip,
+    flow_proposal,
+    round_trip,
+)
+from numpyro_score.types import LogDensityFn, Position, RngKey
 
 NUM_PARTICLES = 8192
 """Default number of particles."""
 
-# set apart from the keys that the adapter splits off the same one
-FIT, PLACE = 1001, 1002
 
-
-class GlobalLocal(AdapterKernel):
+class GlobalLocal(PreparedKernel):
     """Local moves in turn with jumps that a score network has learned; exact.
 
     Before the first step it explores by tempered SMC from the prior (or a wide Gaussian), trains a
@@ -65,6 +64,10 @@ class GlobalLocal(AdapterKernel):
         Particles of the exploration, which are what the network first learns from.
     network
         `(dim, rng_key) -> network` for `numpyro_score.scores.ScoreNetwork`.
+    proposal
+        What makes a proposal of the score: `flow_proposal`, or `path_proposal`, which asks for no
+        derivatives of the network and serves in more dimensions. Both are functions of
+        `numpyro_score.samplers.proposals`, and `functools.partial` of one sets its options.
     rounds
         Trainings at most.
     global_every
@@ -80,7 +83,7 @@ class GlobalLocal(AdapterKernel):
     init_strategy
         As in `numpyro.infer.HMC`; only tells the shapes of the sites.
     progress
-        Whether training shows a bar.
+        Whether training shows a bar of its own; `numpyro_score.sample` shows it in that of the run.
 
     Raises
     ------
@@ -116,6 +119,7 @@ class GlobalLocal(AdapterKernel):
         local_parameters: Mapping[str, Any] | None = None,
         num_particles: int = NUM_PARTICLES,
         network: Callable[[int, RngKey], Any] = default_network,
+        proposal: MakeProposal = flow_proposal,
         rounds: int = 3,
         global_every: int = 5,
         start: IndependentProposal | Any = None,
@@ -157,20 +161,15 @@ class GlobalLocal(AdapterKernel):
             # the chains start near equilibrium, and modes may differ much in density
             restart_stuck_chains=False,
         )
-        if start is not None and not isinstance(start, IndependentProposal):
-            start = from_distribution(start)
         self.global_every = global_every
-        self._start_law = start
+        self._start_law = as_law(start)
         self._num_particles, self._rounds = num_particles, rounds
-        self._network, self._progress = network, progress
-        self._fitted: Fitted | None = None
-        self._proposal: FlowProposal | None = None
-        # the data that it was fitted to; None where it serves whatever data there are
-        self._fitted_to: tuple[Any, Any] | None = None
+        self._network, self._make_proposal, self._progress = network, proposal, progress
+        self._proposal: LearnedProposal | None = None
 
     @classmethod
     def from_score(
-        cls, model: Callable[..., Any] | None, fitted: Fitted | FlowProposal, **settings: Any
+        cls, model: Callable[..., Any] | None, fitted: Fitted | LearnedProposal, **settings: Any
     ) -> "GlobalLocal":
         """A kernel that starts from a trained proposal, and trains no more.
 
@@ -182,35 +181,33 @@ class GlobalLocal(AdapterKernel):
             As for the class; None with `potential_fn` or `logdensity_fn` among the settings.
         fitted
             What `fit` returned, of a kernel on the same model and data; or a proposal of your own
-            over flat unconstrained positions, from `flow_proposal`. With the latter chains start
-            where MALA's would.
+            over flat unconstrained positions, from `flow_proposal` or `path_proposal`. With the
+            latter chains start where MALA's would.
         settings
             Further arguments of the class.
         """
         kernel = cls(model, **settings)
-        if isinstance(fitted, FlowProposal):
+        if isinstance(fitted, LearnedProposal):
             kernel._proposal = fitted
         else:
-            kernel._keep(fitted)
+            kernel._prepared, kernel._proposal = fitted, fitted.proposal
         return kernel
-
-    def _keep(self, fitted: Fitted) -> None:
-        self._fitted, self._proposal = fitted, fitted.proposal
 
     @property
     def fitted(self) -> Fitted | None:
         """What training has left, None before it."""
-        return self._fitted
+        assert self._prepared is None or isinstance(self._prepared, Fitted)
+        return self._prepared
 
     @property
     def ess_fraction(self) -> float | None:
         """Effective sample size of importance sampling per proposal; None before training."""
-        return None if self._fitted is None else self._fitted.quality.ess_fraction
+        return None if self.fitted is None else self.fitted.quality.ess_fraction
 
     @property
     def pareto_k(self) -> float | None:
         """Tail of the proposals' weights, above .7 a warning; None before training."""
-        return None if self._fitted is None else self._fitted.quality.pareto_k
+        return None if self.fitted is None else self.fitted.quality.pareto_k
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -219,6 +216,7 @@ class GlobalLocal(AdapterKernel):
             "global_every": self.global_every,
             "num_particles": self._num_particles,
             "rounds": self._rounds,
+            "proposal": getattr(self._make_proposal, "__qualname__", repr(self._make_proposal)),
         }
         return {**super().settings, **own}
 
@@ -260,11 +258,10 @@ class GlobalLocal(AdapterKernel):
         ValueError
             If exploration does not reach the target, or there is no position to learn shapes from.
         """
-        if not self._is_fitted_to(args, kwargs):
-            self._fit(rng_key, args, kwargs, init_params)
-        if self._fitted is None:
+        super().fit(rng_key, *args, init_params=init_params, **kwargs)
+        if self.fitted is None:
             raise ValueError("the kernel was given a proposal of its own, and has none to fit.")
-        return self._fitted
+        return self.fitted
 
     def round_trip(self, rng_key: RngKey, num_draws: int = 1000) -> RoundTrip:
         """Flow draws of the proposal back to noise: the error, and the share that is lost.
@@ -272,54 +269,46 @@ class GlobalLocal(AdapterKernel):
         Raises
         ------
         ValueError
-            If nothing has been fitted yet.
+            If nothing has been fitted yet, or the proposal is not a flow.
         """
         if self._proposal is None:
             raise ValueError("there is no proposal yet: call fit(rng_key, *args) first.")
-        return round_trip(self._proposal.flow, rng_key, num_draws)
-
-    def _is_fitted_to(self, args: Any, kwargs: Any) -> bool:
-        if self._proposal is None:
-            return False
-        return self._fitted_to is None or _same((args, kwargs), self._fitted_to)
-
-    def _fit(self, rng_key: RngKey, args: Any, kwargs: dict[str, Any], template: Any) -> None:
-        if isinstance(rng_key, jax.core.Tracer):
+        if not isinstance(self._proposal.law, MonotoneFlow):
             raise ValueError(
-                "GlobalLocal cannot train while chains are being mapped or compiled "
-                '(chain_method="parallel", or chain_batch_size). Train first, '
-                "kernel.fit(rng_key, *args), or use "
-                'chain_method="vectorized".'
+                "only a flow is undone; the weight of a path is that of the path that was drawn."
             )
-        key_start, key_explore, key_learn = jax.random.split(rng_key, 3)
-        position = self._problem.start(key_start, template, args, kwargs)
-        logdensity_fn = self._problem.logdensity_fn(args, kwargs)
-        assert logdensity_fn is not None  # there is no score_fn
-        flat, unravel = ravel_pytree(position)
+        return round_trip(self._proposal.law, rng_key, num_draws)
 
-        def flat_logdensity(x: Array) -> Array:
-            return logdensity_fn(unravel(x))
+    def _is_prepared_for(self, args: Any, kwargs: Any) -> bool:
+        has_own = self._prepared is None and self._proposal is not None
+        return has_own or super()._is_prepared_for(args, kwargs)
 
+    def _prepare(
+        self,
+        rng_key: RngKey,
+        template: Position,
+        logdensity_fn: FlatLogDensity,
+        args: Any,
+        kwargs: dict[str, Any],
+    ) -> Fitted:
+        key_explore, key_learn = jax.random.split(rng_key)
         begin = time.perf_counter()
         seconds = {}
-        law = self._law(flat, args, kwargs)
-        explored = explore(flat_logdensity, law, key_explore, self._num_particles)
-        particles = np.asarray(explored.particles)
-        if float(explored.tempering) < 1 or not np.isfinite(particles).all():
-            raise ValueError(
-                f"exploration stopped at inverse temperature {float(explored.tempering):.3g} "
-                "of 1: what it starts from is too far from the target. Give start=, a law that "
-                "is nearer and still covers the target."
-            )
+        if self._tell is not None:
+            self._tell("exploring", 0, 1)
+        law = self._start_law or start_law(self.model, ravel_pytree(template)[0], args, kwargs)
+        explored = explore(logdensity_fn, law, key_explore, self._num_particles)
+        check_reached(explored)
         seconds["explore"] = time.perf_counter() - begin
         begin = time.perf_counter()
         learned = learn(
-            flat_logdensity,
+            logdensity_fn,
             explored,
             key_learn,
             network=self._network,
+            make_proposal=self._make_proposal,
             rounds=self._rounds,
-            progress=self._progress,
+            progress=self._progress if self._tell is None else self._tell,
         )
         seconds["train"] = time.perf_counter() - begin
         fitted = Fitted(
@@ -330,78 +319,13 @@ class GlobalLocal(AdapterKernel):
             explored.num_grad + learned.num_grad,
             int(explored.num_stages),
             seconds,
-            jax.tree.map(np.zeros_like, position),
+            template,
         )
-        self._keep(fitted)
-        self._fitted_to = (args, kwargs)
+        self._proposal = fitted.proposal
         fitted.complain()
-
-    def _law(self, flat: Array, args: Any, kwargs: dict[str, Any]) -> IndependentProposal:
-        """What exploration starts from, over flat positions."""
-        if self._start_law is not None:
-            return self._start_law
-        wide = dist.Normal(jnp.zeros_like(flat), SPREAD).to_event(1)
-        if self.model is None:
-            return from_distribution(wide)
-        sample, log_prob = prior_proposal(self.model, args, kwargs)
-        try:
-            position, _ = jax.eval_shape(sample, jax.random.key(0))
-        except ValueError:
-            # an improper prior
-            return from_distribution(wide)
-        unravel = ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), position))[1]
-
-        def flat_sample(rng_key: RngKey) -> tuple[Array, Array]:
-            position, value = sample(rng_key)
-            return ravel_pytree(position)[0], value
-
-        return IndependentProposal(flat_sample, lambda x: log_prob(unravel(x)))
+        return fitted
 
     # -- the adapter's protocol -------------------------------------------------------------------
-
-    def init(
-        self,
-        rng_key: Any,
-        num_warmup: int,
-        init_params: Any,
-        model_args: tuple[Any, ...],
-        model_kwargs: Mapping[str, Any] | None,
-        *,
-        map_chains: MapChains = jax.vmap,
-    ) -> AdapterState:
-        """State to start from; trains first if that has not been done for these data."""
-        kwargs = dict(model_kwargs or {})
-        is_single = is_prng_key(rng_key)
-        first = rng_key if is_single else rng_key[0]
-        if not self._is_fitted_to(model_args, kwargs):
-            template = init_params
-            if init_params is not None and not is_single:
-                template = jax.tree.map(lambda x: jnp.asarray(x)[0], init_params)
-            self._fit(jax.random.fold_in(first, FIT), model_args, kwargs, template)
-        if init_params is None and self._fitted is not None:
-            init_params = self._places(rng_key)
-        return super().init(
-            rng_key, num_warmup, init_params, model_args, kwargs, map_chains=map_chains
-        )
-
-    def _places(self, rng_key: Any) -> Any:
-        """A particle for every key, which the key alone chooses."""
-        assert self._fitted is not None
-        unravel = ravel_pytree(self._fitted.template)[1]
-        particles = self._fitted.particles
-        if isinstance(rng_key, jax.core.Tracer):
-            place = partial(jax.random.randint, shape=(), minval=0, maxval=len(particles))
-            apart = partial(jax.random.fold_in, data=PLACE)
-            if is_prng_key(rng_key):
-                return unravel(particles[place(apart(rng_key))])
-            return jax.vmap(lambda key: unravel(particles[place(apart(key))]))(rng_key)
-        is_typed = jnp.issubdtype(rng_key.dtype, jax.dtypes.prng_key)
-        words = np.asarray(jax.random.key_data(rng_key) if is_typed else rng_key)
-        rows = words.reshape(-1, words.shape[-1])
-        index = [int(np.random.default_rng(row).integers(len(particles))) for row in rows]
-        if is_prng_key(rng_key):
-            return unravel(particles[index[0]])
-        return jax.vmap(unravel)(jnp.asarray(np.asarray(particles)[index]))
 
     def _started(self, kernel_state: Any) -> Any:
         proposal = self._proposal
@@ -430,7 +354,7 @@ class GlobalLocal(AdapterKernel):
             keys, step_size, map_chains = keys[None], step_size[None], jax.vmap
             kernel_state = _per_chain(kernel_state, lambda x: x[None])
         turn = jnp.where(warmup.step < warmup.num_warmup, 0, kernel_state.turn + 1)
-        rows = kernel_state.pool.log_flow.shape[1]
+        rows = kernel_state.pool.log_law.shape[1]
         row = jnp.maximum(turn // self.global_every - 1, 0) % rows
         kernel_state = kernel_state._replace(turn=turn)
         shared = (algorithm, keys, kernel_state, logdensity_fn, map_chains)
@@ -448,23 +372,10 @@ class GlobalLocal(AdapterKernel):
         local = jax.tree.map(lambda x: x[source], kernel_state.local)
         return kernel_state._replace(local=local)
 
-    def refresh(self, state: AdapterState, model_args: Any, model_kwargs: Any) -> AdapterState:
-        """Not possible: the proposal was learned for one target.
-
-        Raises
-        ------
-        ValueError
-            Always.
-        """
-        raise ValueError(
-            "GlobalLocal cannot be a block of Gibbs: its jumps were learned for one posterior, and "
-            "the other blocks change it at every step. Use MALA or NUTS for the block."
-        )
-
     def wrap_model(self, wrapper: Callable[..., Any]) -> Self:
         """Copy of this kernel on `wrapper(model)`, not fitted yet."""
         kernel = super().wrap_model(wrapper)
-        kernel._fitted, kernel._fitted_to, kernel._proposal = None, None, None
+        kernel._proposal = None
         return kernel
 
 
@@ -472,19 +383,3 @@ def _per_chain(state: turns.GlobalLocalState, change: Callable[[Array], Array]) 
     """The state with its per-chain parts changed, the shared ones left alone."""
     local, told, pool = jax.tree.map(change, (state.local, state.told, state.pool))
     return state._replace(local=local, told=told, pool=pool)
-
-
-def _same(left: Any, right: Any) -> bool:
-    """Whether two models' arguments are the same objects, or arrays of equal values."""
-    structures: list[Any] = [jax.tree.structure(tree) for tree in (left, right)]
-    if structures[0] != structures[1]:
-        return False
-
-    def one(a: Any, b: Any) -> bool:
-        if a is b:
-            return True
-        if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
-            return False
-        return type(a) is type(b) and np.array_equal(np.asarray(a), np.asarray(b))
-
-    return all(map(one, jax.tree.leaves(left), jax.tree.leaves(right)))

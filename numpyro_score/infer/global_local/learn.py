@@ -8,6 +8,7 @@ changes the proposal, and ends before the first step that is reported.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -17,10 +18,11 @@ import numpy as np
 from blackjax.smc import resampling
 from jaxtyping import Array, Float
 
-from numpyro_score.infer.global_local.explore import Explored, Flat, move
 from numpyro_score.infer.global_local.quality import Quality, quality
+from numpyro_score.infer.prepared import Tell
+from numpyro_score.infer.tempering.explore import Explored, Flat, move
 from numpyro_score.noise import VE
-from numpyro_score.samplers.proposals import FlowProposal, flow_proposal
+from numpyro_score.samplers.proposals import LearnedProposal
 from numpyro_score.scores import ResidualMLP, ScoreNetwork
 from numpyro_score.training.fit import fit
 from numpyro_score.training.losses import ContinuousDenoising
@@ -53,6 +55,10 @@ LEAST_GAIN = 0.01
 """Rise of the acceptance below which no further round is made."""
 
 
+type MakeProposal = Callable[..., LearnedProposal]
+"""`(score, noise, dim, *, center, factor, data)` -> proposal, as `flow_proposal` is."""
+
+
 class Learned(NamedTuple):
     """A proposal and how good it is.
 
@@ -70,7 +76,7 @@ class Learned(NamedTuple):
         Gradients of the target that training took.
     """
 
-    proposal: FlowProposal
+    proposal: LearnedProposal
     particles: Float[Array, "num dim"]
     quality: Quality
     rounds: tuple[float, ...]
@@ -100,7 +106,7 @@ def units(particles: Float[np.ndarray, "num dim"]) -> tuple[np.ndarray, np.ndarr
 
 @eqx.filter_jit
 def _weigh(
-    logdensity_fn: Callable[[Flat], Any], proposal: FlowProposal, rng_key: RngKey, num: int
+    logdensity_fn: Callable[[Flat], Any], proposal: LearnedProposal, rng_key: RngKey, num: int
 ) -> tuple[Float[Array, "num dim"], Float[Array, " num"], Float[Array, " num"]]:
     """Draws of the flow, their log weights for the proposal, and for the flow alone.
 
@@ -111,8 +117,8 @@ def _weigh(
     x = jax.vmap(flow.place)(drafts.u)
     logdensity = jax.vmap(logdensity_fn)(x)
 
-    def log_weights(law: FlowProposal) -> Array:
-        value = logdensity - jax.vmap(law.mix)(drafts.u, drafts.log_flow)
+    def log_weights(law: LearnedProposal) -> Array:
+        value = logdensity - jax.vmap(law.mix)(drafts.u, drafts.log_law)
         return jnp.where(jnp.isnan(value), -jnp.inf, value)
 
     return x, log_weights(proposal), log_weights(flow)
@@ -142,8 +148,9 @@ def learn(
     rng_key: RngKey,
     *,
     network: Callable[[int, RngKey], Any],
+    make_proposal: MakeProposal,
     rounds: int,
-    progress: bool,
+    progress: bool | Tell,
 ) -> Learned:
     """Train on the particles, then on the proposal's own weighted draws while that helps.
 
@@ -157,10 +164,12 @@ def learn(
         One key.
     network
         `(dim, rng_key) -> network`, for `ScoreNetwork`.
+    make_proposal
+        `flow_proposal`, `path_proposal`, or a function with their arguments.
     rounds
         Trainings at most, at least 1.
     progress
-        Whether to show training's bars.
+        Whether to show training's bars, or who is told of its phases.
     """
     num, dim = explored.particles.shape
     dtype = explored.particles.dtype
@@ -168,11 +177,12 @@ def learn(
     particles = explored.particles
     key_network, rng_key = jax.random.split(rng_key)
     model: Any = _new_model(network, dim, key_network)
-    best: tuple[Quality, FlowProposal, Array] | None = None
+    best: tuple[Quality, LearnedProposal, Array] | None = None
     accepted: list[float] = []
     num_grad = 0
     for turn in range(rounds):
         rng_key, key_fit, key_draw, key_resample, key_move = jax.random.split(rng_key, 5)
+        name = f"training {turn + 1}" + (f" of up to {rounds}" if rounds > 1 else "")
         standard = np.linalg.solve(factor, (np.asarray(particles) - center).T).T
         model = fit(
             model,
@@ -182,9 +192,11 @@ def learn(
             num_steps=FIRST_STEPS if turn == 0 else LATER_STEPS,
             optimizer=OPTIMIZER,
             validation_fraction=0.0,
-            progress=progress,
+            progress=progress if isinstance(progress, bool) else partial(progress, name),
         ).model
-        proposal = flow_proposal(model, NOISE, dim, center=center, factor=factor)
+        proposal = make_proposal(
+            model, NOISE, dim, center=center, factor=factor, data=np.asarray(standard, dtype)
+        )
         x, log_weights, of_flow = _weigh(logdensity_fn, proposal, key_draw, num)
         num_grad += num
         found = quality(np.asarray(log_weights), np.asarray(of_flow), 1 - proposal.weight)

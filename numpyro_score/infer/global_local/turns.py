@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 from numpyro_score.infer.algorithm import Algorithm
 from numpyro_score.infer.state import AdapterState
 from numpyro_score.kernels.metropolis import accept_reject
-from numpyro_score.samplers.proposals import Draft, FlowProposal, finish
+from numpyro_score.samplers.proposals import Draft, LearnedProposal, finish
 from numpyro_score.types import LogDensityFn, Position
 
 POOL = 1024
@@ -142,7 +142,7 @@ class TurnInfo(NamedTuple):
     num_integration_steps: Int[Array, "*chain"]
 
 
-def start(proposal: FlowProposal, arrays: Any, local: Any) -> GlobalLocalState:
+def start(proposal: LearnedProposal, arrays: Any, local: Any) -> GlobalLocalState:
     """State before the first step, with an empty pool."""
     shape = jnp.shape(local.logdensity)
     dtype = jnp.result_type(local.logdensity)
@@ -188,12 +188,12 @@ def global_turn(
     state: GlobalLocalState,
     logdensity_fn: LogDensityFn,
     map_chains: Callable[..., Any],
-    proposal: FlowProposal,
+    proposal: LearnedProposal,
     row: Int[Array, ""],
 ) -> tuple[GlobalLocalState, TurnInfo]:
     """An independence step of every chain of a batch, to the pool's `row`."""
-    keys = jax.vmap(partial(jax.random.split, num=3))(keys)
-    rows = state.pool.log_flow.shape[1]
+    keys = jax.vmap(partial(jax.random.split, num=4))(keys)
+    rows = state.pool.log_law.shape[1]
 
     def fill() -> Draft:
         def drafts(key: Any) -> Draft:
@@ -204,7 +204,9 @@ def global_turn(
     pool = jax.lax.cond(row == 0, fill, lambda: state.pool)
     draft = jax.tree.map(lambda x: x[:, row], pool)
     flat = jax.vmap(lambda position: ravel_pytree(position)[0])(state.position)
-    log_new, log_old, is_lost = finish(proposal, draft, jax.vmap(proposal.coordinates)(flat))
+    log_new, log_old, is_lost = finish(
+        proposal, keys[:, 3], draft, jax.vmap(proposal.coordinates)(flat)
+    )
     unravel = ravel_pytree(jax.tree.map(lambda x: x[0], state.position))[1]
 
     def one(keys: Any, local: Any, x: Any, log_new: Any, log_old: Any) -> tuple[Any, Any, Any]:

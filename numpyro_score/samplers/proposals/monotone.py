@@ -33,8 +33,9 @@ from jax.scipy.linalg import lu_factor, lu_solve
 from jaxtyping import Array, Bool, Float, Int
 
 from numpyro_score.noise import NoiseProcess
+from numpyro_score.samplers.proposals.levels import denoised
 from numpyro_score.samplers.steps import Score
-from numpyro_score.types import Scalar
+from numpyro_score.types import RngKey, Scalar
 
 Point = Float[Array, " dim"]
 
@@ -107,15 +108,11 @@ class MonotoneFlow(eqx.Module):
         """Length of a point."""
         return self.start_mean.shape[0]
 
-    def _denoise(self, y: Point, t: Scalar) -> Point:
-        x = self.noise.alpha(t).astype(y.dtype) * y
-        return self.noise.denoised(x, t, self.score(x, t)).astype(y.dtype)
-
     def _step(self, y: Point, t: Scalar, r: Scalar) -> tuple[Point, Float[Array, "dim dim"]]:
         """A step from `y` and its Jacobian, which shares the evaluation."""
 
         def step(y: Point) -> tuple[Point, Point]:
-            new = r * y + (1 - r) * self._denoise(y, t)
+            new = r * y + (1 - r) * denoised(self.score, self.noise, y, t)
             return new, new
 
         jacobian, new = jax.jacfwd(step, has_aux=True)(y)
@@ -126,6 +123,15 @@ class MonotoneFlow(eqx.Module):
 
     def _rows(self, dtype: jnp.dtype) -> tuple[Array, Array]:
         return self.times.astype(dtype), self.ratios.astype(dtype)
+
+    def draw(self, rng_key: RngKey) -> tuple[Point, Float[Array, ""]]:
+        """A point of the flow's law and the log density there."""
+        return self.decode(jax.random.normal(rng_key, (self.dim,), self.start_sd.dtype))
+
+    def weigh(self, rng_key: RngKey, u: Point) -> Float[Array, ""]:
+        """Log density of the flow's law at a point; the key is not needed."""
+        del rng_key
+        return self.encode(u).log_prob
 
     def decode(self, z: Point) -> tuple[Point, Float[Array, ""]]:
         """The point that standard normal noise flows to, and the log density of its law there."""
@@ -179,7 +185,7 @@ class MonotoneFlow(eqx.Module):
             return search.is_open & (search.turns < MAX_NEWTON)
 
         # one explicit step backwards; the last one, to no noise, moves next to nothing
-        ahead = (1 - r) * (target - self._denoise(target, t))
+        ahead = (1 - r) * (target - denoised(self.score, self.noise, target, t))
         zero = jnp.zeros((), target.dtype)
         begin = _Search(target, ahead, zero, zero + jnp.inf, zero < 1, jnp.zeros((), jnp.int32))
         end = jax.lax.while_loop(goes_on, turn, begin)

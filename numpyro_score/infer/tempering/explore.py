@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from blackjax.smc import adaptive_tempered, resampling
 from jaxtyping import Array, Float, Int
 
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
+from numpyro_score.kernels.parallel_tempering import Ladder, finite
 from numpyro_score.kernels.proposals import IndependentProposal
 from numpyro_score.types import RngKey
 
@@ -36,9 +38,6 @@ MAX_STAGES = 300
 GAIN = 2.0
 """How fast the logarithm of the step size follows the acceptance rate."""
 
-LOWEST = -1e30
-"""Stands for a log density of -inf or NaN, which has no share."""
-
 
 class Explored(NamedTuple):
     """Particles of the target.
@@ -55,6 +54,9 @@ class Explored(NamedTuple):
         Temperatures on the way.
     acceptance_rate
         Of the last MALA steps.
+    stages
+        Temperature, step size and variance of every stage, `MAX_STAGES` rows of which `num_stages`
+        count.
     """
 
     particles: Float[Array, "num dim"]
@@ -63,16 +65,17 @@ class Explored(NamedTuple):
     tempering: Float[Array, ""]
     num_stages: Int[Array, ""]
     acceptance_rate: Float[Array, ""]
+    stages: Ladder
 
     @property
     def num_grad(self) -> int:
         """Gradients of all particles together, the first of every stage included."""
-        return len(self.particles) * int(self.num_stages) * (MOVES + 1)
+        return int(count_grad(len(self.particles), self.num_stages))
 
 
-def finite(logdensity: Float[Array, ""]) -> Float[Array, ""]:
-    """The log density, or a very low number where there is none."""
-    return jnp.where(jnp.isfinite(logdensity), logdensity, LOWEST)
+def count_grad(num_particles: int, num_stages: Any) -> Any:
+    """Gradients of so many stages, the first of each included."""
+    return num_particles * num_stages * (MOVES + 1)
 
 
 def _adapted(log_step: Array, acceptance_rate: Array) -> Array:
@@ -151,7 +154,7 @@ def explore(
         return jnp.maximum(variance, jnp.finfo(variance.dtype).tiny ** 0.5)
 
     def stage(carry: tuple) -> tuple:
-        state, log_step, num, num_last, _, rng_key = carry
+        state, log_step, num, num_last, _, rng_key, rows = carry
         rng_key, key = jax.random.split(rng_key)
         parameters = {
             "step_size": jnp.exp(log_step)[None],
@@ -160,19 +163,47 @@ def explore(
         num_last = num_last + (state.tempering_param >= 1)
         state, info = kernel(key, state, MOVES, parameters)
         rates = info.update_info.acceptance_rate
-        return state, _adapted(log_step, rates), num + 1, num_last, jnp.mean(rates), rng_key
+        log_step = _adapted(log_step, rates)
+        row = Ladder(state.tempering_param, jnp.exp(log_step), spread(state))
+        rows = jax.tree.map(lambda all, one: all.at[num].set(one), rows, row)
+        return state, log_step, num + 1, num_last, jnp.mean(rates), rng_key, rows
 
     def goes_on(carry: tuple) -> Array:
-        _, _, num, num_last, _, _ = carry
+        _, _, num, num_last, *_ = carry
         return (num_last < LAST_STAGES) & (num < MAX_STAGES)
 
     first = adaptive_tempered.init(particles)
     first = jax.tree.map(lambda x: jnp.asarray(x, particles.dtype), first)
     log_step = jnp.log(jnp.asarray(optimal_step_size(dim), particles.dtype))
     none = jnp.zeros((), jnp.int32)
-    carry = (first, log_step, none, none, jnp.zeros((), particles.dtype), key_stages)
+    zero = jnp.zeros(MAX_STAGES, particles.dtype)
+    rows = Ladder(zero, zero, jnp.zeros((MAX_STAGES, dim), particles.dtype))
+    carry = (first, log_step, none, none, jnp.zeros((), particles.dtype), key_stages, rows)
     # once the target is reached, a stage resamples by the last weights and moves at the target
-    state, log_step, num_stages, _, rate, _ = jax.lax.while_loop(goes_on, stage, carry)
+    state, log_step, num_stages, _, rate, _, rows = jax.lax.while_loop(goes_on, stage, carry)
     return Explored(
-        state.particles, jnp.exp(log_step), spread(state), state.tempering_param, num_stages, rate
+        state.particles,
+        jnp.exp(log_step),
+        spread(state),
+        state.tempering_param,
+        num_stages,
+        rate,
+        rows,
     )
+
+
+def check_reached(explored: Explored) -> None:
+    """Refuse particles that are not the target's.
+
+    Raises
+    ------
+    ValueError
+        If the target's temperature was not reached, or a particle is not finite.
+    """
+    tempering = float(jnp.min(explored.tempering))
+    if tempering < 1 or not np.isfinite(np.asarray(explored.particles)).all():
+        raise ValueError(
+            f"exploration stopped at inverse temperature {tempering:.3g} of 1: what it starts from "
+            "is too far from the target. Give start=, a law that is nearer and still covers the "
+            "target."
+        )

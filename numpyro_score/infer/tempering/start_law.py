@@ -1,0 +1,65 @@
+"""The wide law that annealing and tempering start from: the prior, or a Gaussian."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from numpyro_score.kernels.proposals import IndependentProposal, from_distribution
+from numpyro_score.targets.numpyro_model import prior_proposal
+from numpyro_score.types import RngKey
+
+SPREAD = 10.0
+"""Sd of the Gaussian where there is no prior to draw from."""
+
+
+def as_law(start: IndependentProposal | Any) -> IndependentProposal | None:
+    """What a user gave as `start=`: a NumPyro distribution becomes a proposal; None stays None.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    if start is None or isinstance(start, IndependentProposal):
+        return start
+    return from_distribution(start)
+
+
+def start_law(
+    model: Callable[..., Any] | None,
+    flat: Float[Array, " dim"],
+    args: Any,
+    kwargs: dict[str, Any],
+) -> IndependentProposal:
+    """The model's prior over the flat unconstrained position; a Gaussian where it has none.
+
+    Parameters
+    ----------
+    model
+        A NumPyro model, or None.
+    flat
+        A position, for its length and type.
+    args, kwargs
+        What the model is called with.
+    """
+    wide = from_distribution(dist.Normal(jnp.zeros_like(flat), SPREAD).to_event(1))
+    if model is None:
+        return wide
+    sample, log_prob = prior_proposal(model, args, kwargs)
+    try:
+        position, _ = jax.eval_shape(sample, jax.random.key(0))
+    except ValueError:
+        # an improper prior
+        return wide
+    unravel = ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), position))[1]
+
+    def flat_sample(rng_key: RngKey) -> tuple[Array, Array]:
+        position, value = sample(rng_key)
+        return ravel_pytree(position)[0], value
+
+    return IndependentProposal(flat_sample, lambda x: log_prob(unravel(x)))

@@ -1,0 +1,298 @@
+"""Parallel tempering: replicas at a ladder of temperatures, neighbours of which change places.
+
+At inverse temperature b a replica has the law `r^(1 - b) p^b`, from a reference r that can be drawn
+from (b = 0) to the target p (b = 1). One call moves every replica by MALA steps of its own size,
+draws the one at b = 0 anew, and proposes to exchange neighbours i and i + 1, accepted with
+
+    min(1, exp((b_{i+1} - b_i) (l_i - l_{i+1}))),    l = log p - log r,
+
+for the even pairs and the odd ones in turn, which carries places up the ladder faster than pairs at
+random (Okabe et al. 2001, doi:10.1016/S0009-2614(01)00055-0; Syed et al. 2022,
+doi:10.1111/rssb.12464). The law of all replicas together is left invariant, and with it that of the
+one at b = 1, which is the chain. Exact.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from blackjax import GenerateSamplingAPI, SamplingAlgorithm
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float, Int
+
+from numpyro_score.kernels.base import bind, evaluate
+from numpyro_score.kernels.mala import mala
+from numpyro_score.kernels.metropolis import accept_reject
+from numpyro_score.kernels.proposals import IndependentProposal
+from numpyro_score.types import LogDensityFn, Position, RngKey
+
+LOWEST = -1e30
+"""Stands for a log density of -inf or NaN, which has no share at any temperature."""
+
+
+class ParallelTemperingState(NamedTuple):
+    """State of a chain: that of all its replicas.
+
+    Attributes
+    ----------
+    position
+        Where the replica at the target is, a pytree: the draw.
+    logdensity
+        Log density of the target there.
+    replicas
+        `(rung, dim)` flat places, from the reference to the target.
+    log_ratios
+        `(rung,)`: `log p - log r` there.
+    step
+        Steps taken.
+    """
+
+    position: Position
+    logdensity: Float[Array, ""]
+    replicas: Float[Array, "rung dim"]
+    log_ratios: Float[Array, " rung"]
+    step: Int[Array, ""]
+
+
+class ParallelTemperingInfo(NamedTuple):
+    """What happened in one step.
+
+    Attributes
+    ----------
+    acceptance_rate
+        Mean acceptance probability of the local steps at the target.
+    swap_acceptance_rate
+        Mean acceptance probability of the exchanges that were proposed.
+    is_accepted
+        Whether the replica at the target was exchanged for another.
+    is_divergent
+        Whether the replica at the target met a number that is not finite.
+    num_integration_steps
+        Gradients evaluated.
+    num_logdensity
+        Log densities without a gradient.
+    """
+
+    acceptance_rate: Float[Array, ""]
+    swap_acceptance_rate: Float[Array, ""]
+    is_accepted: Bool[Array, ""]
+    is_divergent: Bool[Array, ""]
+    num_integration_steps: Int[Array, ""]
+    num_logdensity: Int[Array, ""]
+
+
+class Ladder(NamedTuple):
+    """Temperatures, and how replicas move at each.
+
+    Attributes
+    ----------
+    inverse_temperatures
+        `(rung,)`, rising from 0 to 1.
+    step_sizes
+        `(rung,)`: of MALA; the first is not used.
+    inverse_mass_matrices
+        `(rung, dim)`: diagonals; the first is not used.
+    """
+
+    inverse_temperatures: Float[Array, " rung"]
+    step_sizes: Float[Array, " rung"]
+    inverse_mass_matrices: Float[Array, "rung dim"]
+
+
+def finite(logdensity: Float[Array, ""]) -> Float[Array, ""]:
+    """The log density, or a very low number where there is none."""
+    return jnp.where(jnp.isfinite(logdensity), logdensity, LOWEST)
+
+
+def init(
+    position: Position,
+    logdensity_fn: LogDensityFn,
+    reference: IndependentProposal,
+    ladder: Ladder,
+) -> ParallelTemperingState:
+    """State of a chain whose replicas all start at `position`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the log density is no scalar or the position holds integers.
+    """
+    value = evaluate(logdensity_fn, position)
+    flat = ravel_pytree(position)[0]
+    num = len(ladder.inverse_temperatures)
+    log_ratio = finite(value) - finite(reference.log_prob(flat))
+    return ParallelTemperingState(
+        position,
+        value,
+        jnp.broadcast_to(flat, (num, flat.size)),
+        jnp.broadcast_to(log_ratio, (num,)),
+        jnp.zeros((), jnp.int32),
+    )
+
+
+def exchange(
+    rng_key: RngKey,
+    replicas: Float[Array, "rung dim"],
+    log_ratios: Float[Array, " rung"],
+    inverse_temperatures: Float[Array, " rung"],
+    is_odd: Bool[Array, ""],
+) -> tuple[Float[Array, "rung dim"], Float[Array, " rung"], Float[Array, ""], Bool[Array, ""]]:
+    """Exchange neighbours: replicas, their log ratios, acceptance, whether the last one changed."""
+    num = len(inverse_temperatures)
+    lower = jnp.arange(num - 1)
+    is_proposed = (lower % 2 == 1) == is_odd
+    gaps = jnp.diff(inverse_temperatures) * -jnp.diff(log_ratios)
+    keys = jax.random.split(rng_key, num - 1)
+
+    def one(key: RngKey, gap: Array) -> tuple[Bool[Array, ""], Float[Array, ""]]:
+        zero = jnp.zeros((), gap.dtype)
+        taken, info = accept_reject(key, zero < 0, zero <= 0, log_ratio=gap, logdensity=zero)
+        return taken, info.acceptance_rate
+
+    is_taken, rates = jax.vmap(one)(keys, gaps)
+    is_taken = is_taken & is_proposed
+    none = jnp.zeros(1, bool)
+    step_up, step_down = jnp.append(is_taken, none), jnp.append(none, is_taken)
+    source = jnp.arange(num) + step_up.astype(jnp.int32) - step_down.astype(jnp.int32)
+    rate = jnp.sum(rates * is_proposed) / jnp.maximum(jnp.sum(is_proposed), 1)
+    return replicas[source], log_ratios[source], rate, step_down[-1]
+
+
+def build_kernel() -> Callable[..., tuple[ParallelTemperingState, ParallelTemperingInfo]]:
+    """Build the kernel `(rng_key, state, logdensity_fn, *, reference, ladder, num_local)`."""
+    local = mala.build_kernel()
+
+    def kernel(
+        rng_key: RngKey,
+        state: ParallelTemperingState,
+        logdensity_fn: LogDensityFn,
+        *,
+        reference: IndependentProposal,
+        ladder: Ladder,
+        num_local: int = 4,
+    ) -> tuple[ParallelTemperingState, ParallelTemperingInfo]:
+        key_reference, key_local, key_swap = jax.random.split(rng_key, 3)
+        unravel = ravel_pytree(state.position)[1]
+        betas, step_sizes, matrices = ladder
+        num = len(betas)
+
+        def of_target(x: Array) -> Array:
+            return finite(logdensity_fn(unravel(x)))
+
+        def of_reference(x: Array) -> Array:
+            return finite(reference.log_prob(x))
+
+        def climb(key: RngKey, x: Array, beta: Array, step_size: Array, matrix: Array) -> tuple:
+            def tempered(x: Array) -> Array:
+                return (1 - beta) * of_reference(x) + beta * of_target(x)
+
+            def move(state: Any, key: RngKey) -> tuple[Any, tuple[Array, Array]]:
+                state, info = local(key, state, tempered, step_size, matrix)
+                return state, (info.acceptance_rate, info.is_divergent)
+
+            keys = jax.random.split(key, num_local)
+            last, (rates, divergent) = jax.lax.scan(move, mala.init(x, tempered), keys)
+            # the tempered density tells the ratio: no further evaluation of the target
+            ratio = (last.logdensity - of_reference(last.position)) / beta
+            return last.position, ratio, jnp.mean(rates), jnp.any(divergent)
+
+        fresh, _ = reference.sample_and_log_prob(key_reference)
+        moved, ratios, rates, divergent = jax.vmap(climb)(
+            jax.random.split(key_local, num - 1),
+            state.replicas[1:],
+            betas[1:],
+            step_sizes[1:],
+            matrices[1:],
+        )
+        replicas = jnp.concatenate([fresh[None], moved])
+        log_ratios = jnp.concatenate([(of_target(fresh) - of_reference(fresh))[None], ratios])
+        replicas, log_ratios, rate, is_exchanged = exchange(
+            key_swap, replicas, log_ratios, betas, state.step % 2 == 1
+        )
+        cold = replicas[-1]
+        value = log_ratios[-1] + of_reference(cold)
+        new = ParallelTemperingState(unravel(cold), value, replicas, log_ratios, state.step + 1)
+        info = ParallelTemperingInfo(
+            rates[-1],
+            rate,
+            is_exchanged,
+            divergent[-1],
+            jnp.asarray((num - 1) * (num_local + 1), jnp.int32),
+            jnp.ones((), jnp.int32),
+        )
+        return new, info
+
+    return kernel
+
+
+def check_ladder(ladder: Ladder) -> None:
+    """Refuse a ladder that does not rise from 0 to 1, or whose parts differ in length.
+
+    Raises
+    ------
+    ValueError
+        If it is not one.
+    """
+    betas = np.asarray(ladder.inverse_temperatures)
+    if betas.ndim != 1 or len(betas) < 2 or betas[0] != 0 or betas[-1] != 1:
+        raise ValueError(
+            f"inverse temperatures of shape {betas.shape} from {betas.flat[0]:g} to "
+            f"{betas.flat[-1]:g}; give two or more, from 0 (the reference) to 1 (the target)"
+        )
+    if not (np.diff(betas) > 0).all():
+        raise ValueError("inverse temperatures must rise from each to the next")
+    lengths = [len(part) for part in ladder]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"the ladder's parts have lengths {lengths}; one row for each temperature")
+
+
+def as_top_level_api(
+    logdensity_fn: LogDensityFn,
+    *,
+    reference: IndependentProposal,
+    ladder: Ladder,
+    num_local: int = 4,
+) -> SamplingAlgorithm:
+    """Parallel tempering between a reference and the target; exact.
+
+    Parameters
+    ----------
+    logdensity_fn
+        Position -> scalar log density, unnormalized.
+    reference
+        A law over the flat position that covers the target, such as the prior;
+        `kernels.proposals.from_distribution` makes one of a NumPyro distribution.
+    ladder
+        A `Ladder` of temperatures with steps of MALA for each.
+    num_local
+        MALA steps of every replica between exchanges, at least 1.
+
+    Raises
+    ------
+    ValueError
+        If the ladder is not one, or `num_local` is below 1.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, numpyro.distributions as dist
+    >>> from numpyro_score.kernels.proposals import from_distribution
+    >>> def two_modes(x):
+    ...     return jnp.logaddexp(-8 * jnp.sum((x - 2) ** 2), -8 * jnp.sum((x + 2) ** 2))
+    >>> reference = from_distribution(dist.Normal(0.0, 3.0).expand([1]).to_event(1))
+    >>> betas = jnp.array([0.0, 0.1, 0.4, 1.0])
+    >>> ladder = Ladder(betas, jnp.full(4, 0.5), 1 / (1 / 9 + 16 * betas[:, None]))
+    >>> algorithm = parallel_tempering(two_modes, reference=reference, ladder=ladder)
+    >>> state, info = algorithm.step(jax.random.key(0), algorithm.init(jnp.full(1, 2.0)))
+    >>> int(info.num_integration_steps), state.replicas.shape
+    (15, (4, 1))
+    """
+    check_ladder(ladder)
+    if num_local < 1:
+        raise ValueError(f"num_local is {num_local}, but at least 1 local step is needed")
+    parameters = {"reference": reference, "ladder": ladder, "num_local": num_local}
+    return bind(build_kernel(), init, logdensity_fn, parameters)
+
+
+parallel_tempering = GenerateSamplingAPI(as_top_level_api, init, build_kernel)

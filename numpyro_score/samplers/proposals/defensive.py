@@ -1,0 +1,220 @@
+"""An independence proposal: a law that a score makes, and a heavy-tailed law beside it.
+
+    q = (1 - w) q_law + w t_nu
+
+`q_law` is the law of `MonotoneFlow` or of `DenoisingPath`, in coordinates `u`,
+`x = center + factor u`; `t_nu` a multivariate Student t in the same coordinates. The tails of both
+are about those of a Gaussian; beside the other part, of small weight, `p / q` stays bounded for
+targets with tails up to the t's, so that no point holds an independence chain for long (Hesterberg
+1995, doi:10.1080/00401706.1995.10484303; Owen and Zhou 2000, doi:10.1080/01621459.2000.10473909).
+"""
+
+from functools import partial
+from typing import Any, NamedTuple, Protocol, final, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Bool, Float
+
+from numpyro_score.kernels.proposals import IndependentProposal
+from numpyro_score.samplers.grids import check_count
+from numpyro_score.types import RngKey
+
+Point = Float[Array, " dim"]
+
+START_KEY = 11
+"""Seed of the auxiliary variables that a chain of an independence sampler starts with."""
+
+
+@runtime_checkable
+class ProposalLaw(Protocol):
+    """A law that is drawn together with its density, and whose density is found at any point.
+
+    The density may be that of the point together with auxiliary variables, over the law of those
+    variables given the point; they are drawn whenever it is asked for.
+    """
+
+    @property
+    def dim(self) -> int:
+        """Length of a point."""
+        ...
+
+    def draw(self, rng_key: RngKey) -> tuple[Point, Float[Array, ""]]:
+        """A point and the log density of the law there."""
+        ...
+
+    def weigh(self, rng_key: RngKey, u: Point) -> Float[Array, ""]:
+        """Log density of the law at a point; -inf where the law does not reach it."""
+        ...
+
+
+class Draft(NamedTuple):
+    """A draw whose density is not known yet, where it came from the heavy-tailed law.
+
+    Attributes
+    ----------
+    u
+        The draw, in the law's coordinates.
+    log_law
+        Log density of the score's law there; only where `is_heavy` is False.
+    is_heavy
+        Whether it came from the heavy-tailed law.
+    """
+
+    u: Point
+    log_law: Float[Array, ""]
+    is_heavy: Bool[Array, ""]
+
+
+@final
+class LearnedProposal(eqx.Module):
+    """An independence proposal; made by `flow_proposal` or `path_proposal`.
+
+    Parameters
+    ----------
+    law
+        The score's law, in coordinates `u`.
+    center, factor
+        `x = center + factor u`; `(dim,)` and lower triangular `(dim, dim)`.
+    weight
+        Of the heavy-tailed law, in [0, 1).
+    df
+        Its degrees of freedom, a whole number.
+    """
+
+    law: ProposalLaw
+    center: Point
+    factor: Float[Array, "dim dim"]
+    weight: float = eqx.field(static=True)
+    df: int = eqx.field(static=True)
+
+    @property
+    def dim(self) -> int:
+        """Length of a point."""
+        return self.law.dim
+
+    def as_independent(self) -> IndependentProposal:
+        """The proposal as `numpyro_score.independence` and `numpyro_score.global_local` take it."""
+        start = partial(self.log_prob, jax.random.key(START_KEY))
+        return IndependentProposal(self.sample_and_log_prob, start, self.log_prob)
+
+    def sample_and_log_prob(self, rng_key: RngKey) -> tuple[Point, Float[Array, ""]]:
+        """One draw and the log density of the proposal there."""
+        key_draft, key_weigh = jax.random.split(rng_key)
+        draft = self.draft(key_draft)
+        if self.weight == 0:
+            return self.place(draft.u), self.mix(draft.u, draft.log_law)
+        of_heavy = self.law.weigh(key_weigh, draft.u)
+        log_law = jnp.where(draft.is_heavy, of_heavy, draft.log_law)
+        return self.place(draft.u), self.mix(draft.u, log_law)
+
+    def log_prob(self, rng_key: RngKey, x: Point) -> Float[Array, ""]:
+        """Log density of the proposal at one point, auxiliary variables drawn by the key."""
+        u = self.coordinates(x)
+        return self.mix(u, self.law.weigh(rng_key, u))
+
+    # -- in parts, for those who draw many at a time ----------------------------------------------
+
+    def draft(self, rng_key: RngKey) -> Draft:
+        """One draw, with as much of its density as comes with it."""
+        key_law, key_heavy, key_which = jax.random.split(rng_key, 3)
+        dtype = self.center.dtype
+        u, log_law = self.law.draw(key_law)
+        if self.weight == 0:
+            return Draft(u, log_law, jnp.zeros((), bool))
+        is_heavy = jax.random.uniform(key_which, dtype=dtype) < self.weight
+        # a chi-square of few degrees of freedom is a sum of squares, and compiles to no loop
+        normal = jax.random.normal(key_heavy, (self.dim + self.df,), dtype)
+        heavy = normal[: self.dim] / jnp.sqrt(jnp.mean(normal[self.dim :] ** 2))
+        return Draft(jnp.where(is_heavy, heavy, u), log_law, is_heavy)
+
+    def mix(self, u: Point, log_law: Float[Array, ""]) -> Float[Array, ""]:
+        """Log density of the proposal, in `x`, where that of the law, in `u`, is known."""
+        log_det = jnp.sum(jnp.log(jnp.diagonal(self.factor)))
+        if self.weight == 0:
+            return log_law - log_det
+        log_heavy = jnp.asarray(self._heavy(u.dtype).log_prob(u), u.dtype)
+        log_weights = np.log1p(-self.weight), np.log(self.weight)
+        return jnp.logaddexp(log_weights[0] + log_law, log_weights[1] + log_heavy) - log_det
+
+    def place(self, u: Point) -> Point:
+        """The point of coordinates `u`."""
+        return self.center + self.factor @ u
+
+    def coordinates(self, x: Point) -> Point:
+        """The coordinates of a point."""
+        return solve_triangular(self.factor, x - self.center, lower=True)
+
+    def _heavy(self, dtype: Any) -> dist.MultivariateStudentT:
+        identity = jnp.eye(self.dim, dtype=dtype)
+        df = jnp.asarray(self.df, dtype)
+        return dist.MultivariateStudentT(df, jnp.zeros(self.dim, dtype), identity)
+
+
+def in_coordinates(
+    law: ProposalLaw, center: Any, factor: Any, weight: float, df: int
+) -> LearnedProposal:
+    """The proposal of a law, after checks of what was given beside it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the weight, the degrees of freedom or a shape cannot be one.
+    """
+    check_count("df", df)
+    if not 0 <= weight < 1:
+        raise ValueError(
+            f"the heavy-tailed law has weight {weight}; one in [0, 1), such as 0.02, is needed"
+        )
+    dim, dtype = law.dim, np.dtype(jnp.result_type(float))
+    center = np.broadcast_to(np.asarray(center, dtype), (dim,))
+    factor = np.asarray(np.ones(dim) if factor is None else factor, dtype)
+    factor = np.diag(factor) if factor.ndim == 1 else factor
+    if factor.shape != (dim, dim) or not (np.diagonal(factor) > 0).all():
+        raise ValueError(
+            f"factor has shape {factor.shape}; give sds ({dim},) or a lower triangular matrix "
+            f"({dim}, {dim}), with a diagonal above 0"
+        )
+    matrix = jnp.asarray(np.tril(factor))
+    return LearnedProposal(law, jnp.asarray(center), matrix, float(weight), int(df))
+
+
+def finish(
+    proposal: LearnedProposal, keys: Any, drafts: Draft, places: Float[Array, "chain dim"]
+) -> tuple[Float[Array, " chain"], Float[Array, " chain"], Bool[Array, " chain"]]:
+    """Log densities, in `x`, at drafts and where chains are, by weighing only what has to be.
+
+    Parameters
+    ----------
+    proposal
+        The law.
+    keys
+        A key for each chain.
+    drafts
+        One of its own drafts for each chain, leading axis `chain`.
+    places
+        Coordinates of where the chains are.
+
+    Returns
+    -------
+    Log densities at the drafts and at the places, and whether the score's law was not found to
+    reach a place, so that its density is that of the heavy-tailed law alone. There is room for as
+    many heavy-tailed drafts as come in all but one of a billion batches; one without room has +inf,
+    and is refused.
+    """
+    num = drafts.log_law.shape[0]
+    mean, spread = num * proposal.weight, np.sqrt(num * proposal.weight)
+    room = min(num, int(np.ceil(mean + 6 * spread)) + (proposal.weight > 0))
+    which = jnp.argsort(~drafts.is_heavy, stable=True)[:room]
+    keys = jax.vmap(jax.random.split)(keys)
+    keys = jnp.concatenate([keys[:, 0], keys[which, 1]])
+    log_law = jax.vmap(proposal.law.weigh)(keys, jnp.concatenate([places, drafts.u[which]]))
+    of_heavy = jnp.full_like(drafts.log_law, jnp.inf).at[which].set(log_law[num:])
+    of_drafts = jnp.where(drafts.is_heavy, of_heavy, drafts.log_law)
+    mix = jax.vmap(proposal.mix)
+    of_places = log_law[:num]
+    return mix(drafts.u, of_drafts), mix(places, of_places), ~jnp.isfinite(of_places)

@@ -1,0 +1,158 @@
+"""Parallel tempering and tempered SMC in NumPyro's protocol: what a user meets."""
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from numpyro.infer import MCMC
+
+import numpyro_score as ns
+from numpyro_score.infer import ParallelTempering, TemperedSMC
+from numpyro_score.infer.tempering.explore import count_grad
+
+SIGMAS = 4.0
+
+
+def model(y: Any) -> None:
+    """Both signs of x explain the datum; the prior prefers the right one."""
+    x = numpyro.sample("x", dist.Normal(0.5, 1.5))
+    numpyro.sample("scale", dist.HalfNormal(1.0))
+    numpyro.sample("y", dist.Normal(x**2, 0.5), obs=y)
+
+
+def share_right() -> float:
+    x = np.linspace(-6, 6, 4001)
+    weight = np.exp(-0.5 * ((x - 0.5) / 1.5) ** 2 - 0.5 * ((x**2 - 4.0) / 0.5) ** 2)
+    return float(weight[x > 0].sum() / weight.sum())
+
+
+KERNELS: dict[str, Callable[..., Any]] = {
+    "parallel tempering": ParallelTempering,
+    "tempered SMC": lambda model, **options: TemperedSMC(model, num_particles=100, **options),
+}
+every_kernel = pytest.mark.parametrize("name", KERNELS)
+
+
+@pytest.fixture(scope="module")
+def trees() -> dict[str, Any]:
+    return {
+        name: ns.sample(
+            make(model),
+            jax.random.key(0),
+            num_warmup=100,
+            num_samples=200,
+            num_chains=20,
+            model_args=(4.0,),
+            progress=False,
+        )
+        for name, make in KERNELS.items()
+    }
+
+
+@every_kernel
+def test_modes_weigh_what_quadrature_says(name: str, trees: Any) -> None:
+    x = trees[name].posterior["x"].to_numpy()
+    # chains are independent, so their means tell the error of the mean over all
+    shares = (x > 0).mean(axis=1)
+    error = shares.std(ddof=1) / np.sqrt(len(shares))
+    assert abs(shares.mean() - share_right()) < SIGMAS * error
+    assert error < 0.03
+    # the scale is not in the likelihood
+    scale = trees[name].posterior["scale"].to_numpy()
+    assert abs(scale.mean() - np.sqrt(2 / np.pi)) < 0.06
+
+
+def test_every_evaluation_is_counted(trees: Any) -> None:
+    stats = trees["parallel tempering"].sample_stats
+    num_grad = stats["num_grad"].to_numpy()
+    # (num_local + 1) gradients of every replica but that of the prior
+    assert (num_grad == num_grad[0, 0]).all()
+    assert num_grad[0, 0] % 5 == 0
+    stats = trees["tempered SMC"].sample_stats
+    num_grad = stats["num_grad"].to_numpy()
+    filled = np.zeros(200, bool)
+    filled[[0, 100]] = True
+    assert (num_grad[:, ~filled] == 0).all()
+    assert (num_grad[:, filled] % count_grad(100, 1) == 0).all()
+    assert (num_grad[:, filled] > 0).all()
+    assert not stats["diverging"].to_numpy().any()
+
+
+def test_only_the_exact_one_is_called_exact(trees: Any) -> None:
+    assert trees["parallel tempering"].attrs["exact"] == 1
+    assert trees["tempered SMC"].attrs["exact"] == 0
+
+
+@pytest.mark.parametrize("chain_method", ["sequential", "vectorized"])
+@every_kernel
+def test_both_run_under_mcmc_and_pickle(name: str, chain_method: str) -> None:
+    kernel = pickle.loads(pickle.dumps(KERNELS[name](model)))
+    mcmc = MCMC(
+        kernel,
+        num_warmup=5,
+        num_samples=20,
+        num_chains=2,
+        chain_method=chain_method,
+        progress_bar=False,
+    )
+    mcmc.run(jax.random.key(1), 4.0)
+    assert mcmc.get_samples(group_by_chain=True)["x"].shape == (2, 20)
+
+
+def test_the_ladder_is_learned_once_for_a_model_and_its_data() -> None:
+    kernel = ParallelTempering(model, num_particles=64)
+    assert kernel.preparation == {}
+    first = kernel.fit(jax.random.key(0), 4.0)
+    assert kernel.fit(jax.random.key(1), 4.0) is first
+    assert kernel.preparation["num_grad"] > 0
+    assert kernel.fit(jax.random.key(1), 3.0) is not first
+
+
+def test_a_function_in_place_of_a_model_needs_a_start() -> None:
+    def logdensity(x: Any) -> Any:
+        return -0.5 * jnp.sum((x - 1.0) ** 2)
+
+    for kernel in (
+        ParallelTempering(logdensity_fn=logdensity, start=dist.Normal(0.0, 3.0).expand([2])),
+        TemperedSMC(logdensity_fn=logdensity, num_particles=200),
+    ):
+        options = {"num_warmup": 20, "num_samples": 200, "num_chains": 4, "progress": False}
+        with pytest.raises(ValueError, match="init_params"):
+            ns.sample(kernel, jax.random.key(0), **options)  # type: ignore[arg-type]
+        tree = ns.sample(
+            kernel,
+            jax.random.key(0),
+            init_params=jnp.zeros((4, 2)),
+            **options,  # type: ignore[arg-type]
+        )
+        draws = next(iter(tree.posterior.data_vars.values())).to_numpy()
+        assert abs(draws.mean() - 1.0) < 0.3
+
+
+def test_a_start_that_is_too_far_is_told() -> None:
+    def wall(x: Any) -> Any:
+        return jnp.where(jnp.sum(x) > 1e6, 0.0, -jnp.inf)
+
+    kernel = ParallelTempering(logdensity_fn=wall, num_particles=64)
+    with pytest.raises(ValueError, match="too far from the target"):
+        kernel.fit(jax.random.key(0), init_params=jnp.zeros(1))
+
+
+def test_learning_inside_of_a_compiled_map_is_refused() -> None:
+    kernel = ParallelTempering(model)
+    with pytest.raises(ValueError, match=r"kernel\.fit"):
+        jax.vmap(lambda key: kernel.init(key, 0, None, (4.0,), {}))(
+            jax.random.split(jax.random.key(0), 2)
+        )
+
+
+@every_kernel
+def test_wrong_numbers_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="num_particles"):
+        (ParallelTempering if "parallel" in name else TemperedSMC)(model, num_particles=3)
