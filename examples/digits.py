@@ -1,130 +1,144 @@
-"""Digits from noise: a small U-Net trained on handwritten ones, two samplers, a judge.
+"""
+Digits from noise, six ways
+===========================
 
-    python examples/digits.py [picture.png]
-
-The data are scikit-learn's 8 x 8 digits. The score is trained for some two minutes on two cores;
-a classifier that was trained on real digits labels what the samplers draw.
+One convolutional score, trained by denoising (Vincent 2011, doi:10.1162/NECO_a_00142), and all that
+it can be used for: DDPM's ancestral steps (Ho, Jain and Abbeel 2020, arXiv:2006.11239), the reverse
+equation, DDIM (Song, Meng and Ermon 2021, arXiv:2010.02502), the probability flow (Song et al.
+2021, arXiv:2011.13456), annealed Langevin steps (Song and Ermon 2019, arXiv:1907.05600), and
+stochastic localization (Montanari 2023, arXiv:2305.10690). The data are scikit-learn's digits of
+8 x 8 pixels; a classifier judges.
 """
 
 import sys
-import time
 
 import jax
-import matplotlib
 import numpy as np
+from matplotlib import pyplot as plt
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 
+from numpyro_score.localization import (
+    DenoiserMean,
+    IsotropicGaussian,
+    geometric_times,
+    localization,
+)
 from numpyro_score.noise import VE
-from numpyro_score.samplers import annealed_langevin, default_ladder, reverse_sde
+from numpyro_score.samplers import (
+    ancestral,
+    annealed_langevin,
+    ddim,
+    default_ladder,
+    dpm_solver,
+    probability_flow,
+    reverse_sde,
+)
 from numpyro_score.scores import ConvNet, ScoreNetwork
 from numpyro_score.training import cosine_adam, fit
 from numpyro_score.training.losses import ContinuousDenoising
 
-NOISE = VE(sigma_min=0.03, sigma_max=20.0)
+SHORT = "--short" in sys.argv
+WIDTH, NUM_STEPS, BATCH = (8, 40, 64) if SHORT else (16, 700, 128)
+NUM = 20 if SHORT else 120
 SHAPE = (1, 8, 8)
 
+grey, labels = load_digits(return_X_y=True)
+images = np.float32(grey / 8 - 1).reshape(-1, *SHAPE)
 
-def data():
-    """Images `(num, 1, 8, 8)` from -1 to 1, and their labels."""
-    images, labels = load_digits(return_X_y=True)
-    return np.float32(images / 8 - 1).reshape(-1, *SHAPE), labels
+# %%
+# The score: a small U-Net that sees the image and the level of the noise. Nothing in it knows which
+# sampler will use it.
+noise = VE(sigma_min=0.03, sigma_max=20.0)
+network = ConvNet(SHAPE, width=WIDTH, rng_key=jax.random.key(0))
+score, history = fit(
+    ScoreNetwork(network, noise, images, axis=(0, 2, 3), finest=0.0),
+    images,
+    ContinuousDenoising(),
+    rng_key=jax.random.key(1),
+    num_steps=NUM_STEPS,
+    batch_size=BATCH,
+    optimizer=cosine_adam(2e-3),
+    validation_fraction=0.0,
+    progress=False,
+)
+losses = history.train_loss.values
+seconds = history.attrs["seconds"]
+print(f"{NUM_STEPS} steps in {seconds:.0f} s; loss {losses[0]:.3f} to {losses[-1]:.3f}")
+
+# %%
+# Six samplers of the one score. All but annealed Langevin end with the denoised point, which takes
+# away the last of the noise.
+ladder = default_ladder(noise, 2 if SHORT else 64)
+samplers = {
+    "DDPM": reverse_sde(score, noise, SHAPE, num_steps=100, method=ancestral, denoise=True),
+    "reverse SDE": reverse_sde(score, noise, SHAPE, num_steps=60, denoise=True),
+    "DDIM": probability_flow(score, noise, SHAPE, num_steps=30, method=ddim, denoise=True),
+    "probability flow": probability_flow(
+        score, noise, SHAPE, num_steps=30, method=dpm_solver, denoise=True
+    ),
+    "annealed Langevin": annealed_langevin(
+        score,
+        ladder,
+        SHAPE,
+        steps_per_level=5,
+        eps=0.5 * noise.sigma_min**2,
+        noise=noise,
+        denoise=True,
+    ),
+}
+drawn = {name: sampler.sample(jax.random.key(2), NUM) for name, sampler in samplers.items()}
+calls = {name: sampler.evaluations for name, sampler in samplers.items()}
+plan = localization(IsotropicGaussian(SHAPE), DenoiserMean(score), geometric_times(2.5e-3, 1e3, 60))
+drawn["localization"] = plan.sample(jax.random.key(2), NUM).draws
+calls["localization"] = plan.num_steps + 1
+
+# %%
+# The judge has seen real digits only, blurred a little. What it is sure of looks like a digit to
+# it, and all ten should come up; real digits that it never saw are the standard.
+flat = images.reshape(len(images), -1)
+order = np.random.default_rng(0).permutation(len(flat))
+seen, unseen = order[:1500], order[1500:]
+blurred = flat[seen] + 0.1 * np.random.default_rng(1).normal(size=flat[seen].shape)
+judge = MLPClassifier((128,), max_iter=300, random_state=0).fit(blurred, labels[seen])
+accuracy = judge.score(flat[unseen], labels[unseen])
+judged = {"real": judge.predict_proba(flat[unseen])} | {
+    name: judge.predict_proba(x.reshape(NUM, -1)) for name, x in drawn.items()
+}
+print(f"the judge is right on {accuracy:.3f} of real digits that it never saw")
+print(f"{'':18} calls  sure  of each class")
+for name, probabilities in judged.items():
+    counts = np.bincount(probabilities.argmax(axis=1), minlength=10)
+    sure = probabilities.max(axis=1).mean()
+    print(f"{name:18} {calls.get(name, 0):5d}  {sure:.3f} {counts}")
 
 
-def train(images, num_steps=1000, width=24):
-    """A score of the digits, and the seconds that it took, compiling included: wall, processor."""
-    network = ConvNet(SHAPE, width=width, rng_key=jax.random.key(0))
-    model = ScoreNetwork(network, NOISE, images, axis=(0, 2, 3), finest=0.0)
-    began = time.perf_counter(), time.process_time()
-    model, _ = fit(
-        model,
-        images,
-        ContinuousDenoising(),
-        rng_key=jax.random.key(1),
-        num_steps=num_steps,
-        batch_size=128,
-        optimizer=cosine_adam(2e-3),
-        validation_fraction=0.0,
-        progress=False,
+# %%
+# Memory, not learning? A network that had learned its data by heart would draw them. The distance
+# from a draw to its nearest training image, beside that of real digits to theirs.
+def nearest(x, others):
+    """Root mean square distance of a pixel, to the nearest of the others."""
+    squares = ((x[:, None] - others[None]) ** 2).mean(axis=-1)
+    return np.sqrt(np.where(squares < 1e-12, np.inf, squares).min(axis=1)).mean()
+
+
+closest = {"real": nearest(flat[:100], flat)} | {
+    name: nearest(np.asarray(x).reshape(NUM, -1)[:100], flat) for name, x in drawn.items()
+}
+print("\nto the nearest image of the data, a pixel:", end=" ")
+print(", ".join(f"{name} {value:.2f}" for name, value in closest.items()))
+
+# %%
+# Real digits, and those of each sampler.
+figure, axes = plt.subplots(1, 1 + len(drawn), figsize=(13, 3), layout="constrained")
+for axis, (name, x) in zip(axes, {"real": images, **drawn}.items(), strict=True):
+    rows, columns = (4, 5) if SHORT else (8, 6)
+    grid = np.asarray(x)[: rows * columns].reshape(rows, columns, 8, 8)
+    padded = np.pad(grid, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-1.0)
+    axis.imshow(
+        padded.swapaxes(1, 2).reshape(10 * rows, 10 * columns), cmap="gray_r", vmin=-1, vmax=1
     )
-    ended = time.perf_counter(), time.process_time()
-    return model, np.subtract(ended, began)
-
-
-def samplers(model):
-    """Name -> sampler."""
-    return {
-        "reverse SDE": reverse_sde(model, NOISE, SHAPE, num_steps=60, denoise=True),
-        "annealed Langevin": annealed_langevin(
-            model,
-            default_ladder(NOISE, 64),
-            SHAPE,
-            steps_per_level=10,
-            eps=0.5 * NOISE.sigma_min**2,
-            noise=NOISE,
-            denoise=True,
-        ),
-    }
-
-
-def judge(images, labels):
-    """Function from images to a classifier's probabilities `(num, 10)`, and its accuracy."""
-    flat = images.reshape(len(images), -1)
-    order = np.random.default_rng(0).permutation(len(flat))
-    train, test = order[:1500], order[1500:]
-    # blurred a little, as what is drawn is: what it says should not hang on single pixels
-    noisy = flat[train] + 0.1 * np.random.default_rng(1).normal(size=flat[train].shape)
-    classifier = MLPClassifier((128,), max_iter=300, random_state=0).fit(noisy, labels[train])
-    accuracy = classifier.score(flat[test], labels[test])
-    held_out = classifier.predict_proba(flat[test]).max(axis=1).mean()
-    return lambda x: classifier.predict_proba(x.reshape(len(x), -1)), accuracy, held_out
-
-
-def picture(drawn, path):
-    """A grid of real digits and of those of each sampler."""
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, panels = plt.subplots(1, len(drawn), figsize=(3 * len(drawn), 3.3))
-    for panel, (name, images) in zip(panels, drawn.items(), strict=True):
-        rows = images[:100].reshape(10, 10, 8, 8)
-        padded = np.pad(rows, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-1.0)
-        grid = padded.swapaxes(1, 2).reshape(100, 100)
-        panel.imshow(grid, cmap="gray_r", vmin=-1, vmax=1)
-        panel.set_title(name, fontsize=9)
-        panel.axis("off")
-    figure.tight_layout()
-    figure.savefig(path, dpi=80)
-
-
-def results(num=500, **settings):
-    """Seconds of training, images and probabilities of each sampler, the judge's own figures."""
-    images, labels = data()
-    model, seconds = train(images, **settings)
-    probabilities, accuracy, held_out = judge(images, labels)
-    drawn, judged, evaluations = {"real": images}, {}, {}
-    for name, sampler in samplers(model).items():
-        drawn[name] = sampler.sample(jax.random.key(2), num)
-        judged[name] = probabilities(drawn[name])
-        evaluations[name] = sampler.evaluations
-    return seconds, drawn, judged, evaluations, accuracy, held_out
-
-
-def main():
-    """Train, draw, judge, and save the picture."""
-    seconds, drawn, judged, evaluations, accuracy, held_out = results()
-    print(f"trained in {seconds[0]:.0f} s, {seconds[1]:.0f} s of the processor")
-    print(f"the judge is right on {accuracy:.3f} of real digits that it was not trained on,")
-    print(f"with mean confidence {held_out:.3f}")
-    for name, probabilities in judged.items():
-        counts = np.bincount(probabilities.argmax(axis=1), minlength=10)
-        confidence = probabilities.max(axis=1).mean()
-        print(f"{name:>18}: {evaluations[name]:4} evaluations a draw, ", end="")
-        print(f"mean confidence {confidence:.3f}, of each class {counts}")
-    path = sys.argv[1] if len(sys.argv) > 1 else "digits.png"
-    picture(drawn, path)
-    print(f"The picture is at {path}")
-
-
-if __name__ == "__main__":
-    main()
+    axis.set(title=name, xticks=[], yticks=[])
+    axis.title.set_fontsize(9)
+figure.savefig("digits.png", dpi=120)
+print("picture: digits.png")

@@ -1,19 +1,21 @@
-"""Two modes in 128 dimensions by stochastic localization: one network, or one for each half.
+"""
+One network or two for unbalanced modes
+=======================================
 
-    python examples/localization.py [picture.png] [--quick]
-
-The law is `p N((1 - p) a, I) + (1 - p) N(-p a, I)`, of mean 0, with p = .7 and |a| = 2 sqrt(6), of
-which 2,000 points are known. A two-layer denoiser that is trained on all of them gives the modes
-wrong weights, whatever its width. Two of them, each trained on the points to one side of the plane
-through 0 across the leading eigenvector of the points' covariance, drawn from in proportion to the
-points on each side, give the right ones (Montanari 2023, arXiv:2305.10690, section 5).
+The law ``p N((1 - p) a, I) + (1 - p) N(-p a, I)`` has mean 0; here p = .7 and ``|a|`` is
+``2 sqrt(6)``, and 2,000 points in 128 dimensions are known. A denoiser that has learned them draws
+new points by stochastic localization, ``dY = E[x | Y_t] dt + dB``. A two-layer network that is
+trained on all points gives the modes wrong weights, whatever its width. Two of them, one for each
+side of the plane through the mean across the leading eigenvector of the covariance, drawn from in
+proportion to the points on each side, find the modes apart (Montanari 2023, arXiv:2305.10690,
+section 5).
 """
 
 import sys
 
 import jax
-import matplotlib as mpl
 import numpy as np
+from matplotlib import pyplot as plt
 
 from numpyro_score.localization import (
     IsotropicGaussian,
@@ -25,108 +27,108 @@ from numpyro_score.scores import TwoLayer
 from numpyro_score.training import cosine_adam, fit
 from numpyro_score.training.losses import LocalizationRegression
 
-WEIGHT, LENGTH = 0.7, 2 * np.sqrt(6.0)
+SHORT = "--short" in sys.argv
+DIM, NUM_STEPS, NUM_DRAWS = (16, 300, 300) if SHORT else (128, 2000, 2000)
+WIDTHS = (16,) if SHORT else (2, 16, 64)
+WEIGHT, LENGTH, NUM_POINTS = 0.7, 2 * np.sqrt(6.0), 2000
 TIMES = (1e-3, 100.0)
 
-
-def data(dim: int, num: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Points `(num, dim)`, and the unit vector from mode to mode."""
-    rng = np.random.default_rng(seed)
-    direction = np.ones(dim) / np.sqrt(dim)
-    is_large = rng.random((num, 1)) < WEIGHT
-    centre = np.where(is_large, 1 - WEIGHT, -WEIGHT) * LENGTH * direction
-    return (centre + rng.normal(size=(num, dim))).astype(np.float32), direction
-
-
-def trained(points: np.ndarray, width: int, num_steps: int, seed: int = 0) -> MeanNetwork:
-    """A two-layer network that has learned the posterior mean."""
-    process = IsotropicGaussian(points.shape[1])
-    network = TwoLayer(points.shape[1], width, rng_key=jax.random.key(seed))
-    result = fit(
-        MeanNetwork(network, process, points),
-        points,
-        # the error of the posterior mean falls as 1 / (1 + t)
-        LocalizationRegression(process, *TIMES, weight=one_plus),
-        rng_key=jax.random.key(seed + 1),
-        num_steps=num_steps,
-        batch_size=256,
-        optimizer=cosine_adam(3e-3),
-        progress=False,
-    )
-    return result.model
+# %%
+# The data. A point belongs to the large mode if it is nearer to its centre.
+rng = np.random.default_rng(0)
+direction = np.ones(DIM) / np.sqrt(DIM)
+is_large = rng.random((NUM_POINTS, 1)) < WEIGHT
+centres = np.where(is_large, 1 - WEIGHT, -WEIGHT) * LENGTH * direction
+points = (centres + rng.normal(size=(NUM_POINTS, DIM))).astype(np.float32)
+process = IsotropicGaussian(DIM)
 
 
-def one_plus(t: jax.Array) -> jax.Array:
-    """`1 + t`."""
+def share(x):
+    """Of points in the large mode."""
+    return float((x @ direction > (0.5 - WEIGHT) * LENGTH).mean())
+
+
+def one_plus(t):
+    """The error of the posterior mean falls as 1 / (1 + t): weigh it evenly over all times."""
     return 1 + t
 
 
-def draws(model: MeanNetwork, num: int, seed: int = 2) -> np.ndarray:
+# %%
+# A denoiser is learned by regression of x on ``Y_t``, at random times; then it is put in the place
+# of the posterior mean, in a hundred steps from knowing nothing to knowing all.
+def trained(points, width, seed=0):
+    """A two-layer network that has learned the posterior mean."""
+    network = TwoLayer(DIM, width, rng_key=jax.random.key(seed))
+    return fit(
+        MeanNetwork(network, process, points),
+        points,
+        LocalizationRegression(process, *TIMES, weight=one_plus),
+        rng_key=jax.random.key(seed + 1),
+        num_steps=NUM_STEPS,
+        batch_size=256,
+        optimizer=cosine_adam(3e-3),
+        progress=False,
+    ).model
+
+
+def draws(model, num, seed=2):
     """Points drawn by localization."""
-    plan = localization(model.process, model, geometric_times(*TIMES, 100))
+    plan = localization(process, model, geometric_times(*TIMES, 100))
     return plan.sample(jax.random.key(seed), num).draws
 
 
-def halves(points: np.ndarray, width: int, num_steps: int, num: int) -> np.ndarray:
-    """Draws of two networks, one for each side of the points."""
-    centred = points - points.mean(0)
-    side = centred @ np.linalg.svd(centred, full_matrices=False)[2][0] > 0
-    share = round(num * float(side.mean()))
-    parts = [(points[side], share), (points[~side], num - share)]
-    return np.concatenate(
+# %%
+# Two networks need to know which points are whose: the leading eigenvector finds the line through
+# the modes, and the sign of the projection decides. The plane lies at the mean and not in the
+# valley, so that some 7% of the large mode are on the other side.
+leading = np.linalg.svd(points - points.mean(0), full_matrices=False)[2][0]
+side = (points - points.mean(0)) @ leading > 0
+num_first = round(NUM_DRAWS * float(side.mean()))
+
+rows, shown = [], []
+error = np.sqrt(WEIGHT * (1 - WEIGHT) / NUM_DRAWS)
+print(
+    f"share of the large mode: {share(points):.3f} of the points, truly {WEIGHT} (+- {error:.3f})"
+)
+print("width  one network  two networks")
+for width in WIDTHS:
+    one = draws(trained(points, width), NUM_DRAWS)
+    two = np.concatenate(
         [
-            draws(trained(part, width, num_steps, seed=3 * i), n, seed=5 + i)
-            for i, (part, n) in enumerate(parts)
+            draws(trained(points[side], width, 0), num_first, 5),
+            draws(trained(points[~side], width, 3), NUM_DRAWS - num_first, 6),
         ]
     )
+    rows.append((width, share(one), share(two)))
+    shown.append((one @ direction, two @ direction))
+    print("{:5d} {:12.3f} {:13.3f}".format(*rows[-1]), flush=True)
 
-
-def weight(points: np.ndarray, direction: np.ndarray) -> float:
-    """Share of the points that are nearer to the large mode."""
-    return float((points @ direction > (0.5 - WEIGHT) * LENGTH).mean())
-
-
-def run(dim=128, num_points=2000, widths=(2, 16, 64, 256), num_steps=3000, num_draws=2000):
-    """Rows `(width, weight by one network, by two)`, and what to draw a picture of."""
-    points, direction = data(dim, num_points)
-    print(f"points: weight of the large mode {weight(points, direction):.3f}, truly {WEIGHT}")
-    rows, shown = [], []
-    for width in widths:
-        one = draws(trained(points, width, num_steps), num_draws)
-        two = halves(points, width, num_steps, num_draws)
-        rows.append((width, weight(one, direction), weight(two, direction)))
-        shown.append((one @ direction, two @ direction))
-        print("width {:4d}: one network {:.3f}, two {:.3f}".format(*rows[-1]), flush=True)
-    return rows, shown
-
-
-def picture(rows: list, shown: list, path: str) -> None:
-    """Histograms of the projection on the line through the modes."""
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    grid = np.linspace(-8, 6, 300)
-    centres = np.array([(1 - WEIGHT), -WEIGHT]) * LENGTH
-    bells = np.exp(-((grid[:, None] - centres) ** 2) / 2) / np.sqrt(2 * np.pi)
-    exact = bells @ np.array([WEIGHT, 1 - WEIGHT])
-    figure, axes = plt.subplots(2, len(rows), figsize=(3 * len(rows), 5), sharex=True, sharey=True)
-    for column, ((width, *weights), pair) in enumerate(zip(rows, shown, strict=True)):
-        for row, (values, share) in enumerate(zip(pair, weights, strict=True)):
-            axis = axes[row, column]
-            axis.hist(values, bins=60, range=(-8, 6), density=True, color="#4477aa")
-            axis.plot(grid, exact, color="#cc3311")
-            name = ("one network", "two networks")[row]
-            axis.set_title(f"{name}, width {width}: {share:.2f}", fontsize=9)
-    for axis in axes[1]:
-        axis.set_xlabel("projection on a")
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-
-
-if __name__ == "__main__":
-    options = [argument for argument in sys.argv[1:] if argument.startswith("--")]
-    paths = [argument for argument in sys.argv[1:] if not argument.startswith("--")]
-    short = {"dim": 16, "widths": (16,), "num_steps": 300, "num_draws": 300}
-    found = run(**(short if "--quick" in options else {}))
-    if paths:
-        picture(*found, paths[0])
+# %%
+# The projections on the line through the modes, beside their exact law. One network leaves draws
+# between the modes, or moves weight across.
+x = np.linspace(-8, 6, 300)
+bells = np.exp(-((x[:, None] - np.array([1 - WEIGHT, -WEIGHT]) * LENGTH) ** 2) / 2)
+exact = bells @ np.array([WEIGHT, 1 - WEIGHT]) / np.sqrt(2 * np.pi)
+figure, axes = plt.subplots(
+    2,
+    len(rows),
+    figsize=(3.2 * len(rows) + 1, 5),
+    sharex=True,
+    sharey=True,
+    squeeze=False,
+    layout="constrained",
+)
+for column, ((width, *shares), pair) in enumerate(zip(rows, shown, strict=True)):
+    for axis, values, found, name in zip(
+        axes[:, column], pair, shares, ("one network", "two networks"), strict=True
+    ):
+        axis.hist(values, bins=60, range=(-8, 6), density=True, color="#4477aa", label="draws")
+        axis.plot(x, exact, color="#cc3311", label="exact")
+        axis.set_title(f"{name}, width {width}: {found:.2f}", fontsize=9)
+axes[0, 0].legend(fontsize=8)
+for axis in axes[1]:
+    axis.set_xlabel("projection on a")
+for axis in axes[:, 0]:
+    axis.set_ylabel("density")
+figure.savefig("localization.png", dpi=120)
+print("picture: localization.png")

@@ -55,13 +55,3 @@ def test_twenty_evaluations_are_worth_five_hundred(dim: int) -> None:
     assert np.mean(found) < 2.5 * np.mean(floor)
     for name in ("DPM-Solver++ 2M, flow", "DPM-Solver++ 2M, SDE"):
         assert np.mean(rows[name][1]) < 0.7 * np.mean(rows["Euler-Maruyama"][1])
-
-
-@pytest.mark.slow
-def test_digits_are_told_apart() -> None:
-    _, drawn, judged, _, accuracy, _ = script("digits.py").results(num=200)
-    assert accuracy > 0.93
-    for name, probabilities in judged.items():
-        assert drawn[name].shape == (200, 1, 8, 8)
-        assert probabilities.max(axis=1).mean() > 0.8, name
-        assert len(np.unique(probabilities.argmax(axis=1))) == 10, name

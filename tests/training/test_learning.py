@@ -117,15 +117,7 @@ def test_between_modes_noise_is_needed() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["CD-1", "CD-10", "PCD-10", "likelihood"])
 def test_energy_of_four_modes(name: str) -> None:
-    variation, divergence, masses = script("contrastive_divergence.py").mixture(name)
+    variation, divergence, masses = script("benchmarks/energies.py").mixture(name)
     assert variation < 0.2
     assert divergence < 0.1
     np.testing.assert_allclose(masses, [0.1, 0.2, 0.3, 0.4], atol=0.1)
-
-
-@pytest.mark.slow
-def test_digits_from_an_energy() -> None:
-    drawn, probabilities = script("contrastive_divergence.py").digits()
-    assert drawn.shape == (100, 8, 8)
-    assert probabilities.max(axis=1).mean() > 0.7
-    assert len(np.unique(probabilities.argmax(axis=1))) == 10
