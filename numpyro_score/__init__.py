@@ -13,6 +13,7 @@ from numpyro_score.infer import (
     ProbabilityFlow,
     RandomWalkMetropolis,
     ReverseSDE,
+    ScoreMetropolis,
     StochasticLocalization,
     TemperedSMC,
 )
@@ -23,6 +24,7 @@ from numpyro_score.kernels import (
     metropolis_hastings,
     parallel_tempering,
     random_walk,
+    score_metropolis,
     ula,
 )
 from numpyro_score.report import compare, load_comparison, write_report
@@ -40,6 +42,7 @@ __all__ = [
     "ProbabilityFlow",
     "RandomWalkMetropolis",
     "ReverseSDE",
+    "ScoreMetropolis",
     "StochasticLocalization",
     "TemperedSMC",
     "compare",
@@ -51,6 +54,7 @@ __all__ = [
     "parallel_tempering",
     "random_walk",
     "sample",
+    "score_metropolis",
     "ula",
     "write_report",
 ]

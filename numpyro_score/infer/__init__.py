@@ -2,7 +2,7 @@
 
 from numpyro_score.infer.blackjax import BlackJAXKernel
 from numpyro_score.infer.global_local import GlobalLocal
-from numpyro_score.infer.langevin import MALA, ULA, dense_mala
+from numpyro_score.infer.langevin import MALA, ULA, ScoreMetropolis, dense_mala
 from numpyro_score.infer.localization import StochasticLocalization
 from numpyro_score.infer.metropolis import (
     IndependenceMetropolis,
@@ -24,6 +24,7 @@ __all__ = [
     "ProbabilityFlow",
     "RandomWalkMetropolis",
     "ReverseSDE",
+    "ScoreMetropolis",
     "StochasticLocalization",
     "TemperedSMC",
     "dense_mala",

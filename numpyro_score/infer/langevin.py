@@ -1,4 +1,4 @@
-"""Langevin kernels in NumPyro's protocol: Metropolis-adjusted (exact) and unadjusted (biased)."""
+"""Langevin kernels in NumPyro's protocol: exact, unadjusted, and accepted by a score alone."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +9,7 @@ from numpyro_score.infer.adapter import AdapterKernel
 from numpyro_score.infer.algorithm import Algorithm
 from numpyro_score.kernels.langevin import ula
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
+from numpyro_score.kernels.score_metropolis import NUM_NODES, check_nodes, score_metropolis
 from numpyro_score.types import DriftFn, LogDensityFn, ScoreFn, Temperature
 
 ULA_STEP_SIZE = 0.1
@@ -187,6 +188,80 @@ class ULA(AdapterKernel):
             dense_mass=dense_mass,
             init_strategy=init_strategy,
             restart_stuck_chains=restart_stuck_chains,
+        )
+
+
+class ScoreMetropolis(AdapterKernel):
+    """Langevin steps accepted by the line integral of a score: **approximate**, `exact` is False.
+
+    For targets of which only the score is known: the log ratio of densities is the integral of the
+    score along the move, by quadrature. Up to that exact where the score is a gradient, biased
+    where it is none, as most trained scores are; an `EnergyNet` has a density, and takes `MALA`.
+    The statistic `lp` counts from each chain's start.
+
+    Parameters
+    ----------
+    score_fn
+        Unconstrained position -> gradient of the log density.
+    num_nodes
+        Evaluations of the score along a move; one more is made at its end.
+    step_size, inverse_mass_matrix, adapt_step_size, adapt_mass_matrix, dense_mass
+        As for `MALA`.
+    target_accept_prob
+        Acceptance that the step size is tuned to, by default .574.
+
+    Raises
+    ------
+    ValueError
+        If a number cannot be one; on `run`, if there are no `init_params`.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> from numpyro.infer import MCMC
+    >>> kernel = ScoreMetropolis(lambda x: -x)
+    >>> mcmc = MCMC(kernel, num_warmup=100, num_samples=100, progress_bar=False)
+    >>> mcmc.run(jax.random.key(0), init_params=jnp.zeros(2))
+    >>> mcmc.get_samples().shape, kernel.exact
+    ((100, 2), False)
+    """
+
+    def __init__(
+        self,
+        score_fn: ScoreFn,
+        *,
+        num_nodes: int = NUM_NODES,
+        step_size: float | None = None,
+        inverse_mass_matrix: Any = None,
+        adapt_step_size: bool = True,
+        adapt_mass_matrix: bool = True,
+        dense_mass: bool = False,
+        target_accept_prob: float = TARGET_ACCEPTANCE_RATE,
+    ) -> None:
+        if not callable(score_fn):
+            raise TypeError(f"score_fn must be callable, but is a {type(score_fn).__name__}.")
+        check_nodes(num_nodes)
+        super().__init__(
+            Algorithm(
+                score_metropolis,
+                {"score_fn": score_fn, "num_nodes": num_nodes},
+                is_exact=False,
+                target_acceptance_rate=TARGET_ACCEPTANCE_RATE,
+                optimal_step_size=optimal_step_size,
+                takes_factored=True,
+                num_grad=num_nodes + 1,
+            ),
+            None,
+            None,
+            None,
+            step_size=step_size,
+            inverse_mass_matrix=inverse_mass_matrix,
+            adapt_step_size=adapt_step_size,
+            adapt_mass_matrix=adapt_mass_matrix,
+            dense_mass=dense_mass,
+            target_accept_prob=target_accept_prob,
+            # what is carried for a log density counts from each chain's own start
+            restart_stuck_chains=False,
         )
 
 

@@ -7,6 +7,7 @@ from numpyro_score.kernels.mala import mala
 from numpyro_score.kernels.metropolis import metropolis_hastings
 from numpyro_score.kernels.parallel_tempering import Ladder, parallel_tempering
 from numpyro_score.kernels.random_walk import random_walk
+from numpyro_score.kernels.score_metropolis import score_metropolis
 
 __all__ = [
     "Ladder",
@@ -16,5 +17,6 @@ __all__ = [
     "metropolis_hastings",
     "parallel_tempering",
     "random_walk",
+    "score_metropolis",
     "ula",
 ]

@@ -60,7 +60,8 @@ class Draft(NamedTuple):
     u
         The draw, in the law's coordinates.
     log_law
-        Log density of the score's law there; only where `is_heavy` is False.
+        Log density of the score's law there; only where `is_heavy` is False. +inf where it was not
+        found: the draw is to be refused.
     is_heavy
         Whether it came from the heavy-tailed law.
     """
@@ -124,6 +125,8 @@ class LearnedProposal(eqx.Module):
         key_law, key_heavy, key_which = jax.random.split(rng_key, 3)
         dtype = self.center.dtype
         u, log_law = self.law.draw(key_law)
+        # where the law's density was not found it counts as 0 for every draw: such a one is refused
+        log_law = jnp.where(log_law > -jnp.inf, log_law, jnp.inf)
         if self.weight == 0:
             return Draft(u, log_law, jnp.zeros((), bool))
         is_heavy = jax.random.uniform(key_which, dtype=dtype) < self.weight
