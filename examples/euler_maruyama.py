@@ -7,8 +7,8 @@ exponentially fast where ``p`` is log-concave enough. Its Euler-Maruyama steps,
 
     ``x' = x + eps grad log p(x) + sqrt(2 eps) z``,
 
-are the unadjusted Langevin algorithm (ULA). They settle at another law, off by an error
-proportional to ``eps`` (Dalalyan 2017, doi:10.1111/rssb.12183). On a unit Gaussian that law is
+are the unadjusted Langevin algorithm (ULA). They settle at another law, which is the nearer to
+``p`` the smaller ``eps`` is (Dalalyan 2017, doi:10.1111/rssb.12183). On a unit Gaussian that law is
 known, ``N(0, 1 / (1 - eps / 2))``; on a logistic law, log-concave with tails of slope one, it is
 the fixed point of an integral operator, which a fine grid solves.
 """
@@ -127,10 +127,10 @@ print("1 / (1 - eps / 2):", formula.round(4))
 
 # %%
 # Total variation over time, from far away. On the Gaussian, from ``x = 10``, the diffusion is the
-# Ornstein-Uhlenbeck process, ``X_t ~ N(10 exp(-t), 1 - exp(-2t))``: its distance to ``p`` is next
-# to 1 for some ``log 10`` units of time and then falls like ``10 exp(-t) / sqrt(2 pi)``. The steps
+# Ornstein-Uhlenbeck process, ``X_t ~ N(10 exp(-t), 1 - exp(-2t))``: its distance to ``p`` is near 1
+# while its mean is several sds away, and then falls like ``10 exp(-t) / sqrt(2 pi)``. The steps
 # follow it down to their bias. A logistic law pulls with a force of at most 1, so that the way from
-# ``x = 20`` takes 20 units of time before forgetting can begin.
+# ``x = 20`` takes some 20 units of time before forgetting can begin.
 @partial(jax.jit, static_argnames=("logdensity_fn", "num"))
 def histories(logdensity_fn, eps, start, rng_key, num):
     """Where particles from one place are after each step, `(num, particle)`."""
