@@ -192,10 +192,8 @@ axes[0].legend()
 axes[1].plot(scales, expected_acceptance, color="#4477aa", label="acceptance, exactly")
 axes[1].plot(scales, acceptance, "o", color="#4477aa", label="acceptance, measured")
 axes[1].plot(scales, ess / ess.max(), "s-", color="#ee7733", label="ESS, relative to the best")
-axes[1].set(
-    title="Scale of the proposal", xscale="log", xlabel="sd of the proposal", ylim=(0, 1.05)
-)
-axes[1].legend()
+axes[1].set(title="Scale of the proposal", xscale="log", xlabel="sd of the proposal", ylim=(0, 1.4))
+axes[1].legend(loc="upper right")
 counts = np.arange(1, NUM_DRAWS + 1)
 for name, row in independence.items():
     axes[2].plot(counts, np.cumsum(left_share(row["draws"])) / counts, label=name)
