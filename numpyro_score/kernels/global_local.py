@@ -1,9 +1,10 @@
 """Local moves and an independence jump as one kernel: some MALA steps, then one global step.
 
-Each of the two leaves the target invariant, and so does their sequence. The proposal's density at
-the chain's place is evaluated at every jump, because the local moves before it have changed the
-place; a value carried over from the last jump would bias the chain. One call is one turn, with no
-branch in it, so that `jax.vmap` over chains computes nothing twice.
+Each of the two leaves the target invariant, and so does their sequence (Gabrie, Rotskoff and
+Vanden-Eijnden 2022, doi:10.1073/pnas.2109420119, for learned jumps between local moves). The
+proposal's density at the chain's place is evaluated at every jump, because the local moves before
+it have changed the place; a value carried over from the last jump would bias the chain. One call is
+one turn, with no branch in it, so that `jax.vmap` over chains computes nothing twice.
 """
 
 from collections.abc import Callable

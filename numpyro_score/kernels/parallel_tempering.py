@@ -94,6 +94,14 @@ class Ladder(NamedTuple):
         `(rung,)`: of MALA; the first is not used.
     inverse_mass_matrices
         `(rung, dim)`: diagonals; the first is not used.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> betas = jnp.array([0.0, 0.2, 1.0])
+    >>> ladder = Ladder(betas, jnp.full(3, 0.5), jnp.ones((3, 2)))
+    >>> len(ladder.step_sizes)
+    3
     """
 
     inverse_temperatures: Float[Array, " rung"]

@@ -15,7 +15,8 @@ import pytest
 from numpyro_score.infer import GlobalLocal
 from numpyro_score.infer.global_local import turns
 from numpyro_score.noise import VE
-from numpyro_score.samplers.proposals import LearnedProposal, finish, flow_proposal, path_proposal
+from numpyro_score.samplers.proposals import LearnedProposal, flow_proposal, path_proposal
+from numpyro_score.samplers.proposals.defensive import finish
 from numpyro_score.scores import ResidualMLP, ScoreNetwork
 from numpyro_score.training.fit import fit
 from numpyro_score.training.losses import ContinuousDenoising

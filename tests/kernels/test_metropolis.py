@@ -188,6 +188,20 @@ def test_a_start_outside_of_the_proposal_is_refused(proposal: IndependentProposa
         algorithm.init(jnp.array([2.0]))
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("place", "expected"), [(0.5, -np.log(2)), (3.0, -np.inf)])
+def test_a_proposal_with_traced_bounds_takes_a_numpy_start(place: float, expected: float) -> None:
+    """As where a proposal is an argument of a compiled function, and the start a constant of it."""
+
+    @jax.jit
+    def log_q(law: dist.Uniform) -> Any:
+        algorithm = ns.independence(lambda x: jnp.zeros(()), from_distribution(law.expand([1])))
+        return algorithm.init(np.array([place])).log_proposal
+
+    law = dist.Uniform(0.0, 2.0 * jnp.ones(()))
+    np.testing.assert_allclose(log_q(law), expected)
+
+
 def test_a_start_that_is_not_covered_holds_the_chain_and_says_so(run_chains: Any) -> None:
     """Inside of a trace nothing is raised; the weight of +inf tells."""
     algorithm = ns.independence(lambda x: -0.5 * jnp.sum(x**2), unit_interval())

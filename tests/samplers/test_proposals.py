@@ -12,13 +12,13 @@ import pytest
 from numpyro_score.kernels import global_local, independence
 from numpyro_score.noise import VE, VP
 from numpyro_score.samplers.proposals import (
-    DenoisingPath,
     LearnedProposal,
-    MonotoneFlow,
     flow_proposal,
     path_proposal,
     round_trip,
 )
+from numpyro_score.samplers.proposals.monotone import MonotoneFlow
+from numpyro_score.samplers.proposals.path import DenoisingPath
 from numpyro_score.scores import GaussianMixtureScore
 
 NOISE = VE(sigma_min=0.01, sigma_max=10.0)

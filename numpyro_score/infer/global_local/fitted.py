@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from jaxtyping import Array, Float
 
-from numpyro_score.infer.global_local.quality import Quality
+from numpyro_score.infer.global_local.importance import Quality
 from numpyro_score.samplers.proposals import LearnedProposal
 from numpyro_score.types import Position
 
@@ -37,6 +37,14 @@ class Fitted(NamedTuple):
         Exploring and training, compiling included.
     template
         A position of the model's form, for its form alone.
+
+    Examples
+    --------
+    Returned by `GlobalLocal.fit`, taken by `GlobalLocal.from_score`:
+
+    >>> from numpyro_score.infer.global_local import Fitted
+    >>> Fitted._fields[:3]
+    ('proposal', 'particles', 'quality')
     """
 
     proposal: LearnedProposal

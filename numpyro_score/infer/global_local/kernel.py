@@ -29,11 +29,11 @@ from numpyro_score.kernels.proposals import IndependentProposal
 from numpyro_score.samplers.grids import check_count
 from numpyro_score.samplers.proposals import (
     LearnedProposal,
-    MonotoneFlow,
     RoundTrip,
     flow_proposal,
     round_trip,
 )
+from numpyro_score.samplers.proposals.monotone import MonotoneFlow
 from numpyro_score.types import LogDensityFn, Position, RngKey
 
 NUM_PARTICLES = 8192

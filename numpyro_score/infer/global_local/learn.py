@@ -18,7 +18,7 @@ import numpy as np
 from blackjax.smc import resampling
 from jaxtyping import Array, Float
 
-from numpyro_score.infer.global_local.quality import Quality, quality
+from numpyro_score.infer.global_local.importance import Quality, quality
 from numpyro_score.infer.prepared import Tell
 from numpyro_score.infer.tempering.explore import Explored, Flat, move
 from numpyro_score.noise import VE

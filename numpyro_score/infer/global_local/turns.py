@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 from numpyro_score.infer.algorithm import Algorithm
 from numpyro_score.infer.state import AdapterState
 from numpyro_score.kernels.metropolis import accept_reject
-from numpyro_score.samplers.proposals import Draft, LearnedProposal, finish
+from numpyro_score.samplers.proposals.defensive import Draft, LearnedProposal, finish
 from numpyro_score.types import LogDensityFn, Position
 
 POOL = 1024

@@ -2,8 +2,12 @@
 
 BlackJAX's adaptive tempered SMC with our MALA as its kernel: the next temperature is the one at
 which the weights have the wanted effective sample size (Del Moral, Doucet and Jasra 2006,
-doi:10.1111/j.1467-9868.2006.00553.x; Dai et al. 2022, doi:10.1080/01621459.2022.2087659). Step size
-and preconditioner follow the particles from stage to stage.
+doi:10.1111/j.1467-9868.2006.00553.x; Dai et al. 2022, doi:10.1080/01621459.2022.2087659). Step
+size and preconditioner follow the particles from stage to stage. The preconditioner is
+`1 / E[g^2]`, from the gradients: the variance of the particles is that of all modes together, and
+steps of its shape are too short within a mode for the particles to part after resampling. On a
+Gaussian mixture model with label symmetry the six modes got .003 to .9 of the particles with that,
+and .12 to .21 with this.
 """
 
 from collections.abc import Callable
@@ -74,8 +78,8 @@ class Explored(NamedTuple):
 
 
 def count_grad(num_particles: int, num_stages: Any) -> Any:
-    """Gradients of so many stages, the first of each included."""
-    return num_particles * num_stages * (MOVES + 1)
+    """Gradients of so many stages: of the moves, the first of each, and one for the scales."""
+    return num_particles * (num_stages * (MOVES + 2) + 1)
 
 
 def _adapted(log_step: Array, acceptance_rate: Array) -> Array:
@@ -148,25 +152,32 @@ def explore(
     particles = jax.vmap(lambda key: start.sample_and_log_prob(key)[0])(keys)
     dim = particles.shape[1]
 
-    def spread(state: Any) -> Flat:
-        mean = state.weights @ state.particles
-        variance = state.weights @ (state.particles - mean) ** 2
-        return jnp.maximum(variance, jnp.finfo(variance.dtype).tiny ** 0.5)
+    def scales(state: Any) -> Flat:
+        """`1 / E[g^2]` of the tempered density's gradient g: how wide one mode is."""
+
+        def tempered(x: Flat) -> Float[Array, ""]:
+            return finite(start.log_prob(x)) + state.tempering_param * loglikelihood(x)
+
+        grads = jax.vmap(jax.grad(tempered))(state.particles)
+        grads = jnp.where(jnp.isfinite(grads), grads, 0.0)
+        square = state.weights @ grads**2
+        return 1 / jnp.clip(square, jnp.finfo(square.dtype).tiny ** 0.5, None)
 
     def stage(carry: tuple) -> tuple:
-        state, log_step, num, num_last, _, rng_key, rows = carry
+        state, log_step, num, num_last, _, rng_key, scale, rows = carry
         rng_key, key = jax.random.split(rng_key)
         parameters = {
             "step_size": jnp.exp(log_step)[None],
-            "inverse_mass_matrix": spread(state)[None],
+            "inverse_mass_matrix": scale[None],
         }
         num_last = num_last + (state.tempering_param >= 1)
         state, info = kernel(key, state, MOVES, parameters)
         rates = info.update_info.acceptance_rate
         log_step = _adapted(log_step, rates)
-        row = Ladder(state.tempering_param, jnp.exp(log_step), spread(state))
+        scale = scales(state)
+        row = Ladder(state.tempering_param, jnp.exp(log_step), scale)
         rows = jax.tree.map(lambda all, one: all.at[num].set(one), rows, row)
-        return state, log_step, num + 1, num_last, jnp.mean(rates), rng_key, rows
+        return state, log_step, num + 1, num_last, jnp.mean(rates), rng_key, scale, rows
 
     def goes_on(carry: tuple) -> Array:
         _, _, num, num_last, *_ = carry
@@ -178,13 +189,14 @@ def explore(
     none = jnp.zeros((), jnp.int32)
     zero = jnp.zeros(MAX_STAGES, particles.dtype)
     rows = Ladder(zero, zero, jnp.zeros((MAX_STAGES, dim), particles.dtype))
-    carry = (first, log_step, none, none, jnp.zeros((), particles.dtype), key_stages, rows)
+    nothing = jnp.zeros((), particles.dtype)
+    carry = (first, log_step, none, none, nothing, key_stages, scales(first), rows)
     # once the target is reached, a stage resamples by the last weights and moves at the target
-    state, log_step, num_stages, _, rate, _, rows = jax.lax.while_loop(goes_on, stage, carry)
+    state, log_step, num_stages, _, rate, _, scale, rows = jax.lax.while_loop(goes_on, stage, carry)
     return Explored(
         state.particles,
         jnp.exp(log_step),
-        spread(state),
+        scale,
         state.tempering_param,
         num_stages,
         rate,

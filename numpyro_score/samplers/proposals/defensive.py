@@ -85,6 +85,17 @@ class LearnedProposal(eqx.Module):
         Of the heavy-tailed law, in [0, 1).
     df
         Its degrees of freedom, a whole number.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> from numpyro_score.noise import VE
+    >>> from numpyro_score.samplers.proposals import flow_proposal
+    >>> noise = VE(sigma_min=0.01, sigma_max=10.0)
+    >>> proposal = flow_proposal(lambda x, t: -x / (1 + noise.variance(t)), noise, 2, num_steps=8)
+    >>> x, log_q = proposal.sample_and_log_prob(jax.random.key(0))
+    >>> x.shape, log_q.shape, proposal.weight
+    ((2,), (), 0.02)
     """
 
     law: ProposalLaw

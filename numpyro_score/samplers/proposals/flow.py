@@ -1,4 +1,7 @@
-"""The independence proposal of a score's probability flow; see `MonotoneFlow`."""
+"""The independence proposal of a score's probability flow, in steps that are one to one.
+
+The flow is that of Song et al. (2021, arXiv:2011.13456); `monotone.py` has the steps.
+"""
 
 from typing import Any
 

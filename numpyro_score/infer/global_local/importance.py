@@ -24,6 +24,13 @@ class Quality(NamedTuple):
         Log of the integral of the target's density, from the mean weight.
     log_evidence_error
         Its Monte Carlo standard error.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> found = quality(np.log([1.0, 3.0] * 500))
+    >>> round(found.log_evidence, 3), round(found.ess_fraction, 2)
+    (0.693, 0.8)
     """
 
     acceptance_rate: float
@@ -72,17 +79,26 @@ def quality(
     ranked = np.sort(relative)
     pairs = num * (num - 1) / 2
     acceptance_rate = float((ranked * np.arange(num - 1, -1, -1)).sum() / pairs)
-    with warnings.catch_warnings():
-        # it takes log likelihoods, minus the weights; those that are all alike have no tail
-        warnings.simplefilter("ignore")
-        spread = np.ptp(log_weights[np.isfinite(log_weights)])
-        _, k = array_stats.psislw(-log_weights) if spread > 1e-6 else (None, -np.inf)
+    own_k = _tail(log_weights)
     own = log_weights if log_weights_evidence is None else np.asarray(log_weights_evidence, float)
     evidence = np.exp(own - own.max())
     return Quality(
         acceptance_rate=share * acceptance_rate,
         ess_fraction=share * float(1 / np.mean(relative**2)),
-        pareto_k=float(k),
+        pareto_k=own_k,
         log_evidence=float(own.max() + np.log(evidence.mean())),
         log_evidence_error=float(evidence.std() / evidence.mean() / np.sqrt(num)),
     )
+
+
+def _tail(log_weights: Float[np.ndarray, " num"]) -> float:
+    """Pareto k of the weights; -inf where the largest are all alike, and have no tail."""
+    # psislw takes log likelihoods, minus the weights
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            _, k = array_stats.psislw(-log_weights)
+        except ValueError:
+            k = -np.inf
+    spread = np.ptp(log_weights[np.isfinite(log_weights)])
+    return float(k) if spread > 1e-6 else -np.inf
