@@ -114,7 +114,7 @@ def from_distribution(distribution: object) -> IndependentProposal:
 
 def _log_prob(distribution: Any, position: Position) -> Float[Array, ""]:
     # some supports compare by NumPy's rules, which a traced bound beside a NumPy array breaks
-    # position = jnp.asarray(position)
+    position = jnp.asarray(position)
     with warnings.catch_warnings():
         # what is outside of the support gets its -inf below
         warnings.filterwarnings("ignore", "Out-of-support")
