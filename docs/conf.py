@@ -52,7 +52,7 @@ autosummary_ignore_module_all = False
 autosummary_imported_members = True
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 # The annotations stand in the signatures.
@@ -89,10 +89,39 @@ copied_examples()
 # The second build compiles nothing again.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(BUILD / "jax"))
 
+ORDER = (
+    "metropolis_hastings",
+    "langevin",
+    "annealing",
+    "euler_maruyama",
+    "diagnostics_gallery",
+    "denoising_drift",
+    "score_matching",
+    "contrastive_divergence",
+    "obstacles",
+    "diffusion",
+    "digits",
+    "localization",
+    "mode_barrier",
+)
+
+
+class Taught:
+    """The order in which examples are shown: as they build on each other, then the rest by name."""
+
+    def __init__(self, src_dir: str) -> None:
+        del src_dir
+
+    def __call__(self, filename: str) -> tuple[int, str]:
+        stem = Path(filename).stem
+        return ORDER.index(stem) if stem in ORDER else len(ORDER), stem
+
+
 sphinx_gallery_conf = {
     "examples_dirs": str(EXAMPLES.relative_to(HERE)),
     "gallery_dirs": GALLERY.name,
     "filename_pattern": r"\.py$",
+    "within_subsection_order": Taught,
     "reset_argv": lambda gallery_conf, script_vars: ["--short"] if SHORT else [],
     "download_all_examples": False,
     "min_reported_time": 1,
@@ -106,7 +135,9 @@ warnings.filterwarnings("ignore", message=".*FigureCanvasAgg is non-interactive.
 def document_kernels(app, what, name, obj, options, lines) -> None:
     """A BlackJAX kernel is an instance; what it does is said by the function that it wraps."""
     if isinstance(obj, GenerateSamplingAPI):
-        lines[:] = inspect.cleandoc(obj.differentiable.__doc__).splitlines()
+        # of data, what is before a colon in the first line would be taken for the type
+        first, *rest = inspect.cleandoc(obj.differentiable.__doc__).splitlines()
+        lines[:] = [first.replace(": ", ", "), *rest]
 
 
 def skip_fields(app, what, name, obj, skip, options) -> bool | None:
