@@ -79,13 +79,13 @@ class PreparedKernel(AdapterKernel):
         """Learn; `template` is a position of the model's form."""
 
     @property
-    def preparation(self) -> dict[str, float]:
-        """What learning cost: `num_grad` gradients, and `seconds`; empty before it."""
+    def attributes(self) -> dict[str, float]:
+        """What a run records of the learning, by name; what it cost above all. Empty before it."""
         if self._prepared is None:
             return {}
         return {
-            "num_grad": float(self._prepared.num_grad),
-            "seconds": sum(self._prepared.seconds.values()),
+            "num_grad_training": float(self._prepared.num_grad),
+            "seconds_training": sum(self._prepared.seconds.values()),
         }
 
     def _is_prepared_for(self, args: Any, kwargs: Any) -> bool:

@@ -115,7 +115,7 @@ def sample(
         root say how it was made: `sampler`, `exact` (1 if the draws' law is the target),
         `independent_draws` (1 where draws do not depend on the ones before), `complete` (0 after an
         interrupt), `num_restarts`, seconds spent compiling, in warmup and sampling, and, of a
-        kernel that learns of its target first, `num_grad_training` and `seconds_training`.
+        kernel that learns of its target first, `num_grad_training`, `seconds_training` and more.
 
     Raises
     ------
@@ -157,10 +157,10 @@ def sample(
         points = init_params
         if num_superchains is not None:
             points = superchains(program, keys, num_warmup, init_params, num_superchains)
-        known = _learned(kernel)
+        known = getattr(kernel, "attributes", {})
         with telling(kernel, bar.learn):
             state = init(program, keys, num_warmup, points)
-        learned = _learned(kernel)
+        learned = getattr(kernel, "attributes", {})
         bar.learn("compiling", 0, num_warmup + num_samples)
         program = program._replace(fields=_fields(kernel, state, extra_fields))
         converter = Converter(
@@ -264,9 +264,3 @@ def _attributes(kernel: MCMCKernel, state: Any) -> dict[str, Any]:
     if _has(state, "adapt_state.warmup.num_restarts"):
         attrs["num_restarts"] = int(field(state, "adapt_state.warmup.num_restarts").sum())
     return attrs
-
-
-def _learned(kernel: MCMCKernel) -> dict[str, float]:
-    """What the kernel took to learn of its target, as attributes of a run."""
-    preparation = getattr(kernel, "preparation", {})
-    return {f"{name}_training": value for name, value in preparation.items()}

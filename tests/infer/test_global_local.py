@@ -92,6 +92,11 @@ def test_sample_reports_what_the_jumps_did(kernel: GlobalLocal) -> None:
     assert not stats["is_lost"].to_numpy().any()
     assert stats["longest_rejection"].to_numpy().max() < 10
     assert tree.attrs["exact"] == 1
+    # what was learned before, and what it is worth
+    assert kernel.fitted is not None
+    assert tree.attrs["num_grad_training"] == kernel.fitted.num_grad
+    assert tree.attrs["pareto_k"] == kernel.pareto_k
+    assert tree.attrs["importance_ess_fraction"] == kernel.ess_fraction
 
 
 @pytest.mark.parametrize("chain_method", ["sequential", "parallel", "vectorized"])

@@ -108,10 +108,10 @@ def test_both_run_under_mcmc_and_pickle(name: str, chain_method: str) -> None:
 
 def test_the_ladder_is_learned_once_for_a_model_and_its_data() -> None:
     kernel = ParallelTempering(model, num_particles=64)
-    assert kernel.preparation == {}
+    assert kernel.attributes == {}
     first = kernel.fit(jax.random.key(0), 4.0)
     assert kernel.fit(jax.random.key(1), 4.0) is first
-    assert kernel.preparation["num_grad"] > 0
+    assert kernel.attributes["num_grad_training"] > 0
     assert kernel.fit(jax.random.key(1), 3.0) is not first
 
 

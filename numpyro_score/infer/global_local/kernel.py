@@ -210,6 +210,20 @@ class GlobalLocal(PreparedKernel):
         return None if self.fitted is None else self.fitted.quality.pareto_k
 
     @property
+    def attributes(self) -> dict[str, float]:
+        """What a run records: what learning cost, and what the proposal is worth."""
+        if self.fitted is None:
+            return {}
+        found = self.fitted.quality
+        worth = {
+            "importance_ess_fraction": found.ess_fraction,
+            "pareto_k": found.pareto_k,
+            "log_evidence": found.log_evidence,
+            "log_evidence_error": found.log_evidence_error,
+        }
+        return {**super().attributes, **worth}
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What the kernel was given, in plain values and words, to tell one run from another."""
         own = {
