@@ -9,7 +9,7 @@ import numpy as np
 from numpyro_score.adaptation.metric import fisher, sample_covariance
 from numpyro_score.adaptation.pooled import PooledWarmup, pooled_warmup
 from numpyro_score.infer.algorithm import Algorithm
-from numpyro_score.kernels.base import check_step_size
+from numpyro_score.kernels.base import check_step_size, check_temperature
 from numpyro_score.preconditioner import (
     Preconditioner,
     as_preconditioner,
@@ -105,6 +105,7 @@ def make_tuning(
         If one cannot be used, with what to give instead.
     """
     algorithm.check_parameters()
+    check_temperature(algorithm.parameters.get("temperature", 1.0))
     step_size = algorithm.parameters.get("step_size", step_size)
     inverse_mass_matrix = algorithm.parameters.get("inverse_mass_matrix", inverse_mass_matrix)
     if step_size is not None:

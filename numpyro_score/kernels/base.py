@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from numpyro_score.preconditioner import as_preconditioner, check_inverse_mass_matrix
-from numpyro_score.types import LogDensityFn, Position, RngKey
+from numpyro_score.types import LogDensityFn, Position, RngKey, Temperature
 
 
 def check_position(position: Position) -> None:
@@ -72,6 +72,23 @@ def check_step_size(step_size: Any) -> None:
         )
 
 
+def check_temperature(temperature: Temperature) -> None:
+    """Refuse a temperature below 0 or NaN; a schedule, or a traced one, is left alone.
+
+    Raises
+    ------
+    ValueError
+        If it is below 0 or NaN.
+    """
+    if callable(temperature) or isinstance(temperature, jax.core.Tracer):
+        return
+    if not np.asarray(temperature) >= 0:
+        raise ValueError(
+            f"temperature is {temperature} but must be 0 or more: 1 samples the density p, T samples "
+            "p^(1/T), 0 only ever climbs."
+        )
+
+
 def bind(
     kernel: Callable[..., Any],
     init: Callable[..., Any],
@@ -94,11 +111,12 @@ def bind(
     Raises
     ------
     ValueError
-        If a step size or an inverse mass matrix cannot be one.
+        If a step size, a temperature or an inverse mass matrix cannot be one.
     """
     parameters = dict(parameters)
     if "step_size" in parameters:
         check_step_size(parameters["step_size"])
+    check_temperature(parameters.get("temperature", 1.0))
     inverse_mass_matrix = parameters.get("inverse_mass_matrix")
     if inverse_mass_matrix is not None:
         check_inverse_mass_matrix(inverse_mass_matrix, dim=None)

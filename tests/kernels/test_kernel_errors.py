@@ -52,6 +52,15 @@ def test_a_log_density_is_one_number(maker: str, shape: tuple[int, ...]) -> None
 
 
 @pytest.mark.parametrize("maker", SCALED)
+@pytest.mark.parametrize("temperature", [-0.5, float("nan")])
+def test_temperatures_are_not_below_0(maker: str, temperature: float) -> None:
+    with pytest.raises(ValueError, match=r"temperature is .* but must be 0 or more"):
+        SCALED[maker](parabola, step_size=0.1, temperature=temperature)
+    with pytest.raises(ValueError, match=r"temperature is .* but must be 0 or more"):
+        ns.MALA(logdensity_fn=parabola, temperature=temperature)
+
+
+@pytest.mark.parametrize("maker", SCALED)
 @pytest.mark.parametrize("step_size", [0.0, -1.0, float("nan"), np.float32(-2)])
 def test_step_sizes_are_above_0(maker: str, step_size: Any) -> None:
     with pytest.raises(ValueError, match=r"step_size is .* but must be above 0; start from 0.1"):
