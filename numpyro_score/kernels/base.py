@@ -84,8 +84,8 @@ def check_temperature(temperature: Temperature) -> None:
         return
     if not np.asarray(temperature) >= 0:
         raise ValueError(
-            f"temperature is {temperature} but must be 0 or more: 1 samples the density p, T samples "
-            "p^(1/T), 0 only ever climbs."
+            f"temperature is {temperature} but must be 0 or more: 1 samples the density p, T "
+            "samples p^(1/T), 0 only ever climbs."
         )
 
 
