@@ -4,6 +4,7 @@ is wrong; with a wrong density of the proposal, or a stale one, they do not.
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -223,12 +224,19 @@ def largest_z(law: Law, draws: Any) -> float:
     return float(abs(gap / error).max())
 
 
-@pytest.mark.parametrize("score", ["trained", "scaled", "undertrained"])
-@pytest.mark.parametrize("kind", MAKERS)
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.slow] if name == "skewed" else []) for name in LAWS],
-)
+# every score and both proposals on two modes each time; of the rest what differs most
+ALWAYS = [("two modes", kind, score) for kind in MAKERS for score in ("trained", "scaled")] + [
+    ("two modes", "path", "undertrained"),
+    ("funnel", "flow", "undertrained"),
+    ("funnel", "path", "trained"),
+]
+CASES = [
+    pytest.param(*case, marks=[] if case in ALWAYS else [pytest.mark.slow], id="-".join(case))
+    for case in product(LAWS, MAKERS, ("trained", "scaled", "undertrained"))
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "score"), CASES)
 def test_exact_draws_stay_exact_and_move(name: str, kind: str, score: str, cases: Any) -> None:
     found = run(cases[name], kind, score, seed=5)
     assert largest_z(LAWS[name], found.end) < SIGMAS
