@@ -88,7 +88,7 @@ def test_every_page_and_figure_is_shown(
         for path in sorted(site.rglob("*.html")):
             page.goto(path.as_uri(), wait_until="load")
             place = path.relative_to(site).as_posix()
-            if page.locator("h1, h2").count() == 0:
+            if place != "search.html" and page.locator("h1").count() == 0:
                 wrong.append(f"{place} has no heading")
             images = page.evaluate(
                 "Promise.all([...document.images].map(async i => {"
