@@ -27,7 +27,7 @@ from numpyro_score.training.losses import PersistentContrastiveDivergence
 
 SHORT = "--short" in sys.argv
 NUM_STAGES, STAGE = (6, 50) if SHORT else (16, 125)
-NUM_SAMPLES, LAST_STEPS = 100, 500 if SHORT else 3000
+NUM_SAMPLES, LAST_STEPS = 100, 200 if SHORT else 3000
 STEP = {"step_size": 0.01}
 
 images, labels = load_digits(return_X_y=True)
