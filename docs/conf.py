@@ -90,6 +90,10 @@ copied_examples()
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(BUILD / "jax"))
 
 ORDER = (
+    "eight_schools",
+    "compare_samplers",
+    "label_switching",
+    "learned_prior",
     "metropolis_hastings",
     "langevin",
     "annealing",
@@ -107,7 +111,7 @@ ORDER = (
 
 
 class Taught:
-    """The order in which examples are shown: as they build on each other, then the rest by name."""
+    """The order in which examples are shown: for modelers, then as they build on each other."""
 
     def __init__(self, src_dir: str) -> None:
         del src_dir
