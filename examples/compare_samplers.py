@@ -54,8 +54,8 @@ comparison = ns.compare(
 # warmup, and of what a kernel learns before its first step (parallel tempering its temperatures,
 # for so many seconds). Errors are the worst of all known means in Monte Carlo errors: above 4 or so
 # is a wrong answer. Below that it is right only if the chains have converged, since the Monte Carlo
-# error of chains that do not agree is a guess. On the askew target a dense preconditioner pays;
-# on two modes local kernels do not converge, however long they run.
+# error of chains that do not agree is a guess. On the askew target a dense preconditioner pays. On
+# two modes the chains of a local kernel disagree, or all are in one mode: converged, and wrong.
 table = comparison.table
 words = {True: "yes", False: "no"}
 for target in (askew, modes):
