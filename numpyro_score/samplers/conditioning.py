@@ -208,7 +208,9 @@ def spread_by_tweedie(score: "GaussianPosteriorScore", x: Event, t: Scalar) -> A
 
     noise = score.noise
     covariance = noise.variance(t) / noise.alpha(t) * jax.jacfwd(denoise)(flat)
-    return (covariance + covariance.T) / 2
+    # a learned denoiser's derivative may have negative eigenvalues at large noise: no variance has
+    values, vectors = jnp.linalg.eigh((covariance + covariance.T) / 2)
+    return (vectors * jnp.maximum(values, 0.0)) @ vectors.T
 
 
 @final

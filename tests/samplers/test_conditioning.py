@@ -124,6 +124,15 @@ def test_a_gaussian_prior_is_exact(spread: Any, x64: None) -> None:
     assert float(abs(plain(x, 0.5) / exact(x, 0.5) - 1).max()) > 0.1
 
 
+def test_a_denoiser_that_shrinks_backwards_has_no_negative_spread() -> None:
+    """As learned ones do at noise that training rarely saw."""
+    backwards = FunctionScore(lambda x, t: -3.0 * x / NOISE.variance(t), NOISE)
+    posterior = GaussianPosteriorScore(backwards, np.eye(2), np.ones(2), 0.1)
+    x = jnp.array([0.5, -1.0])
+    assert (jnp.linalg.eigvalsh(spread_by_tweedie(posterior, x, jnp.asarray(0.9))) >= 0).all()
+    assert jnp.isfinite(posterior(x, jnp.asarray(0.9))).all()
+
+
 def test_a_general_likelihood_goes_through_vmap_and_jit() -> None:
     """Counts of a Poisson law: anything that can be differentiated."""
     posterior = PosteriorScore(PRIOR, lambda x: jnp.sum(3.0 * x - jnp.exp(x)))
