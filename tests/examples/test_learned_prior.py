@@ -5,6 +5,8 @@ import pytest
 
 from tests.examples.conftest import Example, RunExample
 
+pytestmark = pytest.mark.slow
+
 APPROXIMATE = ("score, reverse SDE", "score, no spread", "score, Metropolis")
 
 

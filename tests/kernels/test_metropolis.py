@@ -143,7 +143,7 @@ def check_wall(algorithm: Any, is_divergent: bool, run_chains: Any) -> None:
 
 
 def test_a_covering_proposal_is_exact(run_chains: Any) -> None:
-    """From one bad start, through accept/reject alone: the lecture's two-mode mixture."""
+    """From one bad start, through accept/reject alone: the mixture `mixture_1d`."""
     target = mixture_1d()
     proposal = from_distribution(dist.StudentT(3.0, 1.0, 4.0).expand([1]).to_event(1))
     algorithm = ns.independence(target.logdensity_fn, proposal)

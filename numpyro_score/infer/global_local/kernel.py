@@ -24,6 +24,7 @@ from numpyro_score.infer.prepared import FlatLogDensity, PreparedKernel
 from numpyro_score.infer.state import AdapterState
 from numpyro_score.infer.tempering.explore import check_reached, explore
 from numpyro_score.infer.tempering.start_law import as_law, start_law
+from numpyro_score.kernels.langevin import ula
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
 from numpyro_score.kernels.proposals import IndependentProposal
 from numpyro_score.samplers.grids import check_count
@@ -48,7 +49,8 @@ class GlobalLocal(PreparedKernel):
     draws while its acceptance rises. The proposal is then frozen. Warmup tunes the local moves;
     after it, every `global_every`-th step proposes a draw of the score's probability flow, and
     Metropolis-Hastings with the exact density of the proposal decides. Chains start from the
-    particles unless `init_params` are given. No draw that training has seen is reported.
+    particles unless `init_params` are given. What is
+    reported are the chains' own draws.
 
     It trains once for a kernel object and its data; `fit` does so ahead of a run.
 
@@ -57,7 +59,8 @@ class GlobalLocal(PreparedKernel):
     model, potential_fn, logdensity_fn
         What to sample: one of the three. Without a model give `init_params`.
     local
-        The local moves, in BlackJAX's protocol, such as `blackjax.nuts`.
+        The local moves, in BlackJAX's protocol, such as `blackjax.nuts`. They have to leave the
+        target invariant: with `ula` the kernel is not `exact`.
     local_parameters
         Its parameters by name; step size and mass matrix are learned where they are left out.
     num_particles
@@ -137,7 +140,7 @@ class GlobalLocal(PreparedKernel):
         for name, (value, smallest) in least.items():
             check_count(name, value, smallest)
         parameters = dict(local_parameters or {})
-        algorithm = Algorithm(local, parameters)
+        algorithm = Algorithm(local, parameters, is_exact=local is not ula)
         if local is mala:
             algorithm = Algorithm(
                 mala,

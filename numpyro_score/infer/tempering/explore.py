@@ -78,8 +78,11 @@ class Explored(NamedTuple):
 
 
 def count_grad(num_particles: int, num_stages: Any) -> Any:
-    """Gradients of so many stages: of the moves, the first of each, and one for the scales."""
-    return num_particles * (num_stages * (MOVES + 2) + 1)
+    """Gradients of so many stages: of the moves, the first of each, and one for the scales.
+
+    Two log densities that a stage's weights take count as one more, as in `diagnostics.cost`.
+    """
+    return num_particles * (num_stages * (MOVES + 3) + 1)
 
 
 def _adapted(log_step: Array, acceptance_rate: Array) -> Array:

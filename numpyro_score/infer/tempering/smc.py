@@ -34,6 +34,8 @@ class Population(NamedTuple):
         The last draw of every chain, and the target's log density there.
     particles, logdensities
         The population of every chain, `(chain, row, ...)`.
+    info
+        What a draw of the population took.
     turn
         Draws so far, one number for all chains.
     """
@@ -42,6 +44,7 @@ class Population(NamedTuple):
     logdensity: Float[Array, "*chain"]
     particles: Float[Array, "*chain row dim"]
     logdensities: Float[Array, "*chain row"]
+    info: "PopulationInfo"
     turn: Int[Array, ""]
 
 
@@ -51,11 +54,11 @@ class PopulationInfo(NamedTuple):
     Attributes
     ----------
     acceptance_rate
-        Of the population's last moves, for the first of its draws; 1 for the others.
+        Of the population's last moves.
     is_divergent
         Whether the population did not reach the target.
     num_integration_steps, num_logdensity
-        Evaluations: all those of the population for its first draw, none for the others.
+        Evaluations: those of the population, spread over its draws.
     """
 
     acceptance_rate: Float[Array, "*chain"]
@@ -157,12 +160,13 @@ class TemperedSMC(AdapterKernel):
         shape = jnp.shape(kernel_state.logdensity)
         one = jax.tree.map(lambda x: x[0] if shape else x, kernel_state.position)
         flat = ravel_pytree(one)[0]
-        rows = (*shape, self._num_particles)
+        rows, none = (*shape, self._num_particles), jnp.zeros(shape, jnp.int32)
         return Population(
             kernel_state.position,
             kernel_state.logdensity,
             jnp.zeros((*rows, flat.size), flat.dtype),
             jnp.zeros(rows, kernel_state.logdensity.dtype),
+            PopulationInfo(jnp.ones(shape, flat.dtype), none > 0, none, none),
             jnp.zeros((), jnp.int32),
         )
 
@@ -192,25 +196,23 @@ class TemperedSMC(AdapterKernel):
     ) -> tuple[Population, PopulationInfo]:
         """The next particle of every chain of a batch; in warmup the same place."""
         row = state.turn % self._num_particles
-        none = jnp.zeros(state.logdensity.shape, jnp.int32)
 
-        def stay() -> tuple[Population, PopulationInfo]:
-            one = jnp.ones_like(state.logdensity)
-            return state, PopulationInfo(one, none > 0, none, none)
+        def stay() -> Population:
+            return state
 
-        def fill() -> tuple[Population, PopulationInfo]:
+        def fill() -> Population:
             particles, values, info = map_chains(anneal)(keys, state.position)
-            return state._replace(particles=particles, logdensities=values), info
+            return state._replace(particles=particles, logdensities=values, info=info)
 
-        def draw() -> tuple[Population, PopulationInfo]:
-            new, info = jax.lax.cond(row == 0, fill, stay)
+        def draw() -> Population:
+            new = jax.lax.cond(row == 0, fill, stay)
             flat = new.particles[:, row]
             unravel = ravel_pytree(jax.tree.map(lambda x: x[0], state.position))[1]
             place = jax.vmap(unravel)(flat)
-            return new._replace(position=place, logdensity=new.logdensities[:, row]), info
+            return new._replace(position=place, logdensity=new.logdensities[:, row])
 
-        new, info = jax.lax.cond(state.turn >= 0, draw, stay)
-        return new._replace(turn=state.turn + 1), info
+        new = jax.lax.cond(state.turn >= 0, draw, stay)._replace(turn=state.turn + 1)
+        return new, new.info
 
     def _anneal(
         self,
@@ -237,8 +239,8 @@ class TemperedSMC(AdapterKernel):
         info = PopulationInfo(
             explored.acceptance_rate,
             is_lost,
-            jnp.asarray(count_grad(num, explored.num_stages), jnp.int32),
-            jnp.asarray(num, jnp.int32),
+            jnp.asarray(count_grad(1, explored.num_stages), jnp.int32),
+            jnp.ones((), jnp.int32),
         )
         return particles, values, info
 
@@ -267,4 +269,4 @@ class TemperedSMC(AdapterKernel):
 def _per_chain(state: Population, change: Callable[[Array], Array]) -> Population:
     """The state with its per-chain parts changed, the shared one left alone."""
     position, *rest = jax.tree.map(change, (state.position, *state[1:-1]))
-    return Population(position, rest[0], rest[1], rest[2], state.turn)
+    return Population(position, rest[0], rest[1], rest[2], rest[3], state.turn)
