@@ -166,7 +166,7 @@ class PreparedKernel(AdapterKernel):
         )
 
     def _places(self, prepared: Preparation, rng_key: Any) -> Any:
-        """A particle for every key, which the key alone chooses."""
+        """A particle for every key; a traced key chooses by another generator than a known one."""
         unravel = ravel_pytree(prepared.template)[1]
         particles = prepared.particles
         if isinstance(rng_key, jax.core.Tracer):

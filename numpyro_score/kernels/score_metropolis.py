@@ -6,7 +6,7 @@ Where only the score `s = grad log p` is known, the log ratio of two densities i
 
 by Gauss-Legendre quadrature (Sjoberg, Lindqvist and Schon 2023, arXiv:2307.10179, for learned
 scores). For a conservative field, the gradient of something, the chain is that
-of MALA up to the quadrature's error, which falls off as `(step)^(2 nodes + 1)`. A network that is
+of MALA up to the quadrature's error, which falls off as `|y - x|^(2 nodes + 1)`. A network that is
 trained as a score is no gradient: the integral then depends on the path, there is no density that
 the chain could be exact for, and its law differs from that of the score's diffusion by an amount
 that nothing in the chain tells. Measured on the field `(w x_2 - x_1, -x_2)`: at w = 1 the diffusion

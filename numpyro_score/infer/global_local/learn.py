@@ -73,7 +73,7 @@ class Learned(NamedTuple):
     rounds
         Acceptance after each round of training.
     num_grad
-        Gradients of the target that training took.
+        Evaluations of the target that training took, with a gradient or without.
     """
 
     proposal: LearnedProposal

@@ -2,7 +2,8 @@
 
 Every `every`-th step is global: a candidate from the proposal's pool is weighed against where the
 chain is. The density of the proposal at the chain's place is computed anew each time, by flowing
-the place back to noise, because local moves have changed it since (a stale one biases the chain).
+the place back to noise or by drawing a new path forward from it, because local moves have changed
+it since (a stale one biases the chain).
 Whose turn it is, is one number for all chains, so that a batch computes only what it is its turn
 to compute. Both kinds of step leave the target invariant, and so does any fixed order of them.
 """
@@ -38,8 +39,8 @@ class Told(NamedTuple):
     log_q
         Log density of the proposal where the last global step left the chain.
     is_lost
-        Whether the chain's place could not be flowed back to noise in the last global step: how
-        often that happens is the size of the chain's bias.
+        Whether the chain's place could not be flowed back to noise in the last global step. Where
+        the flow does reach such places, how often that happens is the size of the chain's bias.
     rejections, longest_rejection
         Global candidates refused in a row: at present, and at most.
     """

@@ -217,8 +217,8 @@ def finish(
     -------
     Log densities at the drafts and at the places, and whether the score's law was not found to
     reach a place, so that its density is that of the heavy-tailed law alone. There is room for as
-    many heavy-tailed drafts as come in all but one of a billion batches; one without room has +inf,
-    and is refused.
+    many heavy-tailed drafts as come in all but about one of a million batches; one without room has
+    +inf, and is refused.
     """
     num = drafts.log_law.shape[0]
     mean, spread = num * proposal.weight, np.sqrt(num * proposal.weight)

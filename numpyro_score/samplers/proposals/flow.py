@@ -43,7 +43,9 @@ def flow_proposal(
 ) -> LearnedProposal:
     """An independence proposal from a score and its noise process.
 
-    An exact kernel with it stays exact however bad the score is and however few the steps.
+    An exact kernel with it stays exact, to rounding, for any number of steps and any score whose
+    steps are one to one. For a learned score that is checked (determinants, `round_trip`), not
+    proved; `path_proposal` is exact for every score.
 
     Parameters
     ----------

@@ -17,11 +17,13 @@ with variance v and `rho = 1`, both `sqrt((v + r^2) / (v + 1))`, the flow's own 
 The step's Jacobian is `r I + (1 - r) Cov(y_0 | y) / tau^2` for a true score: positive definite
 whatever the step's length. The map is therefore one to one, its determinant is computed as it is,
 step by step, and Newton's method finds the way back. The density that follows is that of the
-points that are drawn, not of the differential equation, so that the number of steps, and what the
-score has learned, bear on how good a proposal is and never on whether a chain with it is exact.
+points that are drawn, not of the differential equation, so that, as long as the steps are one to
+one, the number of steps and the score's error bear on how good a proposal is, and not on whether a
+chain with it is exact.
 
 For a learned score positivity is checked where the map is used: a point at which a step's
-determinant is not above 0, or whose way back is not found, has density 0.
+determinant is not above 0, or whose way back is not found, has density 0. That catches most
+failures, not all: a map may fold with positive determinants. `round_trip` measures what is left.
 """
 
 from typing import NamedTuple, final
