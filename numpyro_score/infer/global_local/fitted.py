@@ -1,6 +1,7 @@
 """What exploring and training leave behind: all that a kernel needs to sample."""
 
 import warnings
+from pathlib import Path
 from typing import NamedTuple
 
 from jaxtyping import Array, Float
@@ -8,6 +9,8 @@ from jaxtyping import Array, Float
 from numpyro_score.infer.global_local.importance import Quality
 from numpyro_score.samplers.proposals import LearnedProposal
 from numpyro_score.types import Position
+
+PACKAGE = str(Path(__file__).parents[2])
 
 LARGEST_K = 0.7
 """Pareto k above which a proposal is warned of (Vehtari et al. 2024, arXiv:1507.02646)."""
@@ -76,4 +79,5 @@ class Fitted(NamedTuple):
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, stacklevel=4)
+    # at the line of the user's that asked for it
+    warnings.warn(message, UserWarning, skip_file_prefixes=(PACKAGE,))
