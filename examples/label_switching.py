@@ -28,7 +28,7 @@ from numpyro_score.diagnostics import assess, costs
 
 SHORT = "--short" in sys.argv
 NUM_CHAINS = 16
-NUM_SAMPLES = 400 if SHORT else 1000
+NUM_SAMPLES = 400 if SHORT else 800
 
 
 # %%
@@ -80,8 +80,8 @@ if SHORT:
 # Monte Carlo error that the chain's own effective sample size gives; by symmetry all are equal.
 runs, shares, errors, moved, spent = {}, {}, {}, {}, {}
 for title, (model, data, mode_of, num_modes) in posteriors.items():
-    # half of the default number of particles serves here; a test makes do with one training
-    fewer = {"num_particles": 1024, "rounds": 1} if SHORT else {"num_particles": 4096}
+    # fewer particles and trainings than by default serve here; a test makes do with still fewer
+    fewer = {"num_particles": 1024 if SHORT else 4096, "rounds": 1 if SHORT else 2}
     kernels = {"NUTS": NUTS(model), "GlobalLocal": ns.GlobalLocal(model, **fewer)}
     for name, kernel in kernels.items():
         tree = ns.sample(
