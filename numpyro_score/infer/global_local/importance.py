@@ -79,13 +79,12 @@ def quality(
     ranked = np.sort(relative)
     pairs = num * (num - 1) / 2
     acceptance_rate = float((ranked * np.arange(num - 1, -1, -1)).sum() / pairs)
-    own_k = _tail(log_weights)
     own = log_weights if log_weights_evidence is None else np.asarray(log_weights_evidence, float)
     evidence = np.exp(own - own.max())
     return Quality(
         acceptance_rate=share * acceptance_rate,
         ess_fraction=share * float(1 / np.mean(relative**2)),
-        pareto_k=own_k,
+        pareto_k=_tail(log_weights),
         log_evidence=float(own.max() + np.log(evidence.mean())),
         log_evidence_error=float(evidence.std() / evidence.mean() / np.sqrt(num)),
     )
@@ -93,12 +92,13 @@ def quality(
 
 def _tail(log_weights: Float[np.ndarray, " num"]) -> float:
     """Pareto k of the weights; -inf where the largest are all alike, and have no tail."""
-    # psislw takes log likelihoods, minus the weights
+    if np.ptp(log_weights[np.isfinite(log_weights)]) <= 1e-6:
+        return -np.inf
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            # it takes log likelihoods, minus the weights
             _, k = array_stats.psislw(-log_weights)
         except ValueError:
-            k = -np.inf
-    spread = np.ptp(log_weights[np.isfinite(log_weights)])
-    return float(k) if spread > 1e-6 else -np.inf
+            return -np.inf
+    return float(k)

@@ -49,8 +49,7 @@ class GlobalLocal(PreparedKernel):
     draws while its acceptance rises. The proposal is then frozen. Warmup tunes the local moves;
     after it, every `global_every`-th step proposes a draw of the score's probability flow, and
     Metropolis-Hastings with the exact density of the proposal decides. Chains start from the
-    particles unless `init_params` are given. What is
-    reported are the chains' own draws.
+    particles unless `init_params` are given. What is reported are the chains' own draws.
 
     It trains once for a kernel object and its data; `fit` does so ahead of a run.
 
