@@ -5,6 +5,7 @@ called, inside of traces too. It has to be installed before the package is first
 """
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,9 +39,14 @@ install_import_hook("numpyro_score", f"{checker.__name__}.typechecked")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep what XLA compiled: most of the time of the suite is compilation, much of it repeated."""
+    """Keep what XLA compiled: most of the time of the suite is compilation, much of it repeated.
+
+    Each worker in a folder of its own: JAX does not lock the files, and one that another process is
+    still writing is read as far as it goes.
+    """
     if getattr(config, "cache", None) is not None:
-        jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+        jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir(f"jax-{worker}")))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 

@@ -227,20 +227,27 @@ def test_draws_that_cannot_be_written_are_saved_elsewhere(place, capsys, monkeyp
     assert read_draws(path).posterior.sizes["draw"] == 30
 
 
-def interrupt_in(phase, monkeypatch):
-    """Press Ctrl-C when the first steps of a phase have been made."""
+@pytest.fixture
+def interrupt_in(monkeypatch):
+    """Presses Ctrl-C when the first steps of a phase have been made."""
+    # a process that was started in the background ignores it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     update = Bar.update
 
-    def update_then_interrupt(self, chunk, num_steps):
-        update(self, chunk, num_steps)
-        if chunk.phase == phase:
-            signal.raise_signal(signal.SIGINT)
+    def set_up(phase):
+        def update_then_interrupt(self, chunk, num_steps):
+            update(self, chunk, num_steps)
+            if chunk.phase == phase:
+                signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(Bar, "update", update_then_interrupt)
+        monkeypatch.setattr(Bar, "update", update_then_interrupt)
+
+    yield set_up
+    signal.signal(signal.SIGINT, before)
 
 
-def test_ctrl_c_keeps_the_draws_so_far(place, capsys, monkeypatch):
-    interrupt_in("sampling", monkeypatch)
+def test_ctrl_c_keeps_the_draws_so_far(place, capsys, interrupt_in):
+    interrupt_in("sampling")
     args = ["run", "mymodel.py:other", "--kernel", "rwm", "--samples", "1000000", "--no-progress"]
     assert main([*args, "--chains", "2"]) == 130
     said = capsys.readouterr()
@@ -252,8 +259,8 @@ def test_ctrl_c_keeps_the_draws_so_far(place, capsys, monkeypatch):
     assert dt.warmup_posterior.sizes["draw"] == 500
 
 
-def test_ctrl_c_in_warmup_says_that_there_are_no_draws(place, capsys, monkeypatch):
-    interrupt_in("warmup", monkeypatch)
+def test_ctrl_c_in_warmup_says_that_there_are_no_draws(place, capsys, interrupt_in):
+    interrupt_in("warmup")
     args = ["run", "mymodel.py:other", "--kernel", "rwm", "--warmup", "1000000", "--no-progress"]
     assert main([*args, "--chains", "2"]) == 130
     assert "Interrupted in warmup" in capsys.readouterr().err
@@ -269,8 +276,8 @@ def test_ctrl_c_before_the_first_step_writes_nothing(place, capsys, monkeypatch)
     assert not (place / "draws.nc").exists()
 
 
-def test_ctrl_c_in_compare_reports_on_what_ended(place, capsys, monkeypatch):
-    interrupt_in("sampling", monkeypatch)
+def test_ctrl_c_in_compare_reports_on_what_ended(place, capsys, interrupt_in):
+    interrupt_in("sampling")
     args = ["compare", "--target", "std_gaussian", "--kernel", "rwm", "--kernel", "mala"]
     assert main([*args, *SHORT]) == 130
     text = (place / "report.html").read_text("utf-8")

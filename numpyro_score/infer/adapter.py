@@ -79,6 +79,8 @@ class AdapterKernel(BatchedKernel):
     """
 
     _state_type: type[AdapterState] = AdapterState
+    # whether a step has a size that means something to a user
+    _tells_step_size = True
 
     def __init__(
         self,
@@ -153,15 +155,8 @@ class AdapterKernel(BatchedKernel):
     @property
     def default_fields(self) -> tuple[str, ...]:
         """Fields that `MCMC` collects, by the names that `arviz.from_numpyro` knows."""
-        return (
-            "z",
-            "potential_energy",
-            "accept_prob",
-            "diverging",
-            "num_grad",
-            "num_logdensity",
-            "adapt_state.step_size",
-        )
+        own = ("z", "potential_energy", "accept_prob", "diverging", "num_grad", "num_logdensity")
+        return (*own, "adapt_state.step_size") if self._tells_step_size else own
 
     def get_diagnostics_str(self, state: AdapterState) -> str:
         """Line for the progress bar."""

@@ -1,7 +1,9 @@
 """State of a kernel in NumPyro's protocol, with the fields that ArviZ knows by name."""
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -75,3 +77,9 @@ class AdapterState(NamedTuple):
     def potential_energy(self) -> Float[Array, "*chain"]:
         """Minus the log density at the position; NaN where only a score is known."""
         return -self.kernel_state.logdensity
+
+
+def per_chain(state: Any, change: Callable[[Array], Array], shared: Sequence[str]) -> Any:
+    """The state with its per-chain parts changed, and those in `shared` left alone."""
+    mine = {name: part for name, part in state._asdict().items() if name not in shared}
+    return state._replace(**jax.tree.map(change, mine))

@@ -17,19 +17,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from blackjax import GenerateSamplingAPI, SamplingAlgorithm
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from numpyro_score.kernels.base import bind, evaluate
+from numpyro_score.kernels.ladder import Ladder, check_ladder, finite
 from numpyro_score.kernels.mala import mala
 from numpyro_score.kernels.metropolis import accept_reject
 from numpyro_score.kernels.proposals import IndependentProposal
 from numpyro_score.types import LogDensityFn, Position, RngKey
-
-LOWEST = -1e30
-"""Stands for a log density of -inf or NaN, which has no share at any temperature."""
 
 
 class ParallelTemperingState(NamedTuple):
@@ -81,37 +78,6 @@ class ParallelTemperingInfo(NamedTuple):
     is_divergent: Bool[Array, ""]
     num_integration_steps: Int[Array, ""]
     num_logdensity: Int[Array, ""]
-
-
-class Ladder(NamedTuple):
-    """Temperatures, and how replicas move at each.
-
-    Attributes
-    ----------
-    inverse_temperatures
-        `(rung,)`, rising from 0 to 1.
-    step_sizes
-        `(rung,)`: of MALA; the first is not used.
-    inverse_mass_matrices
-        `(rung, dim)`: diagonals; the first is not used.
-
-    Examples
-    --------
-    >>> import jax.numpy as jnp
-    >>> betas = jnp.array([0.0, 0.2, 1.0])
-    >>> ladder = Ladder(betas, jnp.full(3, 0.5), jnp.ones((3, 2)))
-    >>> len(ladder.step_sizes)
-    3
-    """
-
-    inverse_temperatures: Float[Array, " rung"]
-    step_sizes: Float[Array, " rung"]
-    inverse_mass_matrices: Float[Array, "rung dim"]
-
-
-def finite(logdensity: Float[Array, ""]) -> Float[Array, ""]:
-    """The log density, or a very low number where there is none."""
-    return jnp.where(jnp.isfinite(logdensity), logdensity, LOWEST)
 
 
 def init(
@@ -233,27 +199,6 @@ def build_kernel() -> Callable[..., tuple[ParallelTemperingState, ParallelTemper
         return new, info
 
     return kernel
-
-
-def check_ladder(ladder: Ladder) -> None:
-    """Refuse a ladder that does not rise from 0 to 1, or whose parts differ in length.
-
-    Raises
-    ------
-    ValueError
-        If it is not one.
-    """
-    betas = np.asarray(ladder.inverse_temperatures)
-    if betas.ndim != 1 or len(betas) < 2 or betas[0] != 0 or betas[-1] != 1:
-        raise ValueError(
-            f"inverse temperatures of shape {betas.shape} from {betas.flat[0]:g} to "
-            f"{betas.flat[-1]:g}; give two or more, from 0 (the reference) to 1 (the target)"
-        )
-    if not (np.diff(betas) > 0).all():
-        raise ValueError("inverse temperatures must rise from each to the next")
-    lengths = [len(part) for part in ladder]
-    if len(set(lengths)) > 1:
-        raise ValueError(f"the ladder's parts have lengths {lengths}; one row for each temperature")
 
 
 def as_top_level_api(

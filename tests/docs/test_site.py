@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 
 pytest.importorskip("sphinx", reason="no Sphinx to build the site; pip install numpyro-score[docs]")
@@ -16,14 +17,14 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next((path for path in map(shutil.which, BROWSERS) if path), None)
 
 
-def build(folder: Path, config: pytest.Config, *options: str) -> Path:
+def build(folder: Path, *options: str) -> Path:
     """The site, built from copies in a folder of its own, examples in short."""
     made = shutil.ignore_patterns("_build", "api", "gallery", "__pycache__", "benchmarks")
     for name in ("docs", "examples"):
         shutil.copytree(ROOT / name, folder / name, ignore=made)
     environment = os.environ | {"DOCS_SHORT": "1"}
-    if getattr(config, "cache", None) is not None:
-        environment["JAX_COMPILATION_CACHE_DIR"] = str(config.cache.mkdir("jax"))
+    if jax.config.jax_compilation_cache_dir is not None:
+        environment["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir
     command = [sys.executable, "-m", "sphinx", "-n", "-W", "--keep-going", "-q", *options]
     out = folder / "html"
     done = subprocess.run(
@@ -34,8 +35,8 @@ def build(folder: Path, config: pytest.Config, *options: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def without_figures(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
-    return build(tmp_path_factory.mktemp("site"), pytestconfig, "-D", "plot_gallery=0")
+def without_figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("site"), "-D", "plot_gallery=0")
 
 
 def test_it_builds_without_a_warning(without_figures: Path) -> None:
@@ -68,7 +69,7 @@ def test_every_page_and_figure_is_shown(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> None:
     sync_api = pytest.importorskip("playwright.sync_api")
-    site = build(tmp_path_factory.mktemp("whole"), pytestconfig)
+    site = build(tmp_path_factory.mktemp("whole"))
     wrong: list[str] = []
     num_figures: dict[str, int] = {}
 

@@ -21,8 +21,8 @@ from numpyro_score.infer.global_local.fitted import Fitted
 from numpyro_score.infer.global_local.learn import MakeProposal, default_network, learn
 from numpyro_score.infer.global_local.turns import GlobalLocalAdapterState
 from numpyro_score.infer.prepared import FlatLogDensity, PreparedKernel
-from numpyro_score.infer.state import AdapterState
-from numpyro_score.infer.tempering.explore import check_reached, explore
+from numpyro_score.infer.state import AdapterState, per_chain
+from numpyro_score.infer.tempering.explore import reach
 from numpyro_score.infer.tempering.start_law import as_law, start_law
 from numpyro_score.kernels.langevin import ula
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
@@ -308,14 +308,10 @@ class GlobalLocal(PreparedKernel):
         kwargs: dict[str, Any],
     ) -> Fitted:
         key_explore, key_learn = jax.random.split(rng_key)
-        begin = time.perf_counter()
-        seconds = {}
-        if self._tell is not None:
-            self._tell("exploring", 0, 1)
-        law = self._start_law or start_law(self.model, ravel_pytree(template)[0], args, kwargs)
-        explored = explore(logdensity_fn, law, key_explore, self._num_particles)
-        check_reached(explored)
-        seconds["explore"] = time.perf_counter() - begin
+        law = start_law(self._start_law, self.model, ravel_pytree(template)[0], args, kwargs)
+        explored, seconds_explore = reach(
+            logdensity_fn, law, key_explore, self._num_particles, self._tell
+        )
         begin = time.perf_counter()
         learned = learn(
             logdensity_fn,
@@ -326,7 +322,7 @@ class GlobalLocal(PreparedKernel):
             rounds=self._rounds,
             progress=self._progress if self._tell is None else self._tell,
         )
-        seconds["train"] = time.perf_counter() - begin
+        seconds = {"explore": seconds_explore, "train": time.perf_counter() - begin}
         fitted = Fitted(
             learned.proposal,
             learned.particles,
@@ -368,7 +364,7 @@ class GlobalLocal(PreparedKernel):
         if is_single:
             # a batch of one
             keys, step_size, map_chains = keys[None], step_size[None], jax.vmap
-            kernel_state = _per_chain(kernel_state, lambda x: x[None])
+            kernel_state = per_chain(kernel_state, lambda x: x[None], turns.SHARED)
         turn = jnp.where(warmup.step < warmup.num_warmup, 0, kernel_state.turn + 1)
         rows = kernel_state.pool.log_law.shape[1]
         row = jnp.maximum(turn // self.global_every - 1, 0) % rows
@@ -380,7 +376,7 @@ class GlobalLocal(PreparedKernel):
             partial(turns.local_turn, *shared, step_size, warmup.preconditioner),
         )
         if is_single:
-            kernel_state = _per_chain(kernel_state, lambda x: x[0])
+            kernel_state = per_chain(kernel_state, lambda x: x[0], turns.SHARED)
             info = jax.tree.map(lambda x: x[0], info)
         return kernel_state, info
 
@@ -393,9 +389,3 @@ class GlobalLocal(PreparedKernel):
         kernel = super().wrap_model(wrapper)
         kernel._proposal = None
         return kernel
-
-
-def _per_chain(state: turns.GlobalLocalState, change: Callable[[Array], Array]) -> Any:
-    """The state with its per-chain parts changed, the shared ones left alone."""
-    local, told, pool = jax.tree.map(change, (state.local, state.told, state.pool))
-    return state._replace(local=local, told=told, pool=pool)

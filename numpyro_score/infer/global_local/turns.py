@@ -54,6 +54,10 @@ class Told(NamedTuple):
     longest_rejection: Int[Array, "*chain"]
 
 
+SHARED = ("turn", "arrays")
+"""Fields of the state that all chains have in common."""
+
+
 class GlobalLocalState(NamedTuple):
     """State of all chains, of which a single one has no chain axis.
 

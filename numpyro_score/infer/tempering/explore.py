@@ -10,6 +10,7 @@ Gaussian mixture model with label symmetry the six modes got .003 to .9 of the p
 and .12 to .21 with this.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,8 +21,8 @@ import numpy as np
 from blackjax.smc import adaptive_tempered, resampling
 from jaxtyping import Array, Float, Int
 
+from numpyro_score.kernels.ladder import Ladder, finite
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
-from numpyro_score.kernels.parallel_tempering import Ladder, finite
 from numpyro_score.kernels.proposals import IndependentProposal
 from numpyro_score.types import RngKey
 
@@ -207,18 +208,36 @@ def explore(
     )
 
 
-def check_reached(explored: Explored) -> None:
-    """Refuse particles that are not the target's.
+def reach(
+    logdensity_fn: Callable[[Flat], Any],
+    start: IndependentProposal,
+    rng_key: RngKey,
+    num_particles: int,
+    tell: Callable[[str, int, int], None] | None = None,
+) -> tuple[Explored, float]:
+    """Explore now, outside of compiled code: the target's particles, and the seconds that it took.
+
+    Parameters
+    ----------
+    logdensity_fn, start, rng_key, num_particles
+        As in `explore`.
+    tell
+        Is told the phase, for a progress bar.
 
     Raises
     ------
     ValueError
         If the target's temperature was not reached, or a particle is not finite.
     """
-    tempering = float(jnp.min(explored.tempering))
+    if tell is not None:
+        tell("exploring", 0, 1)
+    begin = time.perf_counter()
+    explored = explore(logdensity_fn, start, rng_key, num_particles)
+    tempering = float(explored.tempering)
     if tempering < 1 or not np.isfinite(np.asarray(explored.particles)).all():
         raise ValueError(
             f"exploration stopped at inverse temperature {tempering:.3g} of 1: what it starts from "
             "is too far from the target. Give start=, a law that is nearer and still covers the "
             "target."
         )
+    return explored, time.perf_counter() - begin

@@ -1,6 +1,5 @@
 """`ParallelTempering`: replicas at a learned ladder of temperatures; exact."""
 
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,9 +11,10 @@ from numpyro.infer.initialization import init_to_uniform
 
 from numpyro_score.infer.algorithm import Algorithm
 from numpyro_score.infer.prepared import FlatLogDensity, PreparedKernel
-from numpyro_score.infer.tempering.explore import Explored, check_reached, explore
+from numpyro_score.infer.tempering.explore import Explored, reach
 from numpyro_score.infer.tempering.start_law import as_law, start_law
-from numpyro_score.kernels.parallel_tempering import Ladder, parallel_tempering
+from numpyro_score.kernels.ladder import Ladder
+from numpyro_score.kernels.parallel_tempering import parallel_tempering
 from numpyro_score.kernels.proposals import IndependentProposal
 from numpyro_score.samplers.grids import check_count
 from numpyro_score.types import LogDensityFn, Position, RngKey
@@ -108,6 +108,8 @@ class ParallelTempering(PreparedKernel):
     (True, True)
     """
 
+    _tells_step_size = False
+
     def __init__(
         self,
         model: Callable[..., Any] | None = None,
@@ -137,11 +139,6 @@ class ParallelTempering(PreparedKernel):
         own = {"num_particles": self._num_particles, "start": repr(self._start_law)}
         return {**super().settings, **own}
 
-    @property
-    def default_fields(self) -> tuple[str, ...]:
-        """Fields that `MCMC` collects."""
-        return tuple(name for name in super().default_fields if "step_size" not in name)
-
     def _prepare(
         self,
         rng_key: RngKey,
@@ -150,18 +147,13 @@ class ParallelTempering(PreparedKernel):
         args: Any,
         kwargs: dict[str, Any],
     ) -> Climbed:
-        if self._tell is not None:
-            self._tell("exploring", 0, 1)
-        begin = time.perf_counter()
         law = self._reference(ravel_pytree(template)[0], args, kwargs)
-        explored = explore(logdensity_fn, law, rng_key, self._num_particles)
-        check_reached(explored)
-        ladder = ladder_of(explored)
-        seconds = {"explore": time.perf_counter() - begin}
-        return Climbed(ladder, explored.particles, template, explored.num_grad, seconds)
+        explored, seconds = reach(logdensity_fn, law, rng_key, self._num_particles, self._tell)
+        ladder, num_grad = ladder_of(explored), explored.num_grad
+        return Climbed(ladder, explored.particles, template, num_grad, {"explore": seconds})
 
     def _reference(self, flat: Array, args: Any, kwargs: dict[str, Any]) -> IndependentProposal:
-        return self._start_law or start_law(self.model, flat, args, kwargs)
+        return start_law(self._start_law, self.model, flat, args, kwargs)
 
     def _bound_algorithm(self, model_args: Any, model_kwargs: Any) -> Algorithm:
         assert isinstance(self._prepared, Climbed)

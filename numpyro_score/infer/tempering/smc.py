@@ -13,7 +13,7 @@ from numpyro.util import is_prng_key
 
 from numpyro_score.infer.adapter import AdapterKernel, MapChains
 from numpyro_score.infer.algorithm import Algorithm
-from numpyro_score.infer.state import AdapterState
+from numpyro_score.infer.state import AdapterState, per_chain
 from numpyro_score.infer.tempering.explore import count_grad, explore
 from numpyro_score.infer.tempering.start_law import as_law, start_law
 from numpyro_score.kernels.metropolis import metropolis_hastings
@@ -23,6 +23,9 @@ from numpyro_score.types import LogDensityFn, Position, RngKey
 
 NUM_PARTICLES = 1000
 """Default size of a population: one for every thousand draws of a chain."""
+
+SHARED = ("turn",)
+"""Fields of a population's state that all chains have in common."""
 
 
 class Population(NamedTuple):
@@ -120,6 +123,8 @@ class TemperedSMC(AdapterKernel):
     (True, False)
     """
 
+    _tells_step_size = False
+
     def __init__(
         self,
         model: Callable[..., Any] | None = None,
@@ -145,11 +150,6 @@ class TemperedSMC(AdapterKernel):
     def settings(self) -> dict[str, Any]:
         """What the kernel was given, in plain values and words, to tell one run from another."""
         return {"num_particles": self._num_particles, "start": repr(self._start_law)}
-
-    @property
-    def default_fields(self) -> tuple[str, ...]:
-        """Fields that `MCMC` collects."""
-        return tuple(name for name in super().default_fields if "step_size" not in name)
 
     def get_diagnostics_str(self, state: Any) -> str:
         """Line for the progress bar."""
@@ -186,9 +186,9 @@ class TemperedSMC(AdapterKernel):
         anneal = partial(self._anneal, logdensity_fn, *algorithm.parameters["model_call"])
         if is_prng_key(keys):
             # a batch of one
-            one = _per_chain(before, lambda x: x[None])
+            one = per_chain(before, lambda x: x[None], SHARED)
             new, info = self._draw(one, keys[None], jax.vmap, anneal)
-            return _per_chain(new, lambda x: x[0]), jax.tree.map(lambda x: x[0], info)
+            return per_chain(new, lambda x: x[0], SHARED), jax.tree.map(lambda x: x[0], info)
         return self._draw(before, keys, map_chains, anneal)
 
     def _draw(
@@ -229,7 +229,7 @@ class TemperedSMC(AdapterKernel):
         def flat_logdensity(x: Array) -> Array:
             return logdensity_fn(unravel(x))
 
-        law = self._start_law or start_law(self.model, flat, args, kwargs)
+        law = start_law(self._start_law, self.model, flat, args, kwargs)
         key_explore, key_order = jax.random.split(rng_key)
         explored = explore(flat_logdensity, law, key_explore, num)
         # copies of one particle lie side by side after resampling
@@ -264,9 +264,3 @@ class TemperedSMC(AdapterKernel):
         )
         turn = jnp.full((), -num_warmup, jnp.int32)
         return state._replace(kernel_state=state.kernel_state._replace(turn=turn))
-
-
-def _per_chain(state: Population, change: Callable[[Array], Array]) -> Population:
-    """The state with its per-chain parts changed, the shared one left alone."""
-    position, *rest = jax.tree.map(change, (state.position, *state[1:-1]))
-    return Population(position, rest[0], rest[1], rest[2], rest[3], state.turn)

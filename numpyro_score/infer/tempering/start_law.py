@@ -31,15 +31,18 @@ def as_law(start: IndependentProposal | Any) -> IndependentProposal | None:
 
 
 def start_law(
+    given: IndependentProposal | None,
     model: Callable[..., Any] | None,
     flat: Float[Array, " dim"],
     args: Any,
     kwargs: dict[str, Any],
 ) -> IndependentProposal:
-    """The model's prior over the flat unconstrained position; a Gaussian where it has none.
+    """What was given; else the model's prior over the flat position; else a wide Gaussian.
 
     Parameters
     ----------
+    given
+        What `as_law` made of the user's.
     model
         A NumPyro model, or None.
     flat
@@ -47,6 +50,8 @@ def start_law(
     args, kwargs
         What the model is called with.
     """
+    if given is not None:
+        return given
     wide = from_distribution(dist.Normal(jnp.zeros_like(flat), SPREAD).to_event(1))
     if model is None:
         return wide
