@@ -1,10 +1,10 @@
 """What a run cost: evaluations of the log density and of its gradient, and seconds.
 
 Evaluations are counted per chain step by the kernels themselves (`num_grad`, `num_logdensity` in
-the sample statistics) and summed over chains and steps, warmup and draws apart. A gradient comes
-with its log density, and counts as two evaluations: reverse-mode differentiation costs a small
-multiple of the function, whatever the dimension (Griewank and Walther, Evaluating Derivatives,
-2008).
+the sample statistics; a kept draw of a thinned run holds those since the last one) and summed over
+chains and steps, warmup and draws apart. A gradient comes with its log density, and counts as two
+evaluations: reverse-mode differentiation costs a small multiple of the function, whatever the
+dimension (Griewank and Walther, Evaluating Derivatives, 2008).
 """
 
 import math
@@ -85,7 +85,7 @@ def costs(dt: xr.DataTree) -> Costs:
     ----------
     dt
         A run of `numpyro_score.sample` with its warmup kept, or any other; what is not recorded is
-        NaN. The root's attribute `thinning` is read, where there.
+        NaN.
 
     Examples
     --------
@@ -101,8 +101,7 @@ def costs(dt: xr.DataTree) -> Costs:
     def total(group: str, name: str) -> float:
         if group not in dt.children or name not in dt[group].data_vars:
             return math.nan
-        # a kept draw stands for those that thinning left out
-        return float(dt[group][name].sum()) * float(dt.attrs.get("thinning", 1))
+        return float(dt[group][name].sum())
 
     def count(name: str) -> tuple[float, float]:
         has_none = dt.attrs.get("num_warmup") == 0

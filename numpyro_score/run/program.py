@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 from numpyro.infer import HMC
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import identity
@@ -28,6 +28,9 @@ CONSTRAINED = 16
 
 MAX_BLOCK = 32
 """Draws that an accelerator makes on its own, at most."""
+
+SUMMED = frozenset({"num_grad", "num_logdensity"})
+"""Fields of which a kept draw holds the sum over the steps since the last one: what it cost."""
 
 
 class Constants:
@@ -165,7 +168,13 @@ def make_buffers(program: Program, state: Any, num_rows: int) -> Buffers:
     return jax.tree.map(room, Buffers(rows, constrained))
 
 
-def _write(row: Int[Array, ""], room: jax.Array, value: jax.Array) -> jax.Array:
+def _write(
+    row: Int[Array, ""], is_first: Bool[Array, ""] | None, room: jax.Array, value: jax.Array
+) -> jax.Array:
+    """Write a row; where `is_first` tells that it has been begun, add to it."""
+    if is_first is not None:
+        so_far = jax.lax.dynamic_index_in_dim(room, row, 0, keepdims=False)
+        value = jnp.where(is_first, value, so_far + value)
     return jax.lax.dynamic_update_index_in_dim(room, value, row, 0)
 
 
@@ -201,10 +210,15 @@ def run_chunk(
     def step(i: Int[Array, ""], carry: tuple[Any, Any]) -> tuple[Any, Any]:
         state, fields = carry
         state = layout.constrain(_step(program, state))
-        # every step writes its row; the last of the `thinning` steps of a row stays
+        # every step writes its row: the last of the `thinning` steps of a row stays, counts add up
         row = i // program.thinning
-        new = _collect(program, state)
-        return state, jax.tree.map(partial(_write, row), fields, new)
+        is_first = (i == num_skipped) | (i % program.thinning == 0)
+        rows = {}
+        for name, value in _collect(program, state).items():
+            adds_up = program.thinning > 1 and name in SUMMED
+            write = partial(_write, row, is_first if adds_up else None)
+            rows[name] = jax.tree.map(write, fields[name], value)
+        return state, rows
 
     known = program.block * program.thinning
 

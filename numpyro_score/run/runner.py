@@ -164,7 +164,11 @@ def sample(
         bar.learn("compiling", 0, num_warmup + num_samples)
         program = program._replace(fields=_fields(kernel, state, extra_fields))
         converter = Converter(
-            kernel, constants.args, constants.kwargs, log_likelihood=log_likelihood
+            kernel,
+            constants.args,
+            constants.kwargs,
+            log_likelihood=log_likelihood,
+            thinning=thinning,
         )
         attrs: dict[str, Any] = {
             "sampler": type(kernel).__name__,

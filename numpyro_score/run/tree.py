@@ -66,12 +66,12 @@ class Draws(NumPyroInferenceAdapter):
     """A chunk as ArviZ's converter wants it; without a model it converts the draws alone."""
 
     def __init__(
-        self, chunk: Chunk, kernel: MCMCKernel, model: Any, args: Any, kwargs: Any
+        self, chunk: Chunk, kernel: MCMCKernel, model: Any, args: Any, kwargs: Any, thinning: int
     ) -> None:
         shape = jax.tree.leaves(chunk.samples)[0].shape[:2]
         super().__init__(self, model, args, kwargs, shape)
         self._samples = chunk.samples
-        self._stats = with_gradient_count(kernel, chunk.stats)
+        self._stats = with_gradient_count(kernel, chunk.stats, thinning)
         # read by the converter, which derives the tree depth of NUTS from it
         self._max_tree_depth = getattr(kernel, "_max_tree_depth", None)
 
@@ -92,15 +92,19 @@ class Draws(NumPyroInferenceAdapter):
 
 
 def with_gradient_count(
-    kernel: MCMCKernel, stats: dict[str, Shaped[np.ndarray, "chain draw ..."]]
+    kernel: MCMCKernel, stats: dict[str, Shaped[np.ndarray, "chain draw ..."]], thinning: int
 ) -> dict[str, Shaped[np.ndarray, "chain draw ..."]]:
-    """Statistics with `num_grad` and `num_logdensity` filled in for NumPyro's own kernels."""
+    """Statistics with `num_grad` and `num_logdensity` filled in for NumPyro's own kernels.
+
+    Those do not count: each of the `thinning` steps of a kept draw is taken to cost what the last
+    one did.
+    """
     if "num_grad" in stats:
         return stats
     if "num_steps" in stats:
-        num_grad = stats["num_steps"].astype(np.int32)
+        num_grad = thinning * stats["num_steps"].astype(np.int32)
     elif isinstance(kernel, BarkerMH):
-        num_grad = np.ones_like(next(iter(stats.values())), dtype=np.int32)
+        num_grad = np.full_like(next(iter(stats.values())), thinning, dtype=np.int32)
     else:
         return stats
     return {**stats, "num_grad": num_grad, "num_logdensity": np.zeros_like(num_grad)}
@@ -117,6 +121,8 @@ class Converter:
         What its model is called with.
     log_likelihood
         Whether to compute the pointwise log likelihood of the draws that are reported.
+    thinning
+        Kernel steps a kept draw.
     """
 
     def __init__(
@@ -126,8 +132,10 @@ class Converter:
         kwargs: Mapping[str, Any],
         *,
         log_likelihood: bool,
+        thinning: int,
     ) -> None:
         self._kernel = kernel
+        self._thinning = thinning
         self._model = getattr(kernel, "model", None)
         self._args, self._kwargs = args, dict(kwargs)
         self._log_likelihood = log_likelihood and self._model is not None
@@ -136,7 +144,7 @@ class Converter:
 
     def _convert(self, chunk: Chunk, model: Any, **options: Any) -> Any:
         """ArviZ's converter of a chunk; its methods, one a group, carry no types."""
-        draws = Draws(chunk, self._kernel, model, self._args, self._kwargs)
+        draws = Draws(chunk, self._kernel, model, self._args, self._kwargs, self._thinning)
         return NumPyroConverter(posterior=draws, dims=self._dims, pred_dims=self._dims, **options)
 
     def groups(self, chunk: Chunk) -> dict[str, xr.Dataset]:

@@ -21,12 +21,6 @@ def test_a_gradient_counts_as_two_evaluations_and_warmup_is_included():
     assert spent.warmup_share == 2000 / 4800
 
 
-def test_draws_that_thinning_left_out_cost_as_much():
-    dt = run()
-    dt.attrs.update(num_warmup=0, thinning=5)
-    assert costs(dt).evaluations == 5 * 2800
-
-
 def test_no_warmup_costs_nothing_but_a_warmup_not_kept_is_unknown():
     dt = run()
     assert math.isnan(costs(dt).evaluations)

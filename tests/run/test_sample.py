@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import arviz as az
+import blackjax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -230,6 +231,22 @@ def test_thinning_keeps_every_nth(plain_tree: xr.DataTree) -> None:
         )
     assert tree["posterior"].sizes["draw"] == 8
     assert tree["warmup_posterior"].sizes["draw"] == 12
+
+
+@pytest.mark.parametrize("kernel", [partial(ns.BlackJAXKernel, blackjax.nuts), NUTS])
+def test_thinning_does_not_change_the_cost(kernel: Any) -> None:
+    """A kept draw holds the evaluations since the last one; 41 is no multiple of 5."""
+    whole, thinned = (small(kernel(model), num_warmup=41, thinning=n) for n in (1, 5))
+    for group in ("warmup_sample_stats", "sample_stats"):
+        every = whole[group].dataset["num_grad"]
+        kept = thinned[group].dataset["num_grad"]
+        assert kept.sizes["draw"] < every.sizes["draw"]
+        assert every.std() > 0
+        if kernel is NUTS:
+            # NumPyro's kernels do not count: five times the steps of the draw that is kept
+            np.testing.assert_array_equal(kept, 5 * thinned[group].dataset["n_steps"])
+        else:
+            assert int(kept.sum()) == int(every.sum())
 
 
 def test_warmup_need_not_be_kept(plain_tree: xr.DataTree) -> None:
