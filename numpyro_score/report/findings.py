@@ -165,7 +165,7 @@ def all_remarks(found: Assessment) -> list[Remark]:
         parts += on_modes(found.modes, is_independent=found.verdict.is_independent)
     if found.discrepancy is not None:
         parts += on_discrepancy(found.discrepancy)
-    parts += on_errors(found.errors)
+    parts += on_errors(found.errors, found.verdict)
     parts += [
         Remark("fair", f"The diagnostic of {name} failed ({why}).")
         for name, why in found.failures.items()

@@ -355,7 +355,7 @@ def known_section(found: Assessment, draw: Draw) -> Section | None:
         "known",
         "Compared with known values",
         "Where the truth is known, do the draws find it?",
-        on_errors(found.errors),
+        on_errors(found.errors, found.verdict),
         [_known_table(found.errors)],
         draw([plan] if plan is not None else []),
         ["The standard errors are not to be trusted where chains disagree."],

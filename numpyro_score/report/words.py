@@ -250,13 +250,17 @@ def remarks(verdict: Verdict, table: xr.Dataset) -> list[Remark]:
     return sorted(parts, key=lambda remark: GRAVITY.index(remark.css_class))
 
 
-def on_errors(errors: pd.DataFrame) -> list[Remark]:
+def on_errors(errors: pd.DataFrame, verdict: Verdict) -> list[Remark]:
     """Whether known values are missed by more than chance.
+
+    Standard errors of chains that disagree are wide enough to hide any miss: no praise then.
 
     Parameters
     ----------
     errors
         Rows of one run, as `expectation_errors` returns them.
+    verdict
+        Of the same run.
     """
     known = errors[errors["error_mcse"].notna()]
     if known.empty:
@@ -267,6 +271,14 @@ def on_errors(errors: pd.DataFrame) -> list[Remark]:
         f"{number(worst['error_mcse'], 2)} Monte Carlo standard errors "
         f"({number(worst['error_sd'], 2)} sd)"
     )
+    if worst["error_mcse"] <= limit and status(verdict) is Status.APART:
+        return [
+            Remark(
+                "fair",
+                "The chains disagree, so their standard errors are too wide to test known values: "
+                f"the worst, {worst['quantity']}, is off by {size}.",
+            )
+        ]
     if worst["error_mcse"] <= limit:
         return [
             Remark(

@@ -61,12 +61,24 @@ def test_how_much_longer_is_said_where_chains_agree(run):
 
 def test_known_values_met_and_missed(run):
     known = moments("x", 0.0, 1.0, 3.0)
-    fine = on_errors(expectation_errors(run({"x": FINE}), known))
-    assert [remark.css_class for remark in fine] == ["good"]
-    wrong = on_errors(expectation_errors(run({"x": FINE + 0.3}), known))
+
+    def found(x, expectations=known):
+        dt = run({"x": x})
+        return on_errors(expectation_errors(dt, expectations), judge(dt))
+
+    assert [remark.css_class for remark in found(FINE)] == ["good"]
+    wrong = found(FINE + 0.3)
     assert [remark.css_class for remark in wrong] == ["bad"]
     assert "(x) is off its known value" in wrong[0].finding
-    assert on_errors(expectation_errors(run({"x": FINE}), [])) == []
+    assert found(FINE, []) == []
+
+
+def test_chains_that_disagree_confirm_nothing(run):
+    apart = FINE + 3 * np.array([[-1], [1], [-1], [1]])
+    dt = run({"x": apart})
+    [remark] = on_errors(expectation_errors(dt, moments("x", 0.0, 10.0, 138.0)), judge(dt))
+    assert remark.css_class == "fair"
+    assert "The chains disagree" in remark.finding
 
 
 def table_of(**rows):
