@@ -51,6 +51,11 @@ def pytest_configure(config: pytest.Config) -> None:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+def pytest_collection_finish() -> None:
+    """What is imported stays: the garbage collector need not look at it again and again."""
+    gc.freeze()
+
+
 MOST_MAPS = 30_000
 """Memory maps of a process after which compiled programs are dropped; Linux allows 65,530."""
 

@@ -123,6 +123,7 @@ def test_compare_keeps_what_it_ran(place, capsys):
     assert "2 seeds" in (place / "report.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_diagnose_against_a_target_or_a_reference(place, capsys):
     rng = np.random.default_rng(0)
     for name, scale in (("right.nc", 1.0), ("wrong.nc", 1.5)):

@@ -198,7 +198,7 @@ def uniform_starts(num_chains: int, dim: int) -> Any:
     return jax.random.uniform(jax.random.key(3), (num_chains, dim), minval=-2.0, maxval=2.0)
 
 
-@pytest.mark.parametrize("is_dense", [False, True])
+@pytest.mark.parametrize("is_dense", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_an_ill_conditioned_gaussian_is_learned_in_300_steps(is_dense: bool) -> None:
     """The efficiency bar in small: `P` is the covariance, the step the best one for it."""
     dim, num_chains = 50, 64

@@ -18,7 +18,18 @@ from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Pages whose blocks take more than 10 s.
-SLOW = {"README", "beyond_local_kernels", "compare_samplers", "global_moves"}
+SLOW = {
+    "README",
+    "beyond_local_kernels",
+    "compare_samplers",
+    "diagnostics",
+    "extending",
+    "global_moves",
+    "long_runs",
+    "samplers",
+    "scores",
+    "swap_the_kernel",
+}
 PARSERS = (PythonCodeBlockParser(), SkipParser())
 
 

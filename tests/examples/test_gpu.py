@@ -8,6 +8,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "examples" / "benchmarks"
 
 
+@pytest.mark.slow
 def test_every_path_has_its_row(capsys: pytest.CaptureFixture[str]) -> None:
     main = runpy.run_path(str(BENCHMARKS / "gpu.py"))["main"]
     sizes = {"chains": 50, "dim": 3, "steps": 200, "copy-bytes": 10**6, "matrix": 64}

@@ -36,7 +36,7 @@ BLOCKS = {
 @pytest.mark.parametrize(
     ("blocks", "method"),
     [
-        ("mala-nuts", jax.vmap),
+        pytest.param("mala-nuts", jax.vmap, marks=pytest.mark.slow),
         ("mala-nuts", "sequential"),
         pytest.param("rwm-mala", jax.vmap, marks=pytest.mark.slow),
         ("rest", jax.vmap),

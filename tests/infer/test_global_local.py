@@ -99,7 +99,9 @@ def test_sample_reports_what_the_jumps_did(kernel: GlobalLocal) -> None:
     assert tree.attrs["importance_ess_fraction"] == kernel.ess_fraction
 
 
-@pytest.mark.parametrize("chain_method", ["sequential", "parallel", "vectorized"])
+@pytest.mark.parametrize(
+    "chain_method", [pytest.param("sequential", marks=pytest.mark.slow), "parallel", "vectorized"]
+)
 def test_a_trained_proposal_serves_every_chain_method(
     chain_method: str, kernel: GlobalLocal
 ) -> None:

@@ -185,6 +185,7 @@ def test_without_a_model(mcmc_of: Any) -> None:
     assert values.shape == (3, 4, 1, 2, 2)
 
 
+@pytest.mark.slow
 def test_the_mode_weights_of_two_modes() -> None:
     """`compare` takes them as any kernel: errors against the truth, and what they cost."""
     target = two_modes()
@@ -205,6 +206,7 @@ def test_the_mode_weights_of_two_modes() -> None:
     assert int(comparison.table.num_grad["two_modes", "reverse"]) == 4 * 1000 * 40
 
 
+@pytest.mark.slow
 def test_in_double_precision(small: Any, mcmc_of: Any, x64: None) -> None:
     mcmc = mcmc_of(KERNELS["flow"](small.model), num_chains=2, num_warmup=0, num_samples=5)
     mcmc.run(jax.random.key(0), small.y)

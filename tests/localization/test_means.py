@@ -162,6 +162,7 @@ def test_regression_finds_the_posterior_mean(name: str, options: dict[str, Any])
     assert exact < off
 
 
+@pytest.mark.slow
 def test_regression_finds_conditional_laws() -> None:
     law = LAWS["erasure of a chain"]
     data = draw_spins(ISING)(np.random.default_rng(0), 4000).astype(np.float32)
@@ -214,6 +215,7 @@ def random_field(x: jax.Array) -> jax.Array:
     return 0.4 * jnp.sum(x[1:] * x[:-1]) + x @ FIELD
 
 
+@pytest.mark.slow
 def test_chains_of_spins() -> None:
     process = BinaryChannel(8)
     chains = InnerChains(
@@ -230,6 +232,7 @@ def test_chains_of_spins() -> None:
         assert (np.abs(error) < 4.5 / np.sqrt(64 * 64 * 4) + 0.02).all()
 
 
+@pytest.mark.slow
 def test_a_good_start_is_told_from_a_bad_one() -> None:
     process = IsotropicGaussian(2)
 

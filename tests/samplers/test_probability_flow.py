@@ -77,7 +77,11 @@ def test_encode_then_decode_returns_to_the_tolerance(mixture: Any, x64: None) ->
     np.testing.assert_allclose(jax.vmap(flow.decode)(codes), points, atol=1e-6)
 
 
-@pytest.mark.parametrize("noise", [VE(sigma_min=0.05, sigma_max=500.0), VP()], ids=["ve", "vp"])
+@pytest.mark.parametrize(
+    "noise",
+    [pytest.param(VE(sigma_min=0.05, sigma_max=500.0), marks=pytest.mark.slow), VP()],
+    ids=["ve", "vp"],
+)
 def test_log_density_is_the_noised_law_s(noise: Any, x64: None) -> None:
     """In nats, to 1e-3, beside the mixture's own formula at the time where draws end."""
     model = GaussianMixtureScore(
@@ -115,7 +119,11 @@ def test_trajectories_and_steps_are_those_of_the_decoder(mixture: Any) -> None:
     assert not bool(info.is_finished)
 
 
-@pytest.mark.parametrize("solver", [diffrax.Tsit5(), diffrax.Heun()], ids=["fsal", "not fsal"])
+@pytest.mark.parametrize(
+    "solver",
+    [diffrax.Tsit5(), pytest.param(diffrax.Heun(), marks=pytest.mark.slow)],
+    ids=["fsal", "not fsal"],
+)
 def test_an_adaptive_method_counts_its_calls(solver: Any, mixture: Any) -> None:
     """As many as a callback sees, denoising included."""
     seen: list[Any] = []
@@ -143,6 +151,7 @@ def test_an_adaptive_method_counts_its_calls(solver: Any, mixture: Any) -> None:
     assert positions.shape == (2, 5, 2)
 
 
+@pytest.mark.slow
 def test_random_signs_estimate_the_log_density(mixture: Any, x64: None) -> None:
     """Within its own standard error, which is what it says: z-scores of variance 1."""
     flow = probability_flow(mixture, mixture.noise, (2,), num_steps=2, **START)

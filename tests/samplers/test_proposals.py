@@ -114,6 +114,7 @@ def test_a_path_weighed_with_another_spread_is_found(monkeypatch: pytest.MonkeyP
     assert abs(weights.mean() - 5.0) > SIGMAS * weights.std() / np.sqrt(NUM)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MAKERS)
 def test_a_good_score_is_accepted_under_every_noise_process(kind: str) -> None:
     noise = VP()
@@ -123,6 +124,7 @@ def test_a_good_score_is_accepted_under_every_noise_process(kind: str) -> None:
     assert 1 / np.mean((weights / weights.mean()) ** 2) > 0.8
 
 
+@pytest.mark.slow
 def test_more_steps_make_a_better_path() -> None:
     def spread(num_steps: int) -> float:
         proposal = path_proposal(
@@ -135,7 +137,7 @@ def test_more_steps_make_a_better_path() -> None:
     assert spread(64) < 0.5 * spread(16)
 
 
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("kind", [pytest.param("flow", marks=pytest.mark.slow), "path"])
 def test_both_serve_the_blackjax_kernels(kind: str) -> None:
     proposal = make(kind, 1.0).as_independent()
     start = jnp.asarray(exact_draws(4000, seed=6), jnp.float32)
@@ -169,6 +171,7 @@ def test_a_flow_is_undone() -> None:
     assert found.log_prob_gap < 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MAKERS)
 def test_double_precision(kind: str) -> None:
     with jax.enable_x64(True):

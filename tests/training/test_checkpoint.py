@@ -59,6 +59,7 @@ def whole() -> Any:
     return train()
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(
     whole: Any, tmp_path: Path, child_env: dict[str, str], same: Any
 ) -> None:

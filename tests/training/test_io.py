@@ -61,6 +61,7 @@ def test_there_and_back(name: str, tmp_path: Path, same: Any) -> None:
     assert structure(again) == structure(model)
 
 
+@pytest.mark.slow
 def test_networks_for_images_and_mixtures(tmp_path: Path, same: Any) -> None:
     conv = ScoreNetwork(ConvNet((1, 8, 8), rng_key=KEY), VE(0.1, 20.0), IMAGES, axis=(0, 2, 3))
     analytic = GaussianMixtureScore([0.5, 0.5], [[-1.0, 0.0], [1.0, 0.0]], 2.0, VE(0.1, 20.0))

@@ -58,6 +58,7 @@ print("all is well")
 """
 
 
+@pytest.mark.slow
 def test_four_devices(child_env: dict[str, str]) -> None:
     env = child_env | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     code = textwrap.dedent(CODE)
