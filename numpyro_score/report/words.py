@@ -271,7 +271,8 @@ def on_errors(errors: pd.DataFrame, verdict: Verdict) -> list[Remark]:
         f"{number(worst['error_mcse'], 2)} Monte Carlo standard errors "
         f"({number(worst['error_sd'], 2)} sd)"
     )
-    if worst["error_mcse"] <= limit and status(verdict) is Status.APART:
+    is_met = worst["error_mcse"] <= limit
+    if is_met and status(verdict) is Status.APART:
         return [
             Remark(
                 "fair",
@@ -279,7 +280,7 @@ def on_errors(errors: pd.DataFrame, verdict: Verdict) -> list[Remark]:
                 f"the worst, {worst['quantity']}, is off by {size}.",
             )
         ]
-    if worst["error_mcse"] <= limit:
+    if is_met:
         return [
             Remark(
                 "good",

@@ -75,7 +75,8 @@ def sample(
     model_args, model_kwargs
         What the model is called with.
     thinning
-        Every `thinning`-th draw is kept, of the warmup too.
+        Every `thinning`-th draw is kept, of the warmup too. Its `num_grad` and `num_logdensity` are
+        those since the last one that was kept.
     extra_fields
         Further fields of the kernel's state to keep, dots for nested ones.
     init_params

@@ -17,7 +17,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-# Pages whose blocks take more than 10 s.
+# Pages whose blocks take longest; the quick start and what else is short always run.
 SLOW = {
     "README",
     "beyond_local_kernels",

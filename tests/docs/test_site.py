@@ -65,9 +65,7 @@ def examples() -> list[Path]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no browser; Debian: apt-get install chromium")
-def test_every_page_and_figure_is_shown(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
+def test_every_page_and_figure_is_shown(tmp_path_factory: pytest.TempPathFactory) -> None:
     sync_api = pytest.importorskip("playwright.sync_api")
     site = build(tmp_path_factory.mktemp("whole"))
     wrong: list[str] = []

@@ -21,6 +21,7 @@ import numpy as np
 from blackjax.smc import adaptive_tempered, resampling
 from jaxtyping import Array, Float, Int
 
+from numpyro_score.infer.prepared import Tell
 from numpyro_score.kernels.ladder import Ladder, finite
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
 from numpyro_score.kernels.proposals import IndependentProposal
@@ -213,7 +214,7 @@ def reach(
     start: IndependentProposal,
     rng_key: RngKey,
     num_particles: int,
-    tell: Callable[[str, int, int], None] | None = None,
+    tell: Tell | None = None,
 ) -> tuple[Explored, float]:
     """Explore now, outside of compiled code: the target's particles, and the seconds that it took.
 
