@@ -1,6 +1,7 @@
 """Metropolis-Hastings, Langevin and learned-score kernels for NumPyro and BlackJAX."""
 
 from numpyro_score.bindings import bind_submodules
+from numpyro_score.comparison import compare, load_comparison
 from numpyro_score.infer import (
     MALA,
     ULA,
@@ -27,7 +28,7 @@ from numpyro_score.kernels import (
     score_metropolis,
     ula,
 )
-from numpyro_score.report import compare, load_comparison, write_report
+from numpyro_score.report import write_report
 from numpyro_score.run import sample
 
 __all__ = [

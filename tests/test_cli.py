@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numpyro_score.cli import common, main, running
-from numpyro_score.diagnostics import load_comparison
+from numpyro_score.comparison import load_comparison
 from numpyro_score.diagnostics.files import read_draws, write_draws
 from numpyro_score.run.progress import Bar
 

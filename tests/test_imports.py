@@ -20,9 +20,9 @@ ORDER = [
     {"localization"},
     {"training"},
     {"infer"},
-    {"run"},
     {"diagnostics"},
-    {"report"},
+    {"run", "report"},
+    {"comparison"},
     {"cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

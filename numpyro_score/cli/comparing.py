@@ -17,8 +17,7 @@ from numpyro_score.cli.common import (
     say,
     whole,
 )
-from numpyro_score.diagnostics import find_kernel, find_target
-from numpyro_score.report import compare
+from numpyro_score.comparison import compare, find_kernel, find_target
 
 
 def add(commands: Any) -> None:

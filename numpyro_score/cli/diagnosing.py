@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from numpyro_score.cli.common import add_command, add_output, check_output, checking
-from numpyro_score.diagnostics import find_target
+from numpyro_score.comparison import find_target
 from numpyro_score.diagnostics.draws import posterior
 from numpyro_score.diagnostics.files import read_draws
 from numpyro_score.report import write_report

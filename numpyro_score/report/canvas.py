@@ -21,8 +21,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.rcsetup import cycler
 from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from numpyro_score.diagnostics.rhat_ess import quiet
+from numpyro_score.report.formatting import count, number
 
 WIDTH, ROW_HEIGHT, MARGIN = 5.4, 1.15, 0.45
 """Inches: width of a figure, height of one parameter's row, room for what is below the rows."""
@@ -137,3 +139,17 @@ def restyle(figure: Figure, axes: Sequence[Axes]) -> None:
         for line in ax.findobj(Line2D):
             if np.size(line.get_xdata()) > 10:
                 line.set_rasterized(True)
+
+
+def logarithmic(axis: Any) -> None:
+    """A scale with ticks at 1, 2 and 5 at most, in plain digits."""
+    getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
+    low, high = axis.get_view_interval()
+    steps = (1.0, 2.0, 5.0) if high / low < 300 else (1.0,)
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
+    axis.set_minor_locator(NullLocator())
+
+
+def _tick(value: float) -> str:
+    return count(value) if value >= 1000 else number(value)

@@ -1,16 +1,22 @@
 """Pictures of errors: known values against estimates, distances against their floors."""
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from numpyro_score.diagnostics.errors import chance_limit
-from numpyro_score.report.canvas import CHAIN_COLOURS, INK, SHADE, blank, short, styled, to_svg
-from numpyro_score.report.formatting import count, number
+from numpyro_score.report.canvas import (
+    CHAIN_COLOURS,
+    INK,
+    SHADE,
+    blank,
+    logarithmic,
+    short,
+    styled,
+    to_svg,
+)
 from numpyro_score.report.pictures import Plan
 
 MAX_KNOWN = 24
@@ -64,89 +70,6 @@ def errors_plan(errors: pd.DataFrame) -> Plan | None:
     )
 
 
-def _pareto(curves: pd.DataFrame, kernels: list[str], cost: str) -> str:
-    ends = []
-    with styled():
-        figure = blank(3.4)
-        ax = figure.subplots()
-        for place, kernel in enumerate(kernels):
-            colour, marker = (
-                CHAIN_COLOURS[place % len(CHAIN_COLOURS)],
-                MARKERS[place % len(MARKERS)],
-            )
-            label = short(kernel, 20)
-            for _, one in curves[curves["kernel"] == kernel].groupby("seed", sort=True):
-                ax.plot(one[cost], one["error_sd"], color=colour, linewidth=0.9, alpha=0.6)
-                end = one.iloc[-1]
-                at = [end[cost]], [end["error_sd"]]
-                ax.plot(*at, marker, color=colour, markersize=7, zorder=3, label=label)
-                ends.append((float(end[cost]), float(end["error_sd"])))
-                label = "_"
-        front = _front(ends)
-        ax.step(*zip(*front, strict=True), where="post", color=INK, linewidth=0.9, linestyle=":")
-        _logarithmic(ax.xaxis)
-        _logarithmic(ax.yaxis)
-        ax.set_ylabel("error, in sds of the target")
-        ax.set_xlabel("evaluations of the log density" if cost == "evaluations" else "seconds")
-        figure.legend(loc="outside upper left", ncols=4, frameon=False, fontsize=8.5)
-        return to_svg(figure)
-
-
-def _logarithmic(axis: Any) -> None:
-    """A scale with ticks at 1, 2 and 5 at most, in plain digits."""
-    getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
-    low, high = axis.get_view_interval()
-    steps = (1.0, 2.0, 5.0) if high / low < 300 else (1.0,)
-    axis.set_major_locator(LogLocator(subs=steps))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
-    axis.set_minor_locator(NullLocator())
-
-
-def _tick(value: float) -> str:
-    return count(value) if value >= 1000 else number(value)
-
-
-MARKERS = "osD^vP*X"
-"""Kernels are told apart without colour too."""
-
-
-def _front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points to which no other is both cheaper and better, the cheapest first."""
-    front: list[tuple[float, float]] = []
-    for cost, error in sorted(points):
-        if not front or error < front[-1][1]:
-            front.append((cost, error))
-    return front
-
-
-def pareto_plan(curves: pd.DataFrame) -> Plan | None:
-    """Error against cost of the kernels on one target; None where no truth is known.
-
-    Parameters
-    ----------
-    curves
-        Rows of `Comparison.curves` for the target.
-    """
-    cost = "evaluations"
-    if not (np.isfinite(curves[cost].astype(float)) & (curves[cost].astype(float) > 0)).all():
-        cost = "seconds"
-    values = curves[[cost, "error_sd"]].astype(float)
-    known = curves[(np.isfinite(values) & (values > 0)).all(axis=1)]
-    kernels = list(dict.fromkeys(known["kernel"]))
-    if not kernels:
-        return None
-    last = known.groupby(["kernel", "seed"], sort=False)["error_sd"].last()
-    said = ", ".join(f"{kernel} {last[kernel].median():.2g} sd" for kernel in kernels)
-    return Plan(
-        "Error against cost",
-        "Root mean square error of the known values as draws are added, warmup paid for; a mark "
-        "where a run ended. Dotted: to what lies on it no other run is both cheaper and better. An "
-        "exact kernel falls as one over the root of its cost, a biased one levels off.",
-        said,
-        partial(_pareto, known, kernels, cost),
-    )
-
-
 def _distances(measures: xr.Dataset) -> str:
     names = [str(name) for name in measures.measure.values]
     value, floor = measures.value.values, measures.floor.values
@@ -172,7 +95,7 @@ def _distances(measures: xr.Dataset) -> str:
         low, high = min(float(ratio.min()), 0.8), max(float(ratio.max()), 1.25)
         ax.set(ylim=(len(names) - 0.4, -0.6), xlim=(low / 1.2, high * 1.2))
         if high / low > 8:
-            _logarithmic(ax.xaxis)
+            logarithmic(ax.xaxis)
         ax.set_xlabel("distance, as a multiple of its floor")
         ax.tick_params(axis="y", length=0)
         return to_svg(figure)

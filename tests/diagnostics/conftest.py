@@ -1,16 +1,10 @@
 from collections.abc import Callable
 
-import jax
 import numpy as np
 import pytest
 import xarray as xr
 from jaxtyping import Float
-from numpyro.infer import NUTS
 from scipy.signal import lfilter
-
-from numpyro_score.diagnostics import Comparison, compare
-from numpyro_score.infer import MALA, ULA
-from numpyro_score.targets import std_gaussian, two_modes
 
 Values = Float[np.ndarray, "chain draw ..."]
 
@@ -40,21 +34,3 @@ def ar1() -> Callable[..., Values]:
         return lfilter([1.0], [1.0, -coefficient], noise, axis=-1)
 
     return make
-
-
-def refuse(model: object) -> MALA:
-    raise RuntimeError("no kernel for this model")
-
-
-@pytest.fixture(scope="session")
-def comparison() -> Comparison:
-    """Four kernels, one of which fails, on a target they converge on and one they do not."""
-    return compare(
-        {"mala": MALA, "ula": ULA, "nuts": NUTS, "refuse": refuse},
-        [std_gaussian(2), two_modes()],
-        jax.random.key(1),
-        num_warmup=200,
-        num_samples=400,
-        num_chains=8,
-        progress=False,
-    )

@@ -8,10 +8,9 @@ import pytest
 import xarray as xr
 from jaxtyping import Float
 
-from numpyro_score.diagnostics import Comparison, Settings
-from numpyro_score.diagnostics.comparison import make_table
-from numpyro_score.diagnostics.run_measures import measure
-from numpyro_score.report import write_comparison
+from numpyro_score.comparison import Comparison, Settings, write_comparison
+from numpyro_score.comparison.measures import measure
+from numpyro_score.comparison.table import make_table
 from numpyro_score.targets import DensityTarget, moments
 
 Values = Float[np.ndarray, "chain draw ..."]

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from numpyro_score.comparison.summary import summary
+from numpyro_score.comparison.table import COLUMNS
 from numpyro_score.diagnostics import convergence, expectation_errors, judge
-from numpyro_score.diagnostics.comparison import COLUMNS
-from numpyro_score.report.summary import summary
 from numpyro_score.report.words import Status, on_errors, remarks, status
 from numpyro_score.targets import moments
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from numpyro_score.comparison.table import make_row
 from numpyro_score.diagnostics.assessment import Assessment, assess
-from numpyro_score.diagnostics.comparison import make_row
 from numpyro_score.diagnostics.cost import GRADIENT_COST, Costs, costs
 from numpyro_score.diagnostics.discrepancy.sliced import lines, wasserstein_along
 from numpyro_score.diagnostics.draws import SAMPLE_DIMS, posterior

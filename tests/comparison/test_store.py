@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from numpyro.infer import NUTS
 
-from numpyro_score.diagnostics import compare, jobs, load_comparison
-from numpyro_score.diagnostics.seeds import RATES
+from numpyro_score.comparison import compare, jobs, load_comparison
+from numpyro_score.comparison.seeds import RATES
 from numpyro_score.infer import MALA
 from numpyro_score.targets import std_gaussian
 

@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from numpyro_score.diagnostics.comparison import Comparison, Settings, with_types
+from numpyro_score.comparison.result import Comparison, Settings
+from numpyro_score.comparison.table import with_types
 from numpyro_score.diagnostics.verdict import Verdict
 
 RECORD = "numpyro_score_comparison"

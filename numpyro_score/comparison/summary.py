@@ -48,7 +48,7 @@ def summary(table: pd.DataFrame, statuses: Mapping[str, Status]) -> list[Remark]
     Examples
     --------
     >>> import pandas as pd
-    >>> from numpyro_score.diagnostics.comparison import COLUMNS
+    >>> from numpyro_score.comparison.table import COLUMNS
     >>> table = pd.DataFrame(index=["rwm", "mala"], columns=COLUMNS, dtype=float)
     >>> table["exact"], table["ess_per_evaluation"], table["ess_per_second"] = 1, [0.1, 0.3], [2, 1]
     >>> for remark in summary(table, {"rwm": Status.CONVERGED, "mala": Status.CONVERGED}):

@@ -21,8 +21,8 @@ import jax
 import xarray as xr
 from numpyro.infer.mcmc import MCMCKernel
 
-from numpyro_score.diagnostics.comparison import Settings
-from numpyro_score.diagnostics.run_measures import Measured, measure
+from numpyro_score.comparison.measures import Measured, measure
+from numpyro_score.comparison.result import Settings
 from numpyro_score.run import sample
 from numpyro_score.run.zarr_group import COMMIT, committed
 from numpyro_score.targets import Target

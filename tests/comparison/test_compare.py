@@ -7,8 +7,8 @@ import pytest
 from numpyro.infer import NUTS
 
 from numpyro_score import plugins
-from numpyro_score.diagnostics import compare, find_kernel, find_target
-from numpyro_score.diagnostics.comparison import COLUMNS
+from numpyro_score.comparison import compare, find_kernel, find_target
+from numpyro_score.comparison.table import COLUMNS
 from numpyro_score.infer import MALA
 from numpyro_score.targets import std_gaussian, two_modes
 
@@ -95,11 +95,6 @@ def test_a_run_does_not_depend_on_the_other_kernels_and_targets(comparison):
 def test_it_pickles(comparison):
     again = pickle.loads(pickle.dumps(comparison))
     assert again.table.equals(comparison.table)
-
-
-def test_without_a_writer_html_is_an_error_that_says_where_to_go(comparison, tmp_path):
-    with pytest.raises(match=r"numpyro_score\.compare"):
-        comparison.to_html(tmp_path / "x.html")
 
 
 def test_an_interrupt_ends_it_with_what_there_is():

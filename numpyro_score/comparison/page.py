@@ -1,0 +1,112 @@
+"""The page about kernels compared: verdicts, a table, and the pictures of every run."""
+
+import dataclasses
+from pathlib import Path
+
+from numpyro_score.comparison.columns import columns, shown
+from numpyro_score.comparison.result import Comparison
+from numpyro_score.comparison.target_view import row_fields, rows_of, target_view
+from numpyro_score.diagnostics.assessment import Assessment, assess
+from numpyro_score.diagnostics.progress import Progress
+from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN
+from numpyro_score.report.page import render, write
+from numpyro_score.report.run_view import RunView, brief_view
+
+NUM_PICTURED = 3
+"""Parameters that each picture of a comparison shows."""
+
+
+def _assessment(comparison: Comparison, target: str, kernel: str) -> Assessment:
+    """What the diagnostics said while it was compared, or say now."""
+    place = target, kernel
+    if place in comparison.assessments:
+        return comparison.assessments[place]
+    mine = rows_of(comparison.errors, target=target, kernel=kernel)
+    mine = rows_of(mine, seed=comparison.seeds.get(place, 0))
+    return assess(comparison.runs[place].load())._replace(errors=mine)
+
+
+def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool = True) -> Path:
+    """Write a comparison as one self-contained HTML page.
+
+    A summary in words, the table, and for every run its ranks, traces with warmup, autocorrelation
+    and growth of the effective sample size.
+
+    Parameters
+    ----------
+    comparison
+        As `numpyro_score.compare` returns it.
+    path
+        Where to; an existing file is replaced.
+    progress
+        Whether to show how the figures come along.
+
+    Returns
+    -------
+    The path, absolute.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import jax, tempfile
+    >>> from numpyro_score.comparison import compare
+    >>> from numpyro_score.infer import MALA
+    >>> from numpyro_score.targets import std_gaussian
+    >>> cmp = compare(
+    ...     {"mala": MALA},
+    ...     [std_gaussian(1)],
+    ...     jax.random.key(0),
+    ...     num_warmup=50,
+    ...     num_samples=50,
+    ...     num_chains=2,
+    ...     progress=False,
+    ... )
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_comparison(cmp, f"{folder}/report.html", progress=False).name
+    'report.html'
+    """
+    settings = comparison.settings
+    assessments = {
+        (target, kernel): _assessment(comparison, target, kernel)
+        for target, kernel in comparison.runs
+    }
+    comparison = dataclasses.replace(comparison, assessments=assessments)
+    done = comparison.table.index[comparison.table["failure"] == ""]
+    specs = shown(
+        columns(ESS_PER_CHAIN * settings.num_chains),
+        [row_fields(comparison, target, kernel) for target, kernel in done],
+    )
+    with Progress("report", len(comparison.runs), is_shown=progress) as bar:
+
+        def make_run(target: str, kernel: str, anchor: str) -> RunView | None:
+            if (target, kernel) not in comparison.runs:
+                return None
+            bar.start(f"{kernel} on {target}")
+            run = brief_view(
+                comparison.runs[target, kernel],
+                assessments[target, kernel],
+                kernel,
+                anchor,
+                num_pictured=NUM_PICTURED,
+            )
+            bar.done()
+            return run
+
+        targets = [
+            target_view(comparison, name, place, specs, make_run)
+            for place, name in enumerate(comparison.descriptions)
+        ]
+    html = render(
+        "comparison.html",
+        title="Samplers compared",
+        targets=targets,
+        columns=specs,
+        settings=settings,
+        num_kernels=len(comparison.table.index.unique("kernel")),
+        is_complete=comparison.is_complete,
+    )
+    return write(html, path)

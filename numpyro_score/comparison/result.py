@@ -1,0 +1,133 @@
+"""What a comparison of kernels found: a table, the errors behind it, and the draws."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+import pandas as pd
+import xarray as xr
+
+from numpyro_score.diagnostics.assessment import Assessment
+from numpyro_score.diagnostics.verdict import Verdict
+
+
+@final
+@dataclass(frozen=True)
+class Settings:
+    """What every run of a comparison had in common.
+
+    Attributes
+    ----------
+    num_warmup, num_samples
+        Steps of the two phases, a chain.
+    num_chains
+        Chains.
+    num_seeds
+        Runs of each kernel on each target, with keys of their own.
+
+    Examples
+    --------
+    >>> Settings(num_warmup=500, num_samples=1000, num_chains=16)
+    Settings(num_warmup=500, num_samples=1000, num_chains=16, num_seeds=1)
+    """
+
+    num_warmup: int
+    num_samples: int
+    num_chains: int
+    num_seeds: int = 1
+
+
+@final
+@dataclass(frozen=True)
+class Comparison:
+    """Kernels compared on targets.
+
+    Attributes
+    ----------
+    table
+        A row for each target and kernel (the index), columns `COLUMNS`: `exact` (whether the
+        kernel's law is the target), `converged` (R-hat and effective sample sizes within the
+        thresholds), worst `ess_bulk`, `ess_tail` and `rhat`, `ess_per_gradient`,
+        `ess_per_evaluation` and `ess_per_second` (worst bulk ESS over the cost of warmup and draws;
+        a gradient counts as two evaluations) with the ends `_low` and `_high` of their bootstrap
+        intervals over seeds, `rstar`, `burn_in` (steps to drop, warmup included) and `burn_in_left`
+        (those of them that are draws), `num_modes`, `mode_ess` (effective draws behind the least
+        certain share of a mode) and `jumps_per_1000`, `distance` (sliced Wasserstein, to exact
+        draws, in sds) and `distance_floor` (what exact draws have), mean `acceptance` of the draws,
+        number of `divergences`, `num_grad` and `num_logdensity` (gradients, and log densities
+        without a gradient, of all chains, warmup included) and the share of them in warmup,
+        seconds, and the worst error of a mean, of a second moment and of any other known
+        expectation in Monte Carlo standard errors and in the target's standard deviations. Of
+        several seeds (`num_seeds` went through) numbers are medians. `failure` is empty, or says
+        why there are no figures.
+    errors
+        A row for each element of each known expectation of each run, in the columns `target`,
+        `kernel`, `seed` and those of `expectation_errors`.
+    curves
+        How the error fell as each run went on: columns `target`, `kernel`, `seed` and those of
+        `error_curve`.
+    runs
+        `(target, kernel)` -> draws of the seed that is least to be trusted (its worst bulk ESS is
+        the least); runs that failed are absent.
+    verdicts
+        `(target, kernel)` -> what the draws in `runs` can be trusted for.
+    descriptions
+        target -> its definition in words.
+    settings
+        What the runs had in common.
+    is_complete
+        Whether all runs were made; False after an interrupt.
+    assessments
+        `(target, kernel)` -> all that the diagnostics say; runs that were not looked at are absent.
+    seeds
+        `(target, kernel)` -> the seed of the draws in `runs`; what is absent is 0.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from numpyro_score.comparison import compare
+    >>> from numpyro_score.targets import std_gaussian
+    >>> def broken(model):
+    ...     raise RuntimeError("not today")
+    >>> cmp = compare({"broken": broken}, [std_gaussian(2)], jax.random.key(0), progress=False)
+    >>> cmp.table.failure["std_gaussian", "broken"]  # what fails has a row that says why
+    'RuntimeError: not today'
+    >>> cmp.settings.num_samples, cmp.is_complete
+    (1000, True)
+    """
+
+    table: pd.DataFrame
+    errors: pd.DataFrame
+    curves: pd.DataFrame
+    runs: Mapping[tuple[str, str], xr.DataTree]
+    verdicts: Mapping[tuple[str, str], Verdict]
+    descriptions: Mapping[str, str]
+    settings: Settings
+    is_complete: bool = True
+    assessments: Mapping[tuple[str, str], Assessment] = field(default_factory=dict)
+    seeds: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+    def to_html(self, path: str | Path, *, progress: bool = True) -> Path:
+        """Write the comparison as one self-contained HTML page.
+
+        Parameters
+        ----------
+        path
+            Where to; an existing file is replaced.
+        progress
+            Whether to show how the figures come along.
+
+        Returns
+        -------
+        The path, absolute.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        # the page imports what is above
+        from numpyro_score.comparison.page import write_comparison
+
+        return write_comparison(self, path, progress=progress)
