@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "numpyro_score"
 NAME = PACKAGE.name
 
 ORDER = [
-    {"types"},
+    {"types", "checks", "deprecation", "progress"},
     {"preconditioner", "plugins", "bindings"},
     {"targets", "noise"},
     {"kernels", "adaptation"},

@@ -8,6 +8,7 @@ import pandas as pd
 import xarray as xr
 from numpyro.infer.mcmc import MCMCKernel
 
+from numpyro_score.checks import check_whole
 from numpyro_score.comparison.jobs import (
     Job,
     KernelFactory,
@@ -24,7 +25,7 @@ from numpyro_score.comparison.store import claim, run_path, save
 from numpyro_score.comparison.table import make_table
 from numpyro_score.diagnostics.assessment import Assessment
 from numpyro_score.diagnostics.errors import ERROR_COLUMNS
-from numpyro_score.diagnostics.progress import Progress, shows_bars
+from numpyro_score.progress import TaskProgress, can_draw_bars
 from numpyro_score.targets import Target
 from numpyro_score.types import RngKey
 
@@ -151,7 +152,8 @@ def compare(
     1200
     """
     _check_kernels(kernels)
-    _check_numbers(num_seeds=num_seeds, num_processes=num_processes)
+    check_whole("num_seeds", num_seeds)
+    check_whole("num_processes", num_processes)
     if resume and store is None:
         raise ValueError("resume=True needs store=, the folder of the comparison to go on with")
     found = _find_targets(targets)
@@ -184,8 +186,8 @@ def compare(
         check_sendable(jobs)
     done: dict[tuple[str, str, int], Outcome] = {}
     title = f"comparing {_counted(kernels, 'kernel')} on {_counted(found, 'target')}"
-    with Progress(title, len(jobs), is_shown=progress) as bar:
-        shows = progress and shows_bars()
+    with TaskProgress(title, len(jobs), is_shown=progress) as bar:
+        shows = progress and can_draw_bars()
         for job, outcome in do_all(jobs, num_processes, bar.start, progress=shows):
             done[*job.place, job.seed] = outcome
             _keep_one(done, job, num_seeds)
@@ -210,12 +212,6 @@ def _keep_one(done: dict[tuple[str, str, int], Outcome], last: Job, num_seeds: i
         for place in here:
             if place != least:
                 done[place] = done[place]._replace(dt=None)
-
-
-def _check_numbers(**numbers: int) -> None:
-    for name, value in numbers.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} is {value!r}, but must be a whole number of at least 1")
 
 
 def _gathered(

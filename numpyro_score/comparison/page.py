@@ -7,8 +7,8 @@ from numpyro_score.comparison.columns import columns, shown
 from numpyro_score.comparison.result import Comparison
 from numpyro_score.comparison.target_view import row_fields, rows_of, target_view
 from numpyro_score.diagnostics.assessment import Assessment, assess
-from numpyro_score.diagnostics.progress import Progress
 from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN
+from numpyro_score.progress import TaskProgress
 from numpyro_score.report.page import render, write
 from numpyro_score.report.run_view import RunView, brief_view
 
@@ -80,7 +80,7 @@ def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool
         columns(ESS_PER_CHAIN * settings.num_chains),
         [row_fields(comparison, target, kernel) for target, kernel in done],
     )
-    with Progress("report", len(comparison.runs), is_shown=progress) as bar:
+    with TaskProgress("report", len(comparison.runs), is_shown=progress) as bar:
 
         def make_run(target: str, kernel: str, anchor: str) -> RunView | None:
             if (target, kernel) not in comparison.runs:

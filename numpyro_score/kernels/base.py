@@ -11,6 +11,7 @@ from blackjax import SamplingAlgorithm
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from numpyro_score.checks import check_positive
 from numpyro_score.preconditioner import as_preconditioner, check_inverse_mass_matrix
 from numpyro_score.types import LogDensityFn, Position, RngKey, Temperature
 
@@ -63,13 +64,11 @@ def check_step_size(step_size: Any) -> None:
     ValueError
         If it is 0, negative or NaN.
     """
-    if isinstance(step_size, jax.core.Tracer):
-        return
-    if not np.all(np.asarray(step_size) > 0):  # numpy: a constant stays one under jit
-        raise ValueError(
-            f"step_size is {step_size} but must be above 0; start from 0.1, or leave it out of a "
-            "NumPyro kernel to have it adapted."
-        )
+    check_positive(
+        "step_size",
+        step_size,
+        hint="start from 0.1, or leave it out of a NumPyro kernel to have it adapted.",
+    )
 
 
 def check_temperature(temperature: Temperature) -> None:

@@ -24,6 +24,7 @@ from blackjax import GenerateSamplingAPI, SamplingAlgorithm
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from numpyro_score.checks import check_whole
 from numpyro_score.kernels import langevin
 from numpyro_score.kernels.base import bind
 from numpyro_score.kernels.langevin import LangevinState, langevin_step
@@ -125,10 +126,7 @@ def check_nodes(num_nodes: int) -> None:
     ValueError
         If it is not a whole number of at least 1.
     """
-    if not isinstance(num_nodes, int) or num_nodes < 1:
-        raise ValueError(
-            f"num_nodes is {num_nodes}, but must be a whole number of at least 1; 4 is the default"
-        )
+    check_whole("num_nodes", num_nodes, hint="4 is the default")
 
 
 def as_top_level_api(

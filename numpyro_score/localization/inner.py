@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from numpyro_score.checks import check_positive, check_whole
 from numpyro_score.kernels import mala
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, optimal_step_size
 from numpyro_score.localization.base import Observation, ObservationProcess, Point, Summary
-from numpyro_score.scores.mlp import check_sizes
 from numpyro_score.types import LogDensityFn, RngKey, Scalar
 
 Move: TypeAlias = Callable[
@@ -201,9 +201,9 @@ class InnerChains(eqx.Module):
                 f"the reference is a {type(self.reference).__name__} without sample and log_prob; "
                 "give a NumPyro distribution over one point"
             )
-        check_sizes(num_chains=self.num_chains, num_steps=self.num_steps, num_start=self.num_start)
-        if not self.local_sd > 0:
-            raise ValueError(f"local_sd is {self.local_sd} but must be above 0")
+        for name in ("num_chains", "num_steps", "num_start"):
+            check_whole(name, getattr(self, name))
+        check_positive("local_sd", self.local_sd)
 
     @property
     def evaluations_per_time(self) -> int:

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from numpyro_score.checks import check_whole
+
 
 def geometric_times(first: float, last: float, num_steps: int) -> Float[np.ndarray, " knots"]:
     """0, then `num_steps` times from `first` to `last`, each a multiple of the one before.
@@ -36,8 +38,7 @@ def geometric_times(first: float, last: float, num_steps: int) -> Float[np.ndarr
     """
     if not 0 < first < last < np.inf:
         raise ValueError(f"times from {first} to {last}; 0 < first < last is needed")
-    if not isinstance(num_steps, int) or num_steps < 2:
-        raise ValueError(f"num_steps is {num_steps!r}; a whole number of at least 2 is needed")
+    check_whole("num_steps", num_steps, 2)
     return np.concatenate([[0.0], np.geomspace(first, last, num_steps)])
 
 

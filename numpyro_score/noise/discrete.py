@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from numpyro_score.checks import check_whole
 from numpyro_score.noise.base import NoiseProcess, as_time
 from numpyro_score.types import Time
 
@@ -42,8 +43,7 @@ def ddpm_betas(noise: NoiseProcess, num_steps: int) -> Float[Array, " num_steps"
     >>> round(float(betas[0]), 5), round(float(betas[-1]), 4)
     (0.00011, 0.0198)
     """
-    if num_steps < 1:
-        raise ValueError(f"num_steps is {num_steps} but must be at least 1")
+    check_whole("num_steps", num_steps)
     times = jnp.arange(num_steps + 1) / num_steps
     total = noise.alpha(times) ** 2 + noise.variance(times)
     if not np.allclose(total, 1.0, atol=1e-4):

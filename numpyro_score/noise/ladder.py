@@ -19,6 +19,8 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from sklearn.metrics import pairwise_distances_chunked
 
+from numpyro_score.checks import check_whole
+
 OVERLAP = 0.5
 SMALLEST_SHARE = 0.01
 LARGEST_RATIO = 2.0
@@ -77,8 +79,7 @@ def geometric_ladder(
     [10.0, 1.0, 0.1]
     """
     _check_ends(sigma_max, sigma_min)
-    if num_levels < 2:
-        raise ValueError(f"num_levels is {num_levels} but a ladder has at least 2 levels")
+    check_whole("num_levels", num_levels, 2, hint="a ladder has at least 2 levels")
     return np.geomspace(sigma_max, sigma_min, num_levels)
 
 
@@ -102,8 +103,7 @@ def ladder_ratio(dim: int) -> float:
     >>> round(ladder_ratio(3 * 32 * 32), 3)
     1.04
     """
-    if dim < 1:
-        raise ValueError(f"dim is {dim} but must be at least 1")
+    check_whole("dim", dim)
     root = math.sqrt(2 * dim)
 
     def excess(gamma: float) -> float:

@@ -18,6 +18,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from numpyro_score.checks import check_positive
 from numpyro_score.noise.base import NoiseProcess, as_time
 from numpyro_score.types import Time
 
@@ -223,8 +224,7 @@ class OU(NoiseProcess):
     end_time: float = eqx.field(static=True, default=5.0, converter=float)
 
     def __check_init__(self) -> None:
-        if not 0 < self.end_time < math.inf:
-            raise ValueError(f"OU got end_time = {self.end_time:g}; it has to be above 0")
+        check_positive("end_time", self.end_time)
 
     def log_alpha(self, t: Time) -> Float[Array, "..."]:
         """`log alpha`, elementwise."""

@@ -8,7 +8,7 @@ from numpyro_score.diagnostics.assessment import assess
 from numpyro_score.diagnostics.discrepancy.reference import Reference
 from numpyro_score.diagnostics.draws import posterior
 from numpyro_score.diagnostics.errors import expectation_errors
-from numpyro_score.diagnostics.progress import Progress
+from numpyro_score.progress import TaskProgress
 from numpyro_score.report.page import render, write
 from numpyro_score.report.run_view import page_view
 from numpyro_score.targets import Target
@@ -75,7 +75,7 @@ def write_report(
     if target is not None:
         # what does not belong together is found out before the work
         expectation_errors(dt, target.expectations)
-    with Progress("report", is_shown=progress) as bar:
+    with TaskProgress("report", is_shown=progress) as bar:
         bar.start("diagnostics")
         found = assess(dt, target, reference)
 

@@ -15,6 +15,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from numpyro.infer.mcmc import MCMCKernel
 
+from numpyro_score.checks import check_whole
+
 
 class Layout(NamedTuple):
     """Where the chains of a run are; hashable, as a part of what is compiled.
@@ -223,11 +225,7 @@ def make_layout(
         divide the chains evenly or leaves a process out.
     """
     if chain_batch_size is not None:
-        if not isinstance(chain_batch_size, int) or chain_batch_size < 1:
-            raise ValueError(
-                f"chain_batch_size is {chain_batch_size!r}, but must be a whole number of at least "
-                "1, or None for all chains at once."
-            )
+        check_whole("chain_batch_size", chain_batch_size, hint="None runs all chains at once.")
         if kernel.is_ensemble_kernel:
             raise ValueError(
                 f"chain_batch_size={chain_batch_size} cannot be used with {type(kernel).__name__}: "

@@ -12,6 +12,7 @@ import xarray as xr
 from jax.sharding import Mesh
 from numpyro.infer.mcmc import MCMCKernel
 
+from numpyro_score.checks import check_whole
 from numpyro_score.infer.prepared import telling
 from numpyro_score.run.identity import identity
 from numpyro_score.run.layout import make_layout
@@ -230,10 +231,7 @@ def _check_lengths(num_warmup: int, num_samples: int, num_chains: int, thinning:
         "thinning": (thinning, 1),
     }
     for name, (value, least) in lengths.items():
-        if not isinstance(value, int) or value < least:
-            raise ValueError(
-                f"{name} is {value!r}, but must be a whole number of at least {least}."
-            )
+        check_whole(name, value, least)
     if num_samples < thinning:
         raise ValueError(
             f"thinning={thinning} keeps none of num_samples={num_samples} draws; thin less."

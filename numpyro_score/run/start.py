@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from numpyro.infer import HMC
 from numpyro.infer.mcmc import MCMCKernel
 
+from numpyro_score.checks import check_whole
 from numpyro_score.infer.batched import BatchedKernel
 from numpyro_score.run.program import Program, field
 
@@ -89,7 +90,8 @@ def check_superchains(kernel: MCMCKernel, num_chains: int, num_superchains: int 
             f"num_superchains cannot be used with {type(kernel).__name__}: each of its chains "
             "moves by where the others are, and they must not start at one point; leave it out."
         )
-    if not isinstance(num_superchains, int) or num_superchains < 2 or num_chains % num_superchains:
+    check_whole("num_superchains", num_superchains, 2)
+    if num_chains % num_superchains:
         raise ValueError(
             f"num_superchains is {num_superchains!r}, but must be at least 2 and divide "
             f"num_chains={num_chains}."

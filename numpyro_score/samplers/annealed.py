@@ -16,8 +16,9 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import minimize_scalar
 
+from numpyro_score.checks import check_whole
 from numpyro_score.noise import NoiseProcess, geometric_ladder, ladder_ratio
-from numpyro_score.samplers.grids import END, check_count
+from numpyro_score.samplers.grids import END
 from numpyro_score.samplers.sampler import DiffusionSampler
 from numpyro_score.samplers.start import data_moments
 from numpyro_score.samplers.steps import Event, LinearSteps, Score, append
@@ -113,7 +114,7 @@ def pick_eps(ladder: LadderLevels, steps_per_level: int) -> float:
     True
     """
     sigmas = check_ladder(ladder)
-    check_count("steps_per_level", steps_per_level)
+    check_whole("steps_per_level", steps_per_level)
     if len(sigmas) < 2:
         raise ValueError("a ladder of one level has no ratio to pick eps from; give eps")
     gamma = float((sigmas[:-1] / sigmas[1:]).max())
@@ -188,7 +189,7 @@ def annealed_langevin(
     3
     """
     sigmas = check_ladder(ladder)
-    check_count("steps_per_level", steps_per_level)
+    check_whole("steps_per_level", steps_per_level)
     last = float(sigmas[-1])
     if eps is None:
         eps = pick_eps(sigmas, steps_per_level)

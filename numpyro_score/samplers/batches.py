@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
-from tqdm.auto import tqdm
 
-from numpyro_score.samplers.grids import check_count
+from numpyro_score.checks import check_whole
+from numpyro_score.progress import Bar
 
 BATCH_NUMBERS = 2**20
 """Coordinates in a batch where the user gives no size; a network takes several times that."""
@@ -39,13 +39,13 @@ def draw_in_batches(
     ValueError, TypeError
         If a number is not a whole one above 0.
     """
-    check_count("num_samples", num_samples)
+    check_whole("num_samples", num_samples)
     if batch_size is None:
         batch_size = max(1, BATCH_NUMBERS // max(1, int(np.prod(shape))))
-    check_count("batch_size", batch_size)
+    check_whole("batch_size", batch_size)
     size = min(int(batch_size), int(num_samples))
     draws: np.ndarray | None = None
-    with tqdm(total=num_samples, unit="draw", disable=not progress, leave=None) as bar:
+    with Bar(num_samples, progress=progress, phase="sampling", unit="draw") as bar:
         for first in range(0, num_samples, size):
             # the last batch runs past the end: another shape would be compiled anew
             batch = np.asarray(draw(first + jnp.arange(size)))

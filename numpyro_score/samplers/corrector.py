@@ -19,8 +19,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from numpyro_score.checks import check_whole
 from numpyro_score.noise import NoiseProcess
-from numpyro_score.samplers.grids import check_count
 from numpyro_score.samplers.steps import Count, Event, Memory, Row, Score, Steps
 from numpyro_score.samplers.stochastic import Method, Times, reverse_diffusion
 
@@ -134,7 +134,7 @@ def corrected(
     >>> sampler.evaluations, round(float(sampler.sample(jax.random.key(0), 1000).mean()))
     (40, 3)
     """
-    check_count("num_corrections", num_corrections)
+    check_whole("num_corrections", num_corrections)
     if not 0 < snr < 1:
         raise ValueError(f"snr is {snr:g}; it must lie between 0 and 1, such as 0.16")
     if not callable(predictor):

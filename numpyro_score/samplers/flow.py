@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from numpyro_score.checks import check_whole
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.samplers.adaptive import Tolerance, check_tolerance
 from numpyro_score.samplers.density import (
@@ -23,7 +24,7 @@ from numpyro_score.samplers.density import (
     hutchinson,
 )
 from numpyro_score.samplers.deterministic import heun
-from numpyro_score.samplers.grids import TimeGrid, check_count, edm_times
+from numpyro_score.samplers.grids import TimeGrid, edm_times
 from numpyro_score.samplers.reverse_sde import plan
 from numpyro_score.samplers.sampler import DiffusionSampler
 from numpyro_score.samplers.start import data_moments
@@ -169,7 +170,7 @@ class FlowSampler(eqx.Module):
         ValueError, TypeError
             As `log_prob` does, or if there are fewer than 2 probes.
         """
-        check_count("num_probes", num_probes, 2)
+        check_whole("num_probes", num_probes, 2)
         signs = jax.random.rademacher(rng_key, (num_probes, x.size), x.dtype)
         values, _ = self._log_prob(x, Tolerance(rtol, atol), hutchinson(signs))
         return LogProbEstimate(values.mean(), values.std(ddof=1) / num_probes**0.5)

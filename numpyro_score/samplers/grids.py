@@ -8,13 +8,13 @@ A grid is any function `(noise, num_steps) -> times`; `functools.partial` sets t
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from numpyro_score.checks import check_positive, check_whole
 from numpyro_score.noise import NoiseProcess
 
 END = 1e-3
@@ -25,24 +25,8 @@ TimeGrid = Callable[[NoiseProcess, int], Float[Array, "..."]]
 """A rule `(noise, num_steps)` -> times `(num_steps + 1,)`, falling from 1."""
 
 
-def check_count(name: str, count: Any, least: int = 1) -> None:
-    """Refuse what is no whole number of at least `least`.
-
-    Raises
-    ------
-    TypeError
-        If it is not an integer.
-    ValueError
-        If it is too small.
-    """
-    if isinstance(count, bool) or not isinstance(count, int | np.integer):
-        raise TypeError(f"{name} is {count!r}; it has to be a whole number, at least {least}")
-    if count < least:
-        raise ValueError(f"{name} is {count} but must be at least {least}")
-
-
 def _check(num_steps: int, end: float) -> None:
-    check_count("num_steps", num_steps)
+    check_whole("num_steps", num_steps)
     if not 0 <= end < 1:
         raise ValueError(f"a time grid that ends at {end:g}; 0 <= end < 1 is needed")
 
@@ -132,8 +116,7 @@ def edm_times(
     [4.0, 2.25, 1.0]
     """
     _check(num_steps, end)
-    if not rho > 0:
-        raise ValueError(f"rho is {rho:g} but must be above 0; 7 is usual")
+    check_positive("rho", rho, hint="7 is usual")
     top, bottom = noise.ratio(1.0) ** (1 / rho), noise.ratio(end) ** (1 / rho)
     share = jnp.linspace(0.0, 1.0, num_steps + 1)
     times = noise.time_of((top + share * (bottom - top)) ** rho)

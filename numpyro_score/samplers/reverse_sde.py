@@ -8,8 +8,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from numpyro_score.checks import check_whole
 from numpyro_score.noise import NoiseProcess
-from numpyro_score.samplers.grids import TimeGrid, check_count, check_times, edm_times
+from numpyro_score.samplers.grids import TimeGrid, check_times, edm_times
 from numpyro_score.samplers.sampler import DiffusionSampler
 from numpyro_score.samplers.start import data_moments
 from numpyro_score.samplers.steps import Score, Steps
@@ -32,7 +33,7 @@ def plan(noise: NoiseProcess, num_steps: int, method: Method, grid: TimeGrid) ->
                 f"{name} is {rule!r}; a function of this package is needed, such as "
                 "method=euler_maruyama or grid=uniform_times"
             )
-    check_count("num_steps", num_steps)
+    check_whole("num_steps", num_steps)
     times = grid(noise, num_steps)
     check_times(noise, times)
     return method(noise, times)

@@ -15,8 +15,8 @@ import numpy as np
 from blackjax import SamplingAlgorithm
 from jaxtyping import Array, Float, Int
 
+from numpyro_score.checks import check_whole
 from numpyro_score.samplers.batches import draw_in_batches
-from numpyro_score.samplers.grids import check_count
 from numpyro_score.samplers.steps import Event, Score, Steps
 from numpyro_score.samplers.walk import (
     DiffusionInfo,
@@ -207,7 +207,7 @@ class DiffusionSampler(eqx.Module):
         ValueError, TypeError
             If `num_samples` is not a whole number above 0.
         """
-        check_count("num_samples", num_samples)
+        check_whole("num_samples", num_samples)
         positions = _draw_ways(self, rng_key, jnp.arange(num_samples))
         return Trajectory(np.asarray(self.times), np.asarray(positions))
 

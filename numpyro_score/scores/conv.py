@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from numpyro_score.checks import check_whole
 from numpyro_score.scores.features import Features
-from numpyro_score.scores.mlp import check_event, check_sizes, quiet
+from numpyro_score.scores.mlp import check_event, quiet
 from numpyro_score.types import RngKey
 
 GROUP = 8
@@ -149,7 +150,8 @@ class ConvNet(eqx.Module):
     ):
         self.shape = shape
         channels, *sides = shape
-        check_sizes(channels=channels, width=width)
+        check_whole("channels", channels)
+        check_whole("width", width)
         if width % GROUP:
             raise ValueError(f"width is {width} but must be a multiple of {GROUP}")
         if num_halvings < 0 or any(side < 1 or side % 2**num_halvings for side in sides):

@@ -22,9 +22,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from numpyro_score.checks import check_whole
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.scores.base import Condition, Event, ScoreModel
-from numpyro_score.scores.mlp import as_shape, check_event, check_sizes, quiet
+from numpyro_score.scores.mlp import as_shape, check_event, quiet
 from numpyro_score.scores.network import FINEST, check_finest
 from numpyro_score.scores.standardisation import Data, Standardisation
 from numpyro_score.types import RngKey, Scalar
@@ -80,7 +81,8 @@ class EnergyNet(eqx.Module):
         rng_key: RngKey,
     ):
         self.shape = as_shape(shape)
-        check_sizes(width=width, depth=depth)
+        check_whole("width", width)
+        check_whole("depth", depth)
         sizes = [math.prod(self.shape), *[width] * depth]
         *keys, key_last = jax.random.split(rng_key, depth + 1)
         hidden = [

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from numpyro_score.checks import check_whole
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.scores.base import Condition, Event, ScoreModel, refuse_condition
-from numpyro_score.scores.mlp import check_sizes
 from numpyro_score.scores.posterior import Draws, Posterior, Reference, check_density, key_at
 from numpyro_score.types import LogDensityFn, RngKey, Scalar
 
@@ -74,7 +74,7 @@ class ImportanceScore(ScoreModel):
         local_sd: float | None = None,
     ):
         check_density(logdensity_fn, local_sd)
-        check_sizes(num_samples=num_samples)
+        check_whole("num_samples", num_samples)
         self.logdensity_fn = logdensity_fn
         self.noise = noise
         self.rng_key = rng_key

@@ -9,11 +9,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from numpyro_score.checks import check_positive, check_whole
 from numpyro_score.kernels import mala
 from numpyro_score.kernels.mala import optimal_step_size
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.scores.base import Condition, Event, ScoreModel, refuse_condition
-from numpyro_score.scores.mlp import check_sizes
 from numpyro_score.scores.posterior import Posterior, Reference, check_density, key_at
 from numpyro_score.types import LogDensityFn, RngKey, Scalar
 
@@ -79,9 +79,10 @@ class MalaScore(ScoreModel):
         step_scale: float = 1.0,
     ):
         check_density(logdensity_fn, local_sd)
-        check_sizes(num_samples=num_samples, num_chains=num_chains, num_steps=num_steps)
-        if not step_scale > 0:
-            raise ValueError(f"step_scale is {step_scale} but must be above 0")
+        check_whole("num_samples", num_samples)
+        check_whole("num_chains", num_chains)
+        check_whole("num_steps", num_steps)
+        check_positive("step_scale", step_scale)
         self.logdensity_fn = logdensity_fn
         self.noise = noise
         self.rng_key = rng_key

@@ -14,18 +14,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from numpyro_score.checks import check_whole
 from numpyro_score.scores.features import Features
 from numpyro_score.types import RngKey
 
 QUIET = 1e-5
 """Factor of the usual initial weights in last layers."""
-
-
-def check_sizes(**sizes: int) -> None:
-    """Refuse sizes below 1."""
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} is {size} but must be at least 1")
 
 
 def check_event(x: Array, shape: tuple[int, ...]) -> None:
@@ -49,7 +43,8 @@ def quiet[Layer](layer: Layer) -> Layer:
 def as_shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:
     """The shape of a point: a vector's length or a tuple."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    check_sizes(**{f"size {i} of the shape": size for i, size in enumerate(shape)})
+    for axis, size in enumerate(shape):
+        check_whole(f"size {axis} of the shape", size)
     return shape
 
 
@@ -90,7 +85,7 @@ class TwoLayer(eqx.Module):
         self, shape: int | tuple[int, ...], width: int = 256, y_dim: int = 0, *, rng_key: RngKey
     ):
         self.shape = as_shape(shape)
-        check_sizes(width=width)
+        check_whole("width", width)
         dim = math.prod(self.shape)
         key_hidden, key_out = jax.random.split(rng_key)
         self.features = Features(y_dim)
@@ -156,7 +151,8 @@ class ResidualMLP(eqx.Module):
         rng_key: RngKey,
     ):
         self.shape = as_shape(shape)
-        check_sizes(width=width, depth=depth)
+        check_whole("width", width)
+        check_whole("depth", depth)
         dim = math.prod(self.shape)
         key_first, key_level, key_last, *keys = jax.random.split(rng_key, 3 + depth)
         self.features = Features(y_dim)

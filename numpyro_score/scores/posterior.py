@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from numpyro_score.checks import check_positive
 from numpyro_score.scores.base import Event
 from numpyro_score.types import LogDensityFn, RngKey, Scalar
 
@@ -147,5 +148,5 @@ def check_density(logdensity_fn: LogDensityFn, local_sd: float | None) -> None:
             f"logdensity_fn is a {type(logdensity_fn).__name__}, which cannot be called; give a "
             "function of one point"
         )
-    if local_sd is not None and not local_sd > 0:
-        raise ValueError(f"local_sd is {local_sd} but must be above 0, or None for no gradients")
+    if local_sd is not None:
+        check_positive("local_sd", local_sd, hint="None uses no gradients")

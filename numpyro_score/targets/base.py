@@ -17,6 +17,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Float, Shaped
 from numpyro.distributions import constraints
 
+from numpyro_score.checks import check_whole
 from numpyro_score.targets.expectation import Expectation
 from numpyro_score.targets.flat import flat_logdensity
 from numpyro_score.types import LogDensityFn, RngKey
@@ -116,13 +117,11 @@ class Target(eqx.Module):
                 f"target {self.name!r} has no exact independent draws (has_exact_draws is False); "
                 "run a long chain instead, and compare it with the truths in `expectations`"
             )
-        if num_samples < 1:
-            raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+        check_whole("num_samples", num_samples)
         return _draw_many(self.draw_fn, jax.random.split(rng_key, num_samples))
 
     def __check_init__(self) -> None:
-        if self.dim < 1:
-            raise ValueError(f"target {self.name!r}: dim must be at least 1, got {self.dim}")
+        check_whole(f"target {self.name!r}: dim", self.dim)
         named = [(e.name, e.variable) for e in self.expectations]
         for pair in named:
             if named.count(pair) > 1:

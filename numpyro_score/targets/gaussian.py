@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from numpyro_score.checks import check_whole
 from numpyro_score.targets.base import DensityTarget
 from numpyro_score.targets.expectation import moments
 from numpyro_score.types import RngKey
@@ -110,8 +111,7 @@ def ill_gaussian(dim: int = 50, condition: float = 1e4, rotated: bool = False) -
     >>> [round(float(v), 6) for v in target.expectations[1].truth]
     [0.1, 1.0, 10.0]
     """
-    if dim < 2:
-        raise ValueError(f"dim must be at least 2 for two different variances, got {dim}")
+    check_whole("dim", dim, 2, hint="a condition number needs two variances")
     if not condition >= 1:
         raise ValueError(
             f"condition must be at least 1 (largest over smallest variance), got {condition}"

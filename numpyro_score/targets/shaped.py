@@ -15,6 +15,7 @@ import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
+from numpyro_score.checks import check_whole
 from numpyro_score.targets.base import DensityTarget, ModelTarget
 from numpyro_score.targets.expectation import Draws, Expectation, moments
 from numpyro_score.types import RngKey
@@ -125,8 +126,7 @@ def funnel(dim: int = 10) -> ModelTarget:
     >>> [(e.name, e.variable) for e in funnel().expectations]
     [('mean', 'v'), ('second_moment', 'v'), ('mean_log_abs', 'x')]
     """
-    if dim < 2:
-        raise ValueError(f"dim must be at least 2 (v and one x), got {dim}")
+    check_whole("dim", dim, 2, hint="v is one and each x is one")
     num_leaves = dim - 1
     variance = FUNNEL_SD**2
     log_abs = Expectation(

@@ -14,6 +14,7 @@ import optax
 import xarray as xr
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from numpyro_score.checks import check_whole
 from numpyro_score.scores.base import trainable
 from numpyro_score.training import optimizer as defaults
 from numpyro_score.training.checkpoint import Checkpoint, identity
@@ -21,7 +22,7 @@ from numpyro_score.training.data import as_points
 from numpyro_score.training.job import Job, TrainState
 from numpyro_score.training.loop import NOT_FINITE, train
 from numpyro_score.training.losses.base import Loss, StatefulLoss
-from numpyro_score.training.prepare import as_auto, check_whole, interval_of, split
+from numpyro_score.training.prepare import as_auto, interval_of, split
 from numpyro_score.training.program import run, start
 from numpyro_score.training.progress import Bar, Tell
 from numpyro_score.types import RngKey
@@ -65,7 +66,7 @@ class FitResult(NamedTuple):
 def _check_settings(
     num_steps: int, ema: float | None, validation_fraction: float, patience: int | None
 ) -> None:
-    check_whole("num_steps", num_steps, 1)
+    check_whole("num_steps", num_steps)
     if ema is not None and not 0 <= ema < 1:
         raise ValueError(f"ema is {ema} but must lie in [0, 1), or be None for no average")
     if not 0 <= validation_fraction < 1:
@@ -74,7 +75,7 @@ def _check_settings(
             "out"
         )
     if patience is not None:
-        check_whole("patience", patience, 1)
+        check_whole("patience", patience)
         if validation_fraction == 0:
             raise ValueError("patience needs a held-out loss: give a validation_fraction above 0")
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from numpyro_score.checks import check_positive
 from numpyro_score.types import Scalar
 
 LEARNING_RATE = 2e-3
@@ -81,8 +82,7 @@ def cosine_adam(
     >>> [round(float(u), 3) for u in updates]  # half way, half the rate
     [-0.05, 0.05]
     """
-    if not learning_rate > 0:
-        raise ValueError(f"learning_rate is {learning_rate:g} but must be above 0")
+    check_positive("learning_rate", learning_rate, hint="1e-3 is usual")
     return optax.chain(
         optax.clip_by_global_norm(LARGEST_NORM),
         optax.scale_by_adam(),

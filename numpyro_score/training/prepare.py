@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
+from numpyro_score.checks import check_whole
 from numpyro_score.training.data import Points
 from numpyro_score.training.job import ROWS
 
@@ -16,12 +17,6 @@ EVALUATION_SHARE = 0.1
 """Share of the training's cost that the held-out loss may have, about."""
 
 
-def check_whole(name: str, value: Any, least: int) -> None:
-    """Refuse what is not a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} is {value!r} but must be a whole number of at least {least}")
-
-
 def split(
     points: Points, fraction: float, batch_size: int | None, rng_key: Any
 ) -> tuple[Any, Any, int]:
@@ -30,7 +25,7 @@ def split(
     num_train = points.num - num_held_out
     if batch_size is None:
         batch_size = min(BATCH_SIZE, num_train)
-    check_whole("batch_size", batch_size, 1)
+    check_whole("batch_size", batch_size)
     if batch_size > num_train:
         held_out = f", {num_held_out} more being held out" if num_held_out else ""
         raise ValueError(

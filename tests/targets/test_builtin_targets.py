@@ -224,10 +224,10 @@ def test_log_abs_of_the_funnel_survives_an_exact_zero() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: targets.std_gaussian(0), "dim must be at least 1, got 0"),
-        (lambda: targets.ill_gaussian(dim=1), "dim must be at least 2"),
+        (lambda: targets.std_gaussian(0), "dim is 0, but must be a whole number of at least 1"),
+        (lambda: targets.ill_gaussian(dim=1), "dim is 1, but must be a whole number of at least 2"),
         (lambda: targets.ill_gaussian(condition=0.5), "condition must be at least 1"),
-        (lambda: targets.funnel(dim=1), "dim must be at least 2"),
+        (lambda: targets.funnel(dim=1), "dim is 1, but must be a whole number of at least 2"),
     ],
 )
 def test_bad_arguments_are_refused(make: Callable[[], Target], message: str) -> None:

@@ -45,7 +45,9 @@ def test_density_target_without_truths_or_draws() -> None:
 
 
 def test_number_of_draws_is_checked() -> None:
-    with pytest.raises(ValueError, match="num_samples must be at least 1, got 0"):
+    with pytest.raises(
+        ValueError, match="num_samples is 0, but must be a whole number of at least 1"
+    ):
         std_gaussian().sample(jax.random.key(0), 0)
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Array
 from numpyro.infer.initialization import init_to_uniform
 from numpyro.util import is_prng_key
 
+from numpyro_score.checks import check_whole
 from numpyro_score.infer.adapter import MapChains
 from numpyro_score.infer.algorithm import Algorithm
 from numpyro_score.infer.global_local import turns
@@ -27,7 +28,6 @@ from numpyro_score.infer.tempering.start_law import as_law, start_law
 from numpyro_score.kernels.langevin import ula
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
 from numpyro_score.kernels.proposals import IndependentProposal
-from numpyro_score.samplers.grids import check_count
 from numpyro_score.samplers.proposals import (
     LearnedProposal,
     RoundTrip,
@@ -137,7 +137,7 @@ class GlobalLocal(PreparedKernel):
         least = {"num_particles": (num_particles, 16), "rounds": (rounds, 1)}
         least["global_every"] = (global_every, 1)
         for name, (value, smallest) in least.items():
-            check_count(name, value, smallest)
+            check_whole(name, value, smallest)
         parameters = dict(local_parameters or {})
         algorithm = Algorithm(local, parameters, is_exact=local is not ula)
         if local is mala:

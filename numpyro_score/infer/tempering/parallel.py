@@ -9,6 +9,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 from numpyro.infer.initialization import init_to_uniform
 
+from numpyro_score.checks import check_whole
 from numpyro_score.infer.algorithm import Algorithm
 from numpyro_score.infer.prepared import FlatLogDensity, PreparedKernel
 from numpyro_score.infer.tempering.explore import Explored, reach
@@ -16,7 +17,6 @@ from numpyro_score.infer.tempering.start_law import as_law, start_law
 from numpyro_score.kernels.ladder import Ladder
 from numpyro_score.kernels.parallel_tempering import parallel_tempering
 from numpyro_score.kernels.proposals import IndependentProposal
-from numpyro_score.samplers.grids import check_count
 from numpyro_score.types import LogDensityFn, Position, RngKey
 
 NUM_PARTICLES = 512
@@ -121,8 +121,8 @@ class ParallelTempering(PreparedKernel):
         start: IndependentProposal | Any = None,
         init_strategy: Callable[..., Any] = init_to_uniform,
     ) -> None:
-        check_count("num_local", num_local)
-        check_count("num_particles", num_particles, 16)
+        check_whole("num_local", num_local)
+        check_whole("num_particles", num_particles, 16)
         super().__init__(
             Algorithm(parallel_tempering, {"num_local": num_local}),
             model,

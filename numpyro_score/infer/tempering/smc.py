@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from numpyro.infer.initialization import init_to_uniform
 from numpyro.util import is_prng_key
 
+from numpyro_score.checks import check_whole
 from numpyro_score.infer.adapter import AdapterKernel, MapChains
 from numpyro_score.infer.algorithm import Algorithm
 from numpyro_score.infer.state import AdapterState, per_chain
@@ -18,7 +19,6 @@ from numpyro_score.infer.tempering.explore import count_grad, explore
 from numpyro_score.infer.tempering.start_law import as_law, start_law
 from numpyro_score.kernels.metropolis import metropolis_hastings
 from numpyro_score.kernels.proposals import IndependentProposal
-from numpyro_score.samplers.grids import check_count
 from numpyro_score.types import LogDensityFn, Position, RngKey
 
 NUM_PARTICLES = 1000
@@ -135,7 +135,7 @@ class TemperedSMC(AdapterKernel):
         start: IndependentProposal | Any = None,
         init_strategy: Callable[..., Any] = init_to_uniform,
     ) -> None:
-        check_count("num_particles", num_particles, 16)
+        check_whole("num_particles", num_particles, 16)
         super().__init__(
             Algorithm(metropolis_hastings, {"proposal": _stay}, is_exact=False),
             model,

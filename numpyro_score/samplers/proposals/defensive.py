@@ -20,8 +20,8 @@ import numpyro.distributions as dist
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float
 
+from numpyro_score.checks import check_whole
 from numpyro_score.kernels.proposals import IndependentProposal
-from numpyro_score.samplers.grids import check_count
 from numpyro_score.types import RngKey
 
 Point = Float[Array, " dim"]
@@ -179,7 +179,7 @@ def in_coordinates(
     ValueError, TypeError
         If the weight, the degrees of freedom or a shape cannot be one.
     """
-    check_count("df", df)
+    check_whole("df", df)
     if not 0 <= weight < 1:
         raise ValueError(
             f"the heavy-tailed law has weight {weight}; one in [0, 1), such as 0.02, is needed"

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from numpyro_score.checks import check_whole
 from numpyro_score.noise import NoiseProcess
-from numpyro_score.samplers.grids import check_count
 from numpyro_score.samplers.steps import Score
 from numpyro_score.types import Scalar
 
@@ -82,8 +82,8 @@ def noise_levels(
     ValueError, TypeError
         If a size or a shape cannot be one.
     """
-    check_count("dim", dim)
-    check_count("num_steps", num_steps)
+    check_whole("dim", dim)
+    check_whole("num_steps", num_steps)
     if data is not None:
         if np.ndim(data) != 2 or np.shape(data)[1] != dim:
             raise ValueError(f"data has shape {np.shape(data)}; give points (num, {dim})")

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from numpyro_score.checks import check_positive
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.scores.features import drop_condition
 from numpyro_score.training.losses.base import Batch, as_batch, check_score, mean_over, squared_norm
@@ -53,8 +54,7 @@ class DenoisingScoreMatching(eqx.Module):
     sigma: float = eqx.field(converter=float)
 
     def __check_init__(self) -> None:
-        if not 0 < self.sigma < float("inf"):
-            raise ValueError(f"sigma is {self.sigma:g} but must be above 0 and finite")
+        check_positive("sigma", self.sigma)
 
     def __call__(self, model: Any, batch: Batch, rng_key: RngKey) -> Float[Array, ""]:
         """Loss of a batch `(batch, *event)`."""

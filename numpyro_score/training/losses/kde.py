@@ -16,6 +16,8 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
 
+from numpyro_score.checks import check_positive
+
 CHUNK = 512
 """Data points that are compared with a query at a time."""
 
@@ -79,11 +81,8 @@ class KernelDensity(eqx.Module):
         if not np.isfinite(self.data).all():
             raise ValueError("data hold values that are not finite; leave those points out")
         self.bandwidth = silverman_bandwidth(self.data) if bandwidth is None else float(bandwidth)
-        if not self.bandwidth > 0:
-            raise ValueError(
-                f"the bandwidth is {self.bandwidth:g} but must be above 0"
-                + (" (all data points are equal)" if bandwidth is None else "")
-            )
+        hint = "all data points are equal; give a bandwidth" if bandwidth is None else ""
+        check_positive("the bandwidth", self.bandwidth, hint=hint)
 
     def _sums(self, x: Float[Array, "*event"]) -> tuple[Array, Array]:
         """`log sum_i exp(-|x - x_i|^2 / 2 h^2)` and the weighted mean of `x_i - x`."""

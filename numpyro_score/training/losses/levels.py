@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtri
 from jaxtyping import Array, Float
 
+from numpyro_score.checks import check_positive
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.types import RngKey
 
@@ -119,8 +120,7 @@ class LogNormal(eqx.Module):
     sd: float = 1.2
 
     def __check_init__(self) -> None:
-        if not self.sd > 0:
-            raise ValueError(f"sd is {self.sd:g} but must be above 0")
+        check_positive("sd", self.sd)
 
     def __call__(self, u: Float[Array, "..."], noise: NoiseProcess) -> Float[Array, "..."]:
         """Times at which the distribution function of the level is u."""
@@ -209,8 +209,7 @@ class EDMWeight(eqx.Module):
     data_sd: float = 1.0
 
     def __check_init__(self) -> None:
-        if not self.data_sd > 0:
-            raise ValueError(f"data_sd is {self.data_sd:g} but must be above 0")
+        check_positive("data_sd", self.data_sd)
 
     def __call__(
         self, alpha: Float[Array, "..."], sigma: Float[Array, "..."]

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from blackjax import GenerateSamplingAPI, SamplingAlgorithm
 from jaxtyping import Array, Float
 
+from numpyro_score.checks import check_whole
 from numpyro_score.training.losses.base import Batch, output_of
 from numpyro_score.types import RngKey
 
@@ -75,8 +76,7 @@ class Chains(eqx.Module):
                 f"the kernel is a {type(kernel).__name__}; give one in BlackJAX's protocol, such "
                 "as numpyro_score.mala"
             )
-        if num_steps < 1:
-            raise ValueError(f"num_steps is {num_steps} but chains make at least 1 step")
+        check_whole("num_steps", num_steps, hint="a chain makes at least 1 step")
         # the function within, since the object around it has no hash to be found again by
         is_api = isinstance(kernel, GenerateSamplingAPI)
         self.kernel = kernel.differentiable if is_api else kernel

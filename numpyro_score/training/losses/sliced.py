@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from numpyro_score.checks import check_whole
 from numpyro_score.training.losses.base import (
     Batch,
     Point,
@@ -100,11 +101,6 @@ def sphere(rng_key: RngKey, shape: tuple[int, ...], dtype: Any) -> Array:
     return v * jnp.sqrt(dim / jnp.sum(v**2, axis=axes, keepdims=True))
 
 
-def _check_count(num_projections: int) -> None:
-    if num_projections < 1:
-        raise ValueError(f"num_projections is {num_projections} but must be at least 1")
-
-
 def _mean_over_directions(
     fn: Callable[[Point, Point], Any],
     batch: Batch,
@@ -152,7 +148,7 @@ class SlicedScoreMatching(eqx.Module):
     variance_reduced: bool = True
 
     def __check_init__(self) -> None:
-        _check_count(self.num_projections)
+        check_whole("num_projections", self.num_projections)
 
     def __call__(self, model: Any, batch: Batch, rng_key: RngKey) -> Float[Array, ""]:
         """Loss of a batch `(batch, *event)`."""
@@ -199,7 +195,7 @@ class ExplicitSlicedScoreMatching(eqx.Module):
     num_projections: int = 1
 
     def __check_init__(self) -> None:
-        _check_count(self.num_projections)
+        check_whole("num_projections", self.num_projections)
 
     def __call__(self, model: Any, batch: Batch, rng_key: RngKey) -> Float[Array, ""]:
         """Loss of a batch `(batch, *event)`."""

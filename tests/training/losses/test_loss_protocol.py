@@ -129,7 +129,7 @@ def test_an_energy_that_is_no_number_is_refused(unchecked: None) -> None:
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: DenoisingScoreMatching(0.0), "sigma is 0 but must be above 0"),
+        (lambda: DenoisingScoreMatching(0.0), "sigma is 0.0 but must be above 0"),
         (lambda: SlicedScoreMatching(num_projections=0), "at least 1"),
         (lambda: ExplicitSlicedScoreMatching(target, num_projections=0), "at least 1"),
         (lambda: LadderDenoising([0.1, 1.0]), "does not fall"),
