@@ -100,6 +100,7 @@ ORDER = (
     "euler_maruyama",
     "diagnostics_gallery",
     "denoising_drift",
+    "target_score",
     "score_matching",
     "contrastive_divergence",
     "obstacles",

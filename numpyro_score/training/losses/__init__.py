@@ -25,6 +25,7 @@ from numpyro_score.training.losses.sliced import (
     rademacher,
     sphere,
 )
+from numpyro_score.training.losses.target_score import TargetScoreMatching, within_mode_covariance
 
 __all__ = [
     "ContinuousDenoising",
@@ -43,6 +44,7 @@ __all__ = [
     "PersistentContrastiveDivergence",
     "SlicedScoreMatching",
     "StatefulLoss",
+    "TargetScoreMatching",
     "UniformTime",
     "gaussian",
     "gaussian_start",
@@ -51,4 +53,5 @@ __all__ = [
     "sigma_squared",
     "silverman_bandwidth",
     "sphere",
+    "within_mode_covariance",
 ]

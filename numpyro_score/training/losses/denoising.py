@@ -137,13 +137,41 @@ def denoising_error(
     condition = () if y is None else (y,)
     check_score(model, x0[0], times[0], *jax.tree.map(lambda leaf: leaf[0], condition))
     z = jax.random.normal(rng_key, x0.shape, x0.dtype)
+    return noise_error(model, x0, z, z, noise, times, weight, *condition)
+
+
+def noise_error(
+    model: Any,
+    x0: Batch,
+    z: Batch,
+    target: Batch,
+    noise: NoiseProcess,
+    times: Float[Array, " batch"],
+    weight: Weight,
+    *condition: Any,
+) -> Float[Array, ""]:
+    """`1/2 E (lambda / sigma^2) |target - predicted noise|^2`, at given noise.
+
+    Parameters
+    ----------
+    model
+        As in `denoising_error`.
+    x0, z, target
+        Clean points, their noise, and what is predicted of the noise: each `(batch, *event)`.
+    noise, times, weight
+        As in `denoising_error`.
+    condition
+        Of the points, where the model takes one.
+    """
     alpha, sigma = noise.alpha(times), noise.sigma(times)
     predict_noise = getattr(model, "predict_noise", None)
 
-    def error(x0: Array, z: Array, t: Array, alpha: Array, sigma: Array, *y: Any) -> Array:
+    def error(
+        x0: Array, z: Array, target: Array, t: Array, alpha: Array, sigma: Array, *y: Any
+    ) -> Array:
         x = alpha * x0 + sigma * z
         predicted = -sigma * model(x, t, *y) if predict_noise is None else predict_noise(x, t, *y)
-        return squared_norm(z - predicted)
+        return squared_norm(target - predicted)
 
-    errors = jax.vmap(error)(x0, z, times, alpha, sigma, *condition)
+    errors = jax.vmap(error)(x0, z, target, times, alpha, sigma, *condition)
     return jnp.mean(weight(alpha, sigma) / sigma**2 * errors) / 2

@@ -23,6 +23,7 @@ from numpyro_score.training.losses import (
     LadderDenoising,
     LogNormal,
     SlicedScoreMatching,
+    TargetScoreMatching,
     UniformTime,
     gaussian,
     implicit_score_matching,
@@ -207,3 +208,35 @@ def test_explicit_and_denoising_over_levels(mixture: Any, models: Any, name: str
         return denoising_error(model, batch, key_noise, noise, t, other_weight)
 
     check(explicit, denoising, wrong, timed, mixture.draw)
+
+
+# levels at which the gradients weigh much
+SMALL_LEVELS: dict[str, Any] = {
+    "exploding": (VE(0.1, 1.0), LogUniform(), sigma_squared),
+    "EDM, preserving": (VP(), LogUniform(0.1, 1.0), EDMWeight(1.2)),
+}
+
+
+@pytest.mark.parametrize("name", SMALL_LEVELS)
+def test_explicit_and_target_score_over_levels(mixture: Any, models: Any, name: str) -> None:
+    """For any covariance, with gradients from either side; gradients of the energy are wrong."""
+    noise, levels, weight = SMALL_LEVELS[name]
+    explicit = ExplicitOverLevels(noise, levels, weight, mixture.score)
+    covariance = np.array([[0.4, 0.1], [0.1, 0.2]])
+    pairs = TargetScoreMatching(covariance, None, noise, levels, weight)
+    points = TargetScoreMatching(covariance, mixture.logdensity, noise, levels, weight)
+
+    def in_time(model: Any) -> Any:
+        return lambda x, t: model(x / noise.alpha(t)) / noise.ratio(t)
+
+    def with_gradients(factor: float) -> Any:
+        def loss(model: Any, batch: Any, rng_key: Any) -> Any:
+            return pairs(model, (batch, factor * jax.vmap(mixture.score)(batch)), rng_key)
+
+        return loss
+
+    timed = [in_time(model) for model in models]
+    losses = [with_gradients(1.0), points, with_gradients(-1.0)]
+    *right, planted = z_scores(explicit, losses, timed, mixture.draw)
+    assert np.abs(right).max() < LIMIT
+    assert abs(planted) > 3 * LIMIT

@@ -20,6 +20,7 @@ from numpyro_score.training.losses import (
     MaximumLikelihood,
     PersistentContrastiveDivergence,
     SlicedScoreMatching,
+    TargetScoreMatching,
     implicit_score_matching,
     sphere,
 )
@@ -29,6 +30,16 @@ NOISE = VE(0.1, 10.0)
 
 def target(x: Any) -> Any:
     return -x / 2
+
+
+def logdensity(x: Any) -> Any:
+    return -jnp.sum(x**2) / 4
+
+
+def target_score(model: Any, batch: Any, rng_key: Any) -> Any:
+    """With as many variances as there are coordinates."""
+    loss = TargetScoreMatching(np.full(int(np.prod(batch.shape[1:])), 2.0), logdensity, NOISE)
+    return loss(model, batch, rng_key)
 
 
 STATIC: dict[str, Any] = {
@@ -42,6 +53,7 @@ STATIC: dict[str, Any] = {
 TIMED: dict[str, Any] = {
     "ladder": LadderDenoising(geometric_ladder(10.0, 0.1, 5), NOISE),
     "continuous": ContinuousDenoising(NOISE),
+    "target score": target_score,
 }
 ENERGY: dict[str, Any] = {
     "contrastive": ContrastiveDivergence(mala, {"step_size": 0.1}, 2),
