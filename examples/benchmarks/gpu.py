@@ -1,11 +1,12 @@
 """The hot paths on whatever accelerator JAX finds, beside what the card itself can do.
 
-    python examples/benchmarks/gpu.py [--chains 100000] [--dim 100] [--steps 2000]
+    python examples/benchmarks/gpu.py [--chains 100000] [--dim 100] [--steps 2000] [--batch 8192]
 
 First the card: the rate at which it copies memory, and at which it multiplies matrices. Then each
 path: its throughput, and the memory traffic or arithmetic that it cannot do without as a share of
 the card's own rate. The last column is read off a profile of a whole run: the share of the time in
 which the device was at work. What is missing to 100% is time in which it waited for the host.
+Paths: Markov chains, training a score network by denoising, and draws of it by the reverse SDE.
 """
 
 import argparse
@@ -15,15 +16,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.profiler import ProfileData
 
 import numpyro_score as ns
+from numpyro_score.noise import VE
+from numpyro_score.samplers import reverse_sde
+from numpyro_score.scores import ResidualMLP, ScoreNetwork
+from numpyro_score.training import fit
+from numpyro_score.training.losses import ContinuousDenoising
 
 REPEATS = 5
 FLOAT = 4
 """Bytes of a number."""
+SDE_STEPS = 20
+"""Steps of the reverse SDE, each one call of the network."""
 
 
 def fastest(run: Callable[[], Any]) -> float:
@@ -113,12 +122,67 @@ def chains(kernel: Any, name: str, args: argparse.Namespace, bandwidth: float) -
     )
 
 
+def training(args: argparse.Namespace, arithmetic: float) -> ScoreNetwork:
+    """Steps of `fit`, for a small batch and a large one; the network, trained by the last."""
+    noise = VE(0.01, 20.0)
+    network = ResidualMLP(args.dim, width=args.width, rng_key=jax.random.key(0))
+    model = ScoreNetwork(network, noise)
+    num_weights = sum(x.size for x in jax.tree.leaves(eqx.filter(network, eqx.is_inexact_array)))
+    data = jax.random.normal(jax.random.key(1), (max(20_000, args.batch), args.dim))
+    loss, trained = ContinuousDenoising(noise), model
+    for batch_size in (min(512, args.batch), args.batch):
+
+        def run(batch_size: int = batch_size) -> Any:
+            return fit(
+                model,
+                data,
+                loss,
+                rng_key=jax.random.key(2),
+                num_steps=args.steps,
+                batch_size=batch_size,
+                validation_fraction=0.0,
+                progress=False,
+            )
+
+        trained = run().model
+        seconds = min(run().history.attrs["seconds"] for _ in range(REPEATS)) / args.steps
+        # two operations a weight and point forward, four backward
+        needed = 6 * num_weights * batch_size
+        show(
+            f"fit, batch {batch_size:,}, d = {args.dim}, width {args.width}",
+            f"{batch_size / seconds:.3g} points/s",
+            f"{100 * needed / seconds / arithmetic:.1f}% of products",
+            busy_share(lambda: run().model),
+        )
+    return trained
+
+
+def draws(model: ScoreNetwork, args: argparse.Namespace, arithmetic: float) -> None:
+    """Draws of the network by the reverse SDE."""
+    sampler = reverse_sde(model, VE(0.01, 20.0), (args.dim,), num_steps=SDE_STEPS)
+
+    def run() -> Any:
+        return sampler.sample(jax.random.key(3), args.chains, progress=False)
+
+    seconds = fastest(run)
+    num_weights = sum(x.size for x in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array)))
+    needed = 2 * num_weights * args.chains * SDE_STEPS
+    show(
+        f"reverse SDE, {args.chains:,} draws, {SDE_STEPS} steps",
+        f"{args.chains / seconds:.3g} draws/s",
+        f"{100 * needed / seconds / arithmetic:.1f}% of products",
+        busy_share(run),
+    )
+
+
 def main(argv: list[str] | None = None) -> None:
     """Print the card's own rates, then a row a path."""
     parser = argparse.ArgumentParser(description="Throughput on an accelerator.")
     parser.add_argument("--chains", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=100)
     parser.add_argument("--steps", type=int, default=2_000)
+    parser.add_argument("--batch", type=int, default=8192)
+    parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--copy-bytes", type=int, default=2**30)
     parser.add_argument("--matrix", type=int, default=8192)
     args = parser.parse_args(argv)
@@ -139,6 +203,7 @@ def main(argv: list[str] | None = None) -> None:
     chains(ns.MALA(logdensity_fn=logdensity, **frozen), "MALA", args, bandwidth)
     walk = ns.RandomWalkMetropolis(logdensity_fn=logdensity, **frozen)
     chains(walk, "random walk", args, bandwidth)
+    draws(training(args, arithmetic), args, arithmetic)
 
 
 if __name__ == "__main__":

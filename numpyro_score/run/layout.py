@@ -115,16 +115,15 @@ class Layout(NamedTuple):
 
     def to_host(self, tree: Any, *, axis: int = 0) -> Any:
         """What is on this process's devices, as NumPy arrays; keys as their data."""
+        tree = jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, tree)
+        if not self.is_shared:
+            return jax.tree.map(np.asarray, tree if self.platform == "cpu" else _pinned(tree))
+        mesh = self.mesh
+        assert mesh is not None
 
         def fetch(x: Any) -> np.ndarray:
-            if _is_key(x):
-                x = jax.random.key_data(x)
-            if not self.is_shared:
-                return np.asarray(x)
-            assert self.mesh is not None
             spec = self._spec(x.shape, axis)
-            local = multihost_utils.global_array_to_host_local_array(x, self.mesh, spec)
-            return np.asarray(local)
+            return np.asarray(multihost_utils.global_array_to_host_local_array(x, mesh, spec))
 
         return jax.tree.map(fetch, tree)
 
@@ -166,6 +165,19 @@ class Layout(NamedTuple):
 
 def _is_key(x: Any) -> bool:
     return isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _pinned(tree: Any) -> Any:
+    """Arrays of an accelerator, copied to memory of the host that it can write to directly.
+
+    All copies are under way before the first is waited for. A copy to ordinary memory goes through
+    the driver's small buffer: on one card 1.8 GB/s in place of 53.
+    """
+    kinds = {memory.kind for memory in jax.devices()[0].addressable_memories()}
+    if "pinned_host" not in kinds:
+        return tree
+    where = jax.tree.map(lambda x: x.sharding.with_memory_kind("pinned_host"), tree)
+    return jax.device_put(tree, where)
 
 
 def _on_data(put: Callable[[Any, tuple[int, ...]], jax.Array], tree: Any, like: Any) -> Any:

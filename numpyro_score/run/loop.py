@@ -20,11 +20,19 @@ FIRST_CHUNK = 10
 BUFFER_BYTES = 2**22
 """Room for the draws of one chunk on a CPU, at most: it stays in the cache. There are two."""
 
-ACCELERATOR_BYTES = 2**26
+ACCELERATOR_BYTES = 2**28
 """The same on an accelerator, which is to be asked seldom."""
 
 COMMIT_BYTES = 2**26
 """Draws that are written to disk together, at most."""
+
+
+def num_fitting(program: Program, state: Any) -> int:
+    """Draws of all chains for which a chunk has room, at least 1."""
+    room = BUFFER_BYTES if program.layout.platform == "cpu" else ACCELERATOR_BYTES
+    row = jax.eval_shape(lambda s: {name: field(s, name) for name in program.fields}, state)
+    row_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(row))
+    return max(room // max(row_bytes, 1), 1)
 
 
 def compile_for(
@@ -32,12 +40,9 @@ def compile_for(
 ) -> tuple[Buffers, Buffers]:
     """Buffers for runs of up to `num_rows` draws a phase; compiles the programs on the way."""
     program = next(iter(programs.values()))
-    room = BUFFER_BYTES if program.layout.platform == "cpu" else ACCELERATOR_BYTES
-    row = jax.eval_shape(lambda s: {name: field(s, name) for name in program.fields}, state)
-    row_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(row))
-    fitting = max(min(num_rows, room // max(row_bytes, 1)), 1)
+    fitting = max(min(num_rows, num_fitting(program, state)), program.block or 1)
     # a power of two, so that runs of other lengths find the same program
-    length = 2 ** (max(fitting, program.block) - 1).bit_length()
+    length = 2 ** (fitting - 1).bit_length()
     zero = np.zeros((), np.int32)
     first = make_buffers(program, state, length)
     for each in dict.fromkeys(programs.values()):
@@ -91,8 +96,9 @@ def chunks(
         num_rows = -(-num_steps[phase] // thinning)
         # rows end with the phase: what thinning leaves over shortens the first
         skipped = num_rows * thinning - num_steps[phase] if row == 0 else 0
-        wanted = min(num_rows - row, max(int(pace), program.block), capacity)
-        now = program.layout.agree(wanted - wanted % program.block)
+        block = program.block or 1
+        wanted = min(num_rows - row, max(int(pace), block), capacity)
+        now = program.layout.agree(wanted - wanted % block)
         began = time.perf_counter()
         start = state if launched is None else launched.state
         after, filled = run_chunk(

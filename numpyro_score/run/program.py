@@ -70,7 +70,8 @@ class Program(NamedTuple):
     layout
         How the chains lie on devices.
     block
-        Kept draws in a loop of known length; the number of draws is a multiple of it.
+        Kept draws in a loop of known length, of which the number of draws is a multiple; None for
+        one loop of a length that is known when it runs.
     is_frozen
         Whether the warmup is over.
     """
@@ -80,23 +81,35 @@ class Program(NamedTuple):
     fields: tuple[str, ...]
     thinning: int
     layout: Layout
-    block: int = 1
+    block: int | None = None
     is_frozen: bool = False
 
 
-def by_phase(program: Program, num_steps: Mapping[str, int]) -> dict[str, Program]:
+def by_phase(
+    program: Program, num_steps: Mapping[str, int], num_fitting: int
+) -> dict[str, Program]:
     """What to compile for each phase of a run.
 
     A CPU runs one program for both. An accelerator asks the host before every turn of a loop whose
     length it does not know, and at every branch: it gets loops of a known length, the longest that
     divides both phases, and a program of its own for sampling, without the branch for warmup.
+
+    Parameters
+    ----------
+    program
+        What is common to both.
+    num_steps
+        Phase -> steps.
+    num_fitting
+        Kept draws for which there is room, at least 1.
     """
     if program.layout.platform == "cpu":
         return dict.fromkeys(num_steps, program)
-    block = 1
+    block = None
     if not any(steps % program.thinning for steps in num_steps.values()):
         shared = math.gcd(*(steps // program.thinning for steps in num_steps.values()))
-        block = max(n for n in range(1, MAX_BLOCK + 1) if shared % n == 0)
+        longest = min(MAX_BLOCK, num_fitting)
+        block = max(n for n in range(1, longest + 1) if shared % n == 0)
     return {
         phase: program._replace(block=block, is_frozen=phase == SAMPLING) for phase in num_steps
     }
@@ -220,16 +233,16 @@ def run_chunk(
             rows[name] = jax.tree.map(write, fields[name], value)
         return state, rows
 
-    known = program.block * program.thinning
-
-    def steps(i: Int[Array, ""], carry: tuple[Any, Any]) -> tuple[Any, Any]:
-        return jax.lax.fori_loop(0, known, lambda j, carry: step(i * known + j, carry), carry)
-
     carry = (state, buffers.fields)
-    if program.block == 1:
+    if program.block is None:
         num_steps = num_rows * program.thinning
         state, fields = jax.lax.fori_loop(num_skipped, num_steps, step, carry)
     else:
+        known = program.block * program.thinning
+
+        def steps(i: Int[Array, ""], carry: tuple[Any, Any]) -> tuple[Any, Any]:
+            return jax.lax.fori_loop(0, known, lambda j, carry: step(i * known + j, carry), carry)
+
         state, fields = jax.lax.fori_loop(0, num_rows // program.block, steps, carry)
     constrain = _constrain(program)
     if constrain is None:

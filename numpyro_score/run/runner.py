@@ -16,7 +16,7 @@ from numpyro_score.checks import check_whole
 from numpyro_score.infer.prepared import telling
 from numpyro_score.run.identity import identity
 from numpyro_score.run.layout import make_layout
-from numpyro_score.run.loop import chunks, compile_for, gathered
+from numpyro_score.run.loop import chunks, compile_for, gathered, num_fitting
 from numpyro_score.run.memory import Memory
 from numpyro_score.run.program import Constants, Program, by_phase, field
 from numpyro_score.run.progress import Bar
@@ -190,7 +190,7 @@ def sample(
             sink = ZarrStore(path, converter, layout, num_rows, who, attrs, resume=resume)
         with contextlib.closing(sink):
             state = sink.restore(state)
-            programs = by_phase(program, num_steps)
+            programs = by_phase(program, num_steps, num_fitting(program, state))
             buffers = compile_for(programs, state, max(num_warmup, num_samples) // thinning)
             seconds["compile"] = time.perf_counter() - began
             if learned != known:
