@@ -12,7 +12,7 @@ from numpyro_score.noise.convert import (
 from numpyro_score.noise.discrete import DiscreteVP, ddpm_betas
 from numpyro_score.noise.exploding import VE
 from numpyro_score.noise.ladder import (
-    Ladder,
+    NoiseLadder,
     geometric_ladder,
     ladder_from_data,
     ladder_ratio,
@@ -26,7 +26,7 @@ __all__ = [
     "VP",
     "CosineVP",
     "DiscreteVP",
-    "Ladder",
+    "NoiseLadder",
     "NoiseProcess",
     "SubVP",
     "ddpm_betas",

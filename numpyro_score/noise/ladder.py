@@ -26,7 +26,7 @@ SMALLEST_SHARE = 0.01
 LARGEST_RATIO = 2.0
 
 
-class Ladder(NamedTuple):
+class NoiseLadder(NamedTuple):
     """Noise levels and where they came from.
 
     Attributes
@@ -144,7 +144,7 @@ def ladder_from_data(
     *,
     sigma_min: float | None = None,
     num_levels: int | None = None,
-) -> Ladder:
+) -> NoiseLadder:
     """Noise levels for data: ends and number from its size, spread and dimension.
 
     Parameters
@@ -186,4 +186,4 @@ def ladder_from_data(
         steps = math.log(sigma_max / sigma_min) / math.log(ladder_ratio(points.shape[1]))
         num_levels = max(2, math.ceil(steps) + 1)
     sigmas = geometric_ladder(sigma_max, sigma_min, num_levels)
-    return Ladder(sigmas, float(sigmas[0] / sigmas[1]))
+    return NoiseLadder(sigmas, float(sigmas[0] / sigmas[1]))

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from numpyro_score.noise import VE, Ladder, NoiseProcess
+from numpyro_score.noise import VE, NoiseLadder, NoiseProcess
 from numpyro_score.training.losses.denoising import (
     check_drop_rate,
     denoising_error,
@@ -32,7 +32,7 @@ class LadderDenoising(eqx.Module):
     Parameters
     ----------
     sigmas
-        Levels `sigma / alpha`, falling, from `geometric_ladder`, or a `Ladder` from
+        Levels `sigma / alpha`, falling, from `geometric_ladder`, or a `NoiseLadder` from
         `ladder_from_data`.
     noise
         The process whose times stand for the levels; by default the model's own, or, where it
@@ -72,7 +72,7 @@ class LadderDenoising(eqx.Module):
         drop_rate: float = 0.0,
     ) -> None:
         check_drop_rate(drop_rate)
-        levels = np.asarray(sigmas.sigmas if isinstance(sigmas, Ladder) else sigmas, float)
+        levels = np.asarray(sigmas.sigmas if isinstance(sigmas, NoiseLadder) else sigmas, float)
         if levels.ndim != 1 or levels.size < 2:
             raise ValueError(f"a ladder has at least 2 levels in a row, got shape {levels.shape}")
         if not (np.isfinite(levels).all() and (levels > 0).all() and (np.diff(levels) < 0).all()):
