@@ -82,7 +82,7 @@ samplers = {
         ladder,
         SHAPE,
         steps_per_level=5,
-        eps=0.5 * noise.sigma_min**2,
+        step_size=0.5 * noise.sigma_min**2,
         noise=noise,
         denoise=True,
     ),

@@ -184,7 +184,7 @@ def annealed_draws(score):
         ladder,
         (2,),
         steps_per_level=STEPS_PER_LEVEL,
-        eps=ladder[-1] ** 2 / 2,
+        step_size=ladder[-1] ** 2 / 2,
         noise=noise,
     )
     return sampler.sample(jax.random.key(9), NUM_DRAWS)

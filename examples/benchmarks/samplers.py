@@ -173,7 +173,9 @@ def toy(num=8000, num_steps=3000, seeds=2):
         ).model
 
     def annealed(score, sigmas, steps, eps):
-        return annealed_langevin(score, sigmas, (2,), steps_per_level=steps, eps=eps, noise=noise)
+        return annealed_langevin(
+            score, sigmas, (2,), steps_per_level=steps, step_size=eps, noise=noise
+        )
 
     makers = {
         "annealed, 10 levels to 1": lambda s: annealed(s, np.geomspace(20, 1, 10), 100, 0.1),

@@ -35,13 +35,13 @@ Shapes = dict[str, tuple[int, ...]]
 
 def _annealed(score: ScoreModel, shape: tuple[int, ...], steps: int, denoise: bool) -> Any:
     ladder = default_ladder(score.noise, math.prod(shape))
-    eps = LONG_STEP * float(ladder[-1]) ** 2
+    step_size = LONG_STEP * float(ladder[-1]) ** 2
     return annealed_langevin(
         score,
         ladder,
         shape,
         steps_per_level=max(1, round(steps / len(ladder))),
-        eps=eps,
+        step_size=step_size,
         noise=score.noise,
         denoise=denoise,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxtyping import Array
 
+from numpyro_score.deprecation import renamed_arguments
 from numpyro_score.infer.diffusion import DiffusionKernel
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.samplers import (
@@ -186,9 +187,9 @@ class AnnealedLangevin(DiffusionKernel):
         The process of a score that takes times; by default the score's own, if any.
     ladder
         Noise levels, falling; by default over all of the process's noise.
-    eps
-        Step at the last level; by default half of its variance, longer than `pick_eps` says, since
-        posteriors vary at their own scale in every direction.
+    step_size
+        Step at the last level; by default half of its variance, longer than `pick_step_size` says,
+        since posteriors vary at their own scale in every direction.
     steps_per_level, denoise, data_mean, data_sd
         As for `annealed_langevin`.
 
@@ -211,6 +212,7 @@ class AnnealedLangevin(DiffusionKernel):
     (10, 1)
     """
 
+    @renamed_arguments(eps="step_size")
     def __init__(
         self,
         model: Callable[..., Any] | None = None,
@@ -220,7 +222,7 @@ class AnnealedLangevin(DiffusionKernel):
         shape: tuple[int, ...] | None = None,
         ladder: LadderLevels | None = None,
         steps_per_level: int = 20,
-        eps: float | None = None,
+        step_size: float | None = None,
         denoise: bool = False,
         data_mean: Any = None,
         data_sd: Any = None,
@@ -232,7 +234,7 @@ class AnnealedLangevin(DiffusionKernel):
         options = {
             "noise": noise,
             "steps_per_level": steps_per_level,
-            "eps": eps,
+            "step_size": step_size,
             "denoise": denoise,
             "data_mean": data_mean,
             "data_sd": data_sd,
@@ -250,8 +252,8 @@ def _make_annealed(
 ) -> Any:
     if ladder is None:
         ladder = default_ladder(options["noise"], math.prod(shape))
-    if options["eps"] is None:
-        options = {**options, "eps": LONG_STEP * float(check_ladder(ladder)[-1]) ** 2}
+    if options["step_size"] is None:
+        options = {**options, "step_size": LONG_STEP * float(check_ladder(ladder)[-1]) ** 2}
     return annealed_langevin(score, ladder, shape, **options)
 
 

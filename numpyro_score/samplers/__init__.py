@@ -1,7 +1,7 @@
 """Finite-time samplers: from noise to data in a set number of steps, driven by a score."""
 
 from numpyro_score.samplers.adaptive import Tolerance, adaptive
-from numpyro_score.samplers.annealed import annealed_langevin, default_ladder, pick_eps
+from numpyro_score.samplers.annealed import annealed_langevin, default_ladder, pick_step_size
 from numpyro_score.samplers.conditioning import (
     GaussianPosteriorScore,
     GuidedScore,
@@ -52,7 +52,7 @@ __all__ = [
     "edm_times",
     "euler_maruyama",
     "heun",
-    "pick_eps",
+    "pick_step_size",
     "probability_flow",
     "quadratic_times",
     "reverse_diffusion",

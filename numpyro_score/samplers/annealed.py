@@ -1,10 +1,11 @@
 """Annealed Langevin dynamics: a few Langevin steps at each level of a falling ladder of noise.
 
-    x' = x + alpha_i / 2 s(x, sigma_i) + sqrt(alpha_i) z,    alpha_i = eps sigma_i^2 / sigma_L^2
+    x' = x + alpha_i / 2 s(x, sigma_i) + sqrt(alpha_i) z,
+    alpha_i = alpha_L sigma_i^2 / sigma_L^2
 
 (Song and Ermon 2019, arXiv:1907.05600). In units of the level's noise every level makes the same
-step, `u = eps / sigma_L^2`: the noise's own sd shrinks by `1 - u / 2`, so that from `u = 4` on it
-grows without bound. Step size of the package's Langevin kernels: half of `alpha_i`.
+step, `u = alpha_L / sigma_L^2`: the noise's own sd shrinks by `1 - u / 2`, so that from `u = 4` on
+it grows without bound. Step size of the package's Langevin kernels: half of `alpha_i`.
 """
 
 import math
@@ -17,6 +18,7 @@ from jaxtyping import Array, Float
 from scipy.optimize import minimize_scalar
 
 from numpyro_score.checks import check_whole
+from numpyro_score.deprecation import renamed_arguments
 from numpyro_score.noise import NoiseProcess, geometric_ladder, ladder_ratio
 from numpyro_score.samplers.grids import END
 from numpyro_score.samplers.sampler import DiffusionSampler
@@ -79,20 +81,20 @@ def default_ladder(noise: NoiseProcess, dim: int) -> Float[np.ndarray, " num_lev
     return geometric_ladder(top, bottom, max(2, math.ceil(steps) + 1))
 
 
-def pick_eps(ladder: LadderLevels, steps_per_level: int) -> float:
+def pick_step_size(ladder: LadderLevels, steps_per_level: int) -> float:
     """The step of annealed Langevin that carries the noise of one level best to the next.
 
     After T steps at a level a point mass's noise, of variance `gamma^2` from the level before in
     units of this level's own, has the variance
 
-        (1 - u/2)^(2T) (gamma^2 - c) + c,    c = 1 / (1 - u/4),    u = eps / sigma_L^2,
+        (1 - u/2)^(2T) (gamma^2 - c) + c,    c = 1 / (1 - u/4),    u = alpha_L / sigma_L^2,
 
     and the `u` is taken that brings it nearest to 1 (Song and Ermon 2020, arXiv:2006.09011,
-    technique 4, where eps is half of this one). `gamma` is the ladder's largest ratio.
+    technique 4, where the step is half of this one). `gamma` is the ladder's largest ratio.
 
     The rule looks at noise alone. Data that vary in few dimensions need longer steps to come to
     rest at the levels of their own scale: 35 levels from 20 to .01 with 20 steps each leave a
-    Gaussian of sd .5 wider by 7% with the picked step, and by 3% with `eps = sigma_L^2 / 2`.
+    Gaussian of sd .5 wider by 7% with the picked step, and by 3% with `alpha_L = sigma_L^2 / 2`.
 
     Parameters
     ----------
@@ -110,13 +112,13 @@ def pick_eps(ladder: LadderLevels, steps_per_level: int) -> float:
     --------
     >>> from numpyro_score.noise import geometric_ladder
     >>> ladder = geometric_ladder(10.0, 0.1, 10)
-    >>> pick_eps(ladder, 100) < pick_eps(ladder, 5) < 4 * 0.1**2
+    >>> pick_step_size(ladder, 100) < pick_step_size(ladder, 5) < 4 * 0.1**2
     True
     """
     sigmas = check_ladder(ladder)
     check_whole("steps_per_level", steps_per_level)
     if len(sigmas) < 2:
-        raise ValueError("a ladder of one level has no ratio to pick eps from; give eps")
+        raise ValueError("a ladder of one level has no ratio to choose a step from; give step_size")
     gamma = float((sigmas[:-1] / sigmas[1:]).max())
 
     def variance(log_u: float) -> float:
@@ -131,13 +133,14 @@ def pick_eps(ladder: LadderLevels, steps_per_level: int) -> float:
     return float(math.exp(best.x) * sigmas[-1] ** 2)
 
 
+@renamed_arguments(eps="step_size")
 def annealed_langevin(
     score: Score,
     ladder: LadderLevels,
     shape: Sequence[int],
     *,
     steps_per_level: int = 100,
-    eps: float | None = None,
+    step_size: float | None = None,
     noise: NoiseProcess | None = None,
     denoise: bool = False,
     data_mean: Any = None,
@@ -156,8 +159,9 @@ def annealed_langevin(
         Shape of one point.
     steps_per_level
         T, at least 1.
-    eps
-        Step at the last level, above 0 and below `4 sigma_L^2`; by default `pick_eps`.
+    step_size
+        `alpha_L`, the step at the last level: above 0 and below `4 sigma_L^2`, by default
+        `pick_step_size`. It is twice what the package's Langevin kernels call their step size.
     noise
         The process of a score that takes times.
     denoise
@@ -184,32 +188,32 @@ def annealed_langevin(
     >>> from numpyro_score.noise import geometric_ladder
     >>> score = lambda x, sigma: -(x - 3.0) / (1.0 + sigma**2)  # of N(3, 1) data
     >>> ladder = geometric_ladder(10.0, 0.1, 10)
-    >>> sampler = annealed_langevin(score, ladder, (1,), steps_per_level=20, eps=0.01)
+    >>> sampler = annealed_langevin(score, ladder, (1,), steps_per_level=20, step_size=0.01)
     >>> round(float(sampler.sample(jax.random.key(0), 2000).mean()))
     3
     """
     sigmas = check_ladder(ladder)
     check_whole("steps_per_level", steps_per_level)
     last = float(sigmas[-1])
-    if eps is None:
-        eps = pick_eps(sigmas, steps_per_level)
-    if not 0 < eps < 4 * last**2 * (1 - ROUNDING):
+    if step_size is None:
+        step_size = pick_step_size(sigmas, steps_per_level)
+    if not 0 < step_size < 4 * last**2 * (1 - ROUNDING):
         raise ValueError(
-            f"eps is {eps:g} but must be above 0 and below 4 sigma_L^2 = {4 * last**2:g}, from "
-            "where annealed Langevin diverges; leave it out to have it picked"
+            f"step_size is {step_size:g} but must be above 0 and below 4 sigma_L^2 = "
+            f"{4 * last**2:g}, where the dynamics diverges; leave it out to have it chosen"
         )
     level_score, times = (
         (score, jnp.asarray(sigmas)) if noise is None else of_ratio(score, noise, sigmas)
     )
-    step = eps * (sigmas / last) ** 2
+    alpha = step_size * (sigmas / last) ** 2
     each = np.repeat(np.arange(len(sigmas)), steps_per_level)
     after = np.append(each[1:], each[-1])
     steps = LinearSteps(
         times[each],
         times[after],
         position=jnp.ones(len(each)),
-        score=jnp.asarray(step[each] / 2, times.dtype),
-        noise=jnp.asarray(np.sqrt(step[each]), times.dtype),
+        score=jnp.asarray(alpha[each] / 2, times.dtype),
+        noise=jnp.asarray(np.sqrt(alpha[each]), times.dtype),
     )
     if denoise:
         one, zero = jnp.ones(()), jnp.zeros(())

@@ -35,7 +35,7 @@ class CorrectedSteps(Steps):
         Ends of each step.
     predictor
         The plan.
-    eps
+    step_size
         Langevin step after each of its steps; 0 for none.
     num_corrections
         Langevin steps after each.
@@ -44,7 +44,7 @@ class CorrectedSteps(Steps):
     time: Row
     next_time: Row
     predictor: Steps
-    eps: Row
+    step_size: Row
     num_corrections: int = eqx.field(static=True)
 
     @property
@@ -75,22 +75,24 @@ class CorrectedSteps(Steps):
         num = self.predictor.num_noises
         first = None if num == 0 else zs[0] if num == 1 else zs[:num]
         x, memory = self.predictor.advance(score, x, memory, first)
-        eps = self.eps.astype(x.dtype)
+        size = self.step_size.astype(x.dtype)
 
         def correct(x: Event, z: Event) -> tuple[Event, None]:
-            return x + eps * score(x, self.next_time) + jnp.sqrt(2 * eps) * z, None
+            return x + size * score(x, self.next_time) + jnp.sqrt(2 * size) * z, None
 
         return jax.lax.scan(correct, x, zs[num:])[0], memory
 
     def then_denoise(self, noise: NoiseProcess) -> "CorrectedSteps":
         """The predictor's last row, not corrected."""
         predictor = self.predictor.then_denoise(noise)
-        eps = jnp.append(self.eps, 0.0)
-        return _around(predictor, eps, self.num_corrections)
+        step_size = jnp.append(self.step_size, 0.0)
+        return _around(predictor, step_size, self.num_corrections)
 
 
-def _around(predictor: Steps, eps: Row, num_corrections: int) -> CorrectedSteps:
-    return CorrectedSteps(predictor.time, predictor.next_time, predictor, eps, num_corrections)
+def _around(predictor: Steps, step_size: Row, num_corrections: int) -> CorrectedSteps:
+    return CorrectedSteps(
+        predictor.time, predictor.next_time, predictor, step_size, num_corrections
+    )
 
 
 def corrected(
@@ -141,5 +143,5 @@ def corrected(
         raise TypeError(
             f"predictor is {predictor!r}; a method of this package is needed, such as ancestral"
         )
-    eps = 2 * snr**2 * noise.variance(times[1:])
-    return _around(predictor(noise, times), eps, int(num_corrections))
+    step_size = 2 * snr**2 * noise.variance(times[1:])
+    return _around(predictor(noise, times), step_size, int(num_corrections))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from numpyro_score.noise import VE, VP, geometric_ladder
-from numpyro_score.samplers import annealed_langevin, pick_eps
+from numpyro_score.samplers import annealed_langevin, pick_step_size
 from numpyro_score.scores import target_score
 from numpyro_score.targets import two_modes
 
@@ -17,7 +17,7 @@ LADDER = geometric_ladder(10.0, 0.1, 10)
 
 
 def test_a_step_is_the_formula(linear_score: Any, x64: None) -> None:
-    sampler = annealed_langevin(linear_score, [2.0, 1.0], (3,), steps_per_level=2, eps=0.5)
+    sampler = annealed_langevin(linear_score, [2.0, 1.0], (3,), steps_per_level=2, step_size=0.5)
     x = jnp.array([0.0, 1.0, 5.0])
     key, sigma = jax.random.key(4), 2.0
     state, _ = sampler.step(key, sampler.init(x))
@@ -38,7 +38,7 @@ def test_the_law_of_a_gaussian_is_the_recursion_s(steps_per_level: int, linear_s
     """On N(3, 1) data mean and variance follow by hand, level by level, bias and all."""
     eps = 0.01
     sampler = annealed_langevin(
-        linear_score, LADDER, (1,), steps_per_level=steps_per_level, eps=eps
+        linear_score, LADDER, (1,), steps_per_level=steps_per_level, step_size=eps
     )
     mean, variance = 0.0, LADDER[0] ** 2
     for sigma in np.repeat(LADDER, steps_per_level):
@@ -62,7 +62,9 @@ def test_it_weighs_modes_far_apart(linear_score: Any) -> None:
     noise = VE(sigma_min=0.1, sigma_max=20.0)
     ladder = geometric_ladder(20.0, 0.1, 10)
     score = target_score(two_modes(), noise)
-    sampler = annealed_langevin(score, ladder, (2,), steps_per_level=100, eps=0.01, noise=noise)
+    sampler = annealed_langevin(
+        score, ladder, (2,), steps_per_level=100, step_size=0.01, noise=noise
+    )
     draws = sampler.sample(jax.random.key(0), 4000)
     share = (draws.sum(axis=1) > 0).mean()
     # .8, less about .03 for the bias of a ladder this coarse, within 4 standard errors of .006
@@ -84,7 +86,7 @@ def test_a_score_of_times_is_read_at_the_levels(x64: None) -> None:
 
 def test_denoising_is_tweedie(linear_score: Any) -> None:
     sampler = annealed_langevin(
-        linear_score, LADDER, (1,), steps_per_level=2, eps=0.01, denoise=True
+        linear_score, LADDER, (1,), steps_per_level=2, step_size=0.01, denoise=True
     )
     positions = sampler.trajectory(jax.random.key(0), 5).positions
     before = positions[:, -2]
@@ -95,7 +97,7 @@ def test_denoising_is_tweedie(linear_score: Any) -> None:
 @pytest.mark.parametrize("steps_per_level", [1, 5, 100])
 def test_the_picked_step_hands_the_noise_on(steps_per_level: int) -> None:
     """No other step on a fine grid brings the noise's variance nearer to the level's."""
-    eps = pick_eps(LADDER, steps_per_level)
+    eps = pick_step_size(LADDER, steps_per_level)
     gamma = LADDER[0] / LADDER[1]
 
     def variance(eps: Any) -> Any:
@@ -113,8 +115,8 @@ BAD: dict[str, Any] = {
     "a level of 0": ({"ladder": [1.0, 0.0]}, "above 0"),
     "no level": ({"ladder": []}, "vector of noise levels"),
     "no step": ({"steps_per_level": 0}, "steps_per_level is 0"),
-    "a step that diverges": ({"eps": 0.04}, "diverges"),
-    "a step of 0": ({"eps": 0.0}, "above 0"),
+    "a step that diverges": ({"step_size": 0.04}, "diverges"),
+    "a step of 0": ({"step_size": 0.0}, "above 0"),
     "levels that the process has not": (
         {"noise": VE(sigma_min=1.0, sigma_max=5.0)},
         "levels within",
@@ -131,7 +133,16 @@ def test_bad_input_is_refused(case: str, unchecked: None) -> None:
 
 def test_it_does_diverge_from_there(linear_score: Any) -> None:
     """Just below the bound draws stay finite, beyond it they do not."""
-    near = annealed_langevin(lambda x, s: -x / s**2, [0.1], (1,), steps_per_level=2000, eps=0.0399)
+    near = annealed_langevin(
+        lambda x, s: -x / s**2, [0.1], (1,), steps_per_level=2000, step_size=0.0399
+    )
     assert abs(near.sample(jax.random.key(0), 100)).max() < 10
     beyond = eqx.tree_at(lambda s: s.steps.score, near, replace_fn=lambda b: 1.1 * b)
     assert not abs(beyond.sample(jax.random.key(0), 100)).max() < 1e10
+
+
+def test_the_old_name_of_the_step_still_works(linear_score: Any) -> None:
+    with pytest.warns(DeprecationWarning, match="'eps' is now called 'step_size'"):
+        old = annealed_langevin(linear_score, LADDER, (1,), eps=0.01)  # type: ignore[call-arg]
+    new = annealed_langevin(linear_score, LADDER, (1,), step_size=0.01)
+    assert jnp.array_equal(old.steps.score, new.steps.score)  # type: ignore[attr-defined]

@@ -59,7 +59,7 @@ def test_the_ratio_of_signal_to_noise_is_the_one_set(mixture: Any, x64: None) ->
             jax.random.split(jax.random.key(1), len(clean)), clean
         )
         scores = jax.vmap(mixture, (0, None))(x, time)
-        eps = float(corrected(noise, jnp.array([1.0, time - 1e-9]), snr=0.16).eps[0])
+        eps = float(corrected(noise, jnp.array([1.0, time - 1e-9]), snr=0.16).step_size[0])
         signal = eps * np.sqrt(float(jnp.mean(jnp.sum(scores**2, axis=1))))
         ratio = signal / np.sqrt(2 * eps * 2)
         assert least * 0.16 < ratio < 1.05 * 0.16
@@ -75,7 +75,7 @@ def test_draws_have_the_law_of_the_data(
     assert sampler.evaluations == num_steps * calls
     assert sampler.steps.num_noises == noises + 1
     assert largest_z(sampler.sample(jax.random.key(1), NUM), exact_draws) < 4.5
-    wrong = eqx.tree_at(lambda s: s.steps.eps, sampler, replace_fn=lambda e: -e)
+    wrong = eqx.tree_at(lambda s: s.steps.step_size, sampler, replace_fn=lambda e: -e)
     assert not largest_z(wrong.sample(jax.random.key(1), NUM), exact_draws) < 8
 
 
@@ -120,4 +120,4 @@ def test_noise_at_the_end_is_not_needed_to_correct() -> None:
     noise = VE(sigma_min=0.1, sigma_max=10.0)
     steps = corrected(noise, jnp.array([1.0, 0.5, 0.1])).then_denoise(noise)
     assert len(steps.time) == 3
-    assert float(steps.eps[-1]) == 0.0
+    assert float(steps.step_size[-1]) == 0.0
