@@ -163,7 +163,7 @@ def test_both_serve_the_blackjax_kernels(kind: str) -> None:
 
 
 def test_a_flow_is_undone() -> None:
-    law = make("flow", 1.0).law
+    law = make("flow", 1.0).learned
     assert isinstance(law, MonotoneFlow)
     found = round_trip(law, jax.random.key(9), 500)
     assert found.lost == 0

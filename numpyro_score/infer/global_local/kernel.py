@@ -289,11 +289,11 @@ class GlobalLocal(PreparedKernel):
         """
         if self._proposal is None:
             raise ValueError("there is no proposal yet: call fit(rng_key, *args) first.")
-        if not isinstance(self._proposal.law, MonotoneFlow):
+        if not isinstance(self._proposal.learned, MonotoneFlow):
             raise ValueError(
                 "only a flow is undone; the weight of a path is that of the path that was drawn."
             )
-        return round_trip(self._proposal.law, rng_key, num_draws)
+        return round_trip(self._proposal.learned, rng_key, num_draws)
 
     def _is_prepared_for(self, args: Any, kwargs: Any) -> bool:
         has_own = self._prepared is None and self._proposal is not None
@@ -366,7 +366,7 @@ class GlobalLocal(PreparedKernel):
             keys, step_size, map_chains = keys[None], step_size[None], jax.vmap
             kernel_state = per_chain(kernel_state, lambda x: x[None], turns.SHARED)
         turn = jnp.where(warmup.step < warmup.num_warmup, 0, kernel_state.turn + 1)
-        rows = kernel_state.pool.log_law.shape[1]
+        rows = kernel_state.pool.log_learned.shape[1]
         row = jnp.maximum(turn // self.global_every - 1, 0) % rows
         kernel_state = kernel_state._replace(turn=turn)
         shared = (algorithm, keys, kernel_state, logdensity_fn, map_chains)

@@ -114,11 +114,11 @@ def _weigh(
     """
     flow = replace(proposal, weight=0.0)
     drafts = jax.vmap(flow.draft)(jax.random.split(rng_key, num))
-    x = jax.vmap(flow.place)(drafts.u)
+    x = jax.vmap(flow.unwhiten)(drafts.u)
     logdensity = jax.vmap(logdensity_fn)(x)
 
     def log_weights(law: LearnedProposal) -> Array:
-        value = logdensity - jax.vmap(law.mix)(drafts.u, drafts.log_law)
+        value = logdensity - jax.vmap(law.mix)(drafts.u, drafts.log_learned)
         return jnp.where(jnp.isnan(value), -jnp.inf, value)
 
     return x, log_weights(proposal), log_weights(flow)

@@ -198,7 +198,7 @@ def global_turn(
 ) -> tuple[GlobalLocalState, TurnInfo]:
     """An independence step of every chain of a batch, to the pool's `row`."""
     keys = jax.vmap(partial(jax.random.split, num=4))(keys)
-    rows = state.pool.log_law.shape[1]
+    rows = state.pool.log_learned.shape[1]
 
     def fill() -> Draft:
         def drafts(key: Any) -> Draft:
@@ -209,9 +209,7 @@ def global_turn(
     pool = jax.lax.cond(row == 0, fill, lambda: state.pool)
     draft = jax.tree.map(lambda x: x[:, row], pool)
     flat = jax.vmap(lambda position: ravel_pytree(position)[0])(state.position)
-    log_new, log_old, is_lost = finish(
-        proposal, keys[:, 3], draft, jax.vmap(proposal.coordinates)(flat)
-    )
+    log_new, log_old, is_lost = finish(proposal, keys[:, 3], draft, jax.vmap(proposal.whiten)(flat))
     unravel = ravel_pytree(jax.tree.map(lambda x: x[0], state.position))[1]
 
     def one(keys: Any, local: Any, x: Any, log_new: Any, log_old: Any) -> tuple[Any, Any, Any]:
@@ -229,7 +227,7 @@ def global_turn(
         )
         return new, info, jnp.where(info.is_accepted, log_new, log_old)
 
-    x = jax.vmap(proposal.place)(draft.u)
+    x = jax.vmap(proposal.unwhiten)(draft.u)
     local, info, log_q = map_chains(one)(keys, state.local, x, log_new, log_old)
     rejections = jnp.where(info.is_accepted, 0, state.told.rejections + 1)
     told = Told(

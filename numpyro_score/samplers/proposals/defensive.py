@@ -31,7 +31,7 @@ START_KEY = 11
 
 
 @runtime_checkable
-class ProposalLaw(Protocol):
+class ScoreDistribution(Protocol):
     """A law that is drawn together with its density, and whose density is found at any point.
 
     The density may be that of the point together with auxiliary variables, over the law of those
@@ -43,11 +43,11 @@ class ProposalLaw(Protocol):
         """Length of a point."""
         ...
 
-    def draw(self, rng_key: RngKey) -> tuple[Point, Float[Array, ""]]:
+    def sample_and_log_prob(self, rng_key: RngKey) -> tuple[Point, Float[Array, ""]]:
         """A point and the log density of the law there."""
         ...
 
-    def weigh(self, rng_key: RngKey, u: Point) -> Float[Array, ""]:
+    def log_prob(self, rng_key: RngKey, u: Point) -> Float[Array, ""]:
         """Log density of the law at a point; -inf where the law does not reach it."""
         ...
 
@@ -59,7 +59,7 @@ class Draft(NamedTuple):
     ----------
     u
         The draw, in the law's coordinates.
-    log_law
+    log_learned
         Log density of the score's law there; only where `is_heavy` is False. +inf where it was not
         found: the draw is to be refused.
     is_heavy
@@ -67,7 +67,7 @@ class Draft(NamedTuple):
     """
 
     u: Point
-    log_law: Float[Array, ""]
+    log_learned: Float[Array, ""]
     is_heavy: Bool[Array, ""]
 
 
@@ -77,7 +77,7 @@ class LearnedProposal(eqx.Module):
 
     Parameters
     ----------
-    law
+    learned
         The score's law, in coordinates `u`.
     center, factor
         `x = center + factor u`; `(dim,)` and lower triangular `(dim, dim)`.
@@ -98,7 +98,7 @@ class LearnedProposal(eqx.Module):
     ((2,), (), 0.02)
     """
 
-    law: ProposalLaw
+    learned: ScoreDistribution
     center: Point
     factor: Float[Array, "dim dim"]
     weight: float = eqx.field(static=True)
@@ -107,7 +107,7 @@ class LearnedProposal(eqx.Module):
     @property
     def dim(self) -> int:
         """Length of a point."""
-        return self.law.dim
+        return self.learned.dim
 
     def as_independent(self) -> IndependentProposal:
         """The proposal as `numpyro_score.independence` and `numpyro_score.global_local` take it."""
@@ -119,15 +119,15 @@ class LearnedProposal(eqx.Module):
         key_draft, key_weigh = jax.random.split(rng_key)
         draft = self.draft(key_draft)
         if self.weight == 0:
-            return self.place(draft.u), self.mix(draft.u, draft.log_law)
-        of_heavy = self.law.weigh(key_weigh, draft.u)
-        log_law = jnp.where(draft.is_heavy, of_heavy, draft.log_law)
-        return self.place(draft.u), self.mix(draft.u, log_law)
+            return self.unwhiten(draft.u), self.mix(draft.u, draft.log_learned)
+        of_heavy = self.learned.log_prob(key_weigh, draft.u)
+        log_learned = jnp.where(draft.is_heavy, of_heavy, draft.log_learned)
+        return self.unwhiten(draft.u), self.mix(draft.u, log_learned)
 
     def log_prob(self, rng_key: RngKey, x: Point) -> Float[Array, ""]:
         """Log density of the proposal at one point, auxiliary variables drawn by the key."""
-        u = self.coordinates(x)
-        return self.mix(u, self.law.weigh(rng_key, u))
+        u = self.whiten(x)
+        return self.mix(u, self.learned.log_prob(rng_key, u))
 
     # -- in parts, for those who draw many at a time ----------------------------------------------
 
@@ -135,31 +135,31 @@ class LearnedProposal(eqx.Module):
         """One draw, with as much of its density as comes with it."""
         key_law, key_heavy, key_which = jax.random.split(rng_key, 3)
         dtype = self.center.dtype
-        u, log_law = self.law.draw(key_law)
+        u, log_learned = self.learned.sample_and_log_prob(key_law)
         # where the law's density was not found it counts as 0 for every draw: such a one is refused
-        log_law = jnp.where(log_law > -jnp.inf, log_law, jnp.inf)
+        log_learned = jnp.where(log_learned > -jnp.inf, log_learned, jnp.inf)
         if self.weight == 0:
-            return Draft(u, log_law, jnp.zeros((), bool))
+            return Draft(u, log_learned, jnp.zeros((), bool))
         is_heavy = jax.random.uniform(key_which, dtype=dtype) < self.weight
         # a chi-square of few degrees of freedom is a sum of squares, and compiles to no loop
         normal = jax.random.normal(key_heavy, (self.dim + self.df,), dtype)
         heavy = normal[: self.dim] / jnp.sqrt(jnp.mean(normal[self.dim :] ** 2))
-        return Draft(jnp.where(is_heavy, heavy, u), log_law, is_heavy)
+        return Draft(jnp.where(is_heavy, heavy, u), log_learned, is_heavy)
 
-    def mix(self, u: Point, log_law: Float[Array, ""]) -> Float[Array, ""]:
+    def mix(self, u: Point, log_learned: Float[Array, ""]) -> Float[Array, ""]:
         """Log density of the proposal, in `x`, where that of the law, in `u`, is known."""
         log_det = jnp.sum(jnp.log(jnp.diagonal(self.factor)))
         if self.weight == 0:
-            return log_law - log_det
+            return log_learned - log_det
         log_heavy = jnp.asarray(self._heavy(u.dtype).log_prob(u), u.dtype)
         log_weights = np.log1p(-self.weight), np.log(self.weight)
-        return jnp.logaddexp(log_weights[0] + log_law, log_weights[1] + log_heavy) - log_det
+        return jnp.logaddexp(log_weights[0] + log_learned, log_weights[1] + log_heavy) - log_det
 
-    def place(self, u: Point) -> Point:
+    def unwhiten(self, u: Point) -> Point:
         """The point of coordinates `u`."""
         return self.center + self.factor @ u
 
-    def coordinates(self, x: Point) -> Point:
+    def whiten(self, x: Point) -> Point:
         """The coordinates of a point."""
         return solve_triangular(self.factor, x - self.center, lower=True)
 
@@ -169,8 +169,8 @@ class LearnedProposal(eqx.Module):
         return dist.MultivariateStudentT(df, jnp.zeros(self.dim, dtype), identity)
 
 
-def in_coordinates(
-    law: ProposalLaw, center: Any, factor: Any, weight: float, df: int
+def with_defensive(
+    learned: ScoreDistribution, center: Any, factor: Any, weight: float, df: int
 ) -> LearnedProposal:
     """The proposal of a law, after checks of what was given beside it.
 
@@ -184,7 +184,7 @@ def in_coordinates(
         raise ValueError(
             f"the heavy-tailed law has weight {weight}; one in [0, 1), such as 0.02, is needed"
         )
-    dim, dtype = law.dim, np.dtype(jnp.result_type(float))
+    dim, dtype = learned.dim, np.dtype(jnp.result_type(float))
     center = np.broadcast_to(np.asarray(center, dtype), (dim,))
     factor = np.asarray(np.ones(dim) if factor is None else factor, dtype)
     factor = np.diag(factor) if factor.ndim == 1 else factor
@@ -194,7 +194,7 @@ def in_coordinates(
             f"({dim}, {dim}), with a diagonal above 0"
         )
     matrix = jnp.asarray(np.tril(factor))
-    return LearnedProposal(law, jnp.asarray(center), matrix, float(weight), int(df))
+    return LearnedProposal(learned, jnp.asarray(center), matrix, float(weight), int(df))
 
 
 def finish(
@@ -220,15 +220,17 @@ def finish(
     many heavy-tailed drafts as come in all but about one of a million batches; one without room has
     +inf, and is refused.
     """
-    num = drafts.log_law.shape[0]
+    num = drafts.log_learned.shape[0]
     mean, spread = num * proposal.weight, np.sqrt(num * proposal.weight)
     room = min(num, int(np.ceil(mean + 6 * spread)) + (proposal.weight > 0))
     which = jnp.argsort(~drafts.is_heavy, stable=True)[:room]
     keys = jax.vmap(jax.random.split)(keys)
     keys = jnp.concatenate([keys[:, 0], keys[which, 1]])
-    log_law = jax.vmap(proposal.law.weigh)(keys, jnp.concatenate([places, drafts.u[which]]))
-    of_heavy = jnp.full_like(drafts.log_law, jnp.inf).at[which].set(log_law[num:])
-    of_drafts = jnp.where(drafts.is_heavy, of_heavy, drafts.log_law)
+    log_learned = jax.vmap(proposal.learned.log_prob)(
+        keys, jnp.concatenate([places, drafts.u[which]])
+    )
+    of_heavy = jnp.full_like(drafts.log_learned, jnp.inf).at[which].set(log_learned[num:])
+    of_drafts = jnp.where(drafts.is_heavy, of_heavy, drafts.log_learned)
     mix = jax.vmap(proposal.mix)
-    of_places = log_law[:num]
+    of_places = log_learned[:num]
     return mix(drafts.u, of_drafts), mix(places, of_places), ~jnp.isfinite(of_places)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from numpyro_score.noise import NoiseProcess
-from numpyro_score.samplers.proposals.defensive import LearnedProposal, in_coordinates
+from numpyro_score.samplers.proposals.defensive import LearnedProposal, with_defensive
 from numpyro_score.samplers.proposals.levels import LEAST_NOISE, noise_levels
 from numpyro_score.samplers.proposals.monotone import MonotoneFlow
 from numpyro_score.samplers.steps import Score
@@ -104,4 +104,4 @@ def flow_proposal(
     )
     times, ratios = _steps(noise, levels.ratios)
     flow = MonotoneFlow(score, noise, times, ratios, levels.start_mean, levels.start_sd)
-    return in_coordinates(flow, center, factor, weight, df)
+    return with_defensive(flow, center, factor, weight, df)

@@ -126,11 +126,11 @@ class MonotoneFlow(eqx.Module):
     def _rows(self, dtype: jnp.dtype) -> tuple[Array, Array]:
         return self.times.astype(dtype), self.ratios.astype(dtype)
 
-    def draw(self, rng_key: RngKey) -> tuple[Point, Float[Array, ""]]:
+    def sample_and_log_prob(self, rng_key: RngKey) -> tuple[Point, Float[Array, ""]]:
         """A point of the flow's law and the log density there."""
         return self.decode(jax.random.normal(rng_key, (self.dim,), self.start_sd.dtype))
 
-    def weigh(self, rng_key: RngKey, u: Point) -> Float[Array, ""]:
+    def log_prob(self, rng_key: RngKey, u: Point) -> Float[Array, ""]:
         """Log density of the flow's law at a point; the key is not needed."""
         del rng_key
         return self.encode(u).log_prob

@@ -31,7 +31,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from numpyro_score.noise import NoiseProcess
-from numpyro_score.samplers.proposals.defensive import LearnedProposal, in_coordinates
+from numpyro_score.samplers.proposals.defensive import LearnedProposal, with_defensive
 from numpyro_score.samplers.proposals.levels import LEAST_NOISE, denoised, noise_levels
 from numpyro_score.samplers.steps import Score
 from numpyro_score.types import RngKey, Scalar
@@ -99,26 +99,26 @@ class DenoisingPath(eqx.Module):
         down, up = (lower - mean) / spread, (upper - lower) / width
         return 0.5 * jnp.sum((up - down) * (up + down)) - jnp.sum(jnp.log(spread / width))
 
-    def draw(self, rng_key: RngKey) -> tuple[Point, Float[Array, ""]]:
+    def sample_and_log_prob(self, rng_key: RngKey) -> tuple[Point, Float[Array, ""]]:
         """The end of a reverse path, and the log weight of the path: reverse over forward."""
         key_start, key_steps = jax.random.split(rng_key)
 
         def body(carry: tuple, row: tuple) -> tuple[tuple, None]:
-            y, log_law = carry
+            y, log_learned = carry
             (t, before, after, spread), key = row[:4], row[4]
             mean = self._mean(y, t, before, after)
             lower = mean + spread * jax.random.normal(key, y.shape, y.dtype)
-            return (lower, log_law + self._gain(lower, y, mean, row[:4])), None
+            return (lower, log_learned + self._gain(lower, y, mean, row[:4])), None
 
         y = self.start_mean + self.start_sd * jax.random.normal(
             key_start, (self.dim,), self.start_sd.dtype
         )
         keys = jax.random.split(key_steps, len(self.ratios))
         carry = (y, self._start_log_prob(y))
-        (x, log_law), _ = jax.lax.scan(body, carry, (*self._rows(), keys))
-        return x, jnp.where(jnp.isfinite(log_law), log_law, -jnp.inf)
+        (x, log_learned), _ = jax.lax.scan(body, carry, (*self._rows(), keys))
+        return x, jnp.where(jnp.isfinite(log_learned), log_learned, -jnp.inf)
 
-    def weigh(self, rng_key: RngKey, u: Point) -> Float[Array, ""]:
+    def log_prob(self, rng_key: RngKey, u: Point) -> Float[Array, ""]:
         """Draw a forward path from a point, and its log weight: reverse over forward."""
         rows = self._rows()
         _, before, after, _ = rows
@@ -134,8 +134,8 @@ class DenoisingPath(eqx.Module):
             return self._gain(lower, upper, mean, (t, before, after, spread))
 
         gains = jax.lax.map(one, (lowers, uppers, rows), batch_size=TOGETHER)
-        log_law = self._start_log_prob(uppers[0]) + jnp.sum(gains)
-        return jnp.where(jnp.isfinite(log_law), log_law, -jnp.inf)
+        log_learned = self._start_log_prob(uppers[0]) + jnp.sum(gains)
+        return jnp.where(jnp.isfinite(log_learned), log_learned, -jnp.inf)
 
 
 @eqx.filter_jit
@@ -252,4 +252,4 @@ def path_proposal(
         levels.start_mean,
         levels.start_sd,
     )
-    return in_coordinates(law, center, factor, weight, df)
+    return with_defensive(law, center, factor, weight, df)

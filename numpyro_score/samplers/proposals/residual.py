@@ -60,7 +60,7 @@ def round_trip(flow: MonotoneFlow, rng_key: RngKey, num_draws: int = 1000) -> Ro
     >>> from numpyro_score.samplers.proposals import flow_proposal
     >>> noise = VE(sigma_min=0.01, sigma_max=10.0)
     >>> proposal = flow_proposal(lambda x, t: -x / (1 + noise.variance(t)), noise, 2, num_steps=8)
-    >>> bool(round_trip(proposal.law, jax.random.key(0), 10).noise_error < 1e-3)
+    >>> bool(round_trip(proposal.learned, jax.random.key(0), 10).noise_error < 1e-3)
     True
     """
     z = jax.random.normal(rng_key, (num_draws, flow.dim), flow.start_sd.dtype)
