@@ -10,6 +10,7 @@ import numpyro.distributions as dist
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from numpyro_score.deprecation import renamed_arguments
 from numpyro_score.infer.diffusion import DiffusionKernel
 from numpyro_score.localization import (
     InnerChains,
@@ -62,7 +63,7 @@ class StochasticLocalization(DiffusionKernel):
         A grid of times in their place.
     num_times
         Steps of the grid.
-    num_chains, num_steps
+    num_inner_chains, num_steps
         Inner chains of each draw, and MALA steps of each at every time.
 
     Raises
@@ -89,6 +90,7 @@ class StochasticLocalization(DiffusionKernel):
     (True, False)
     """
 
+    @renamed_arguments(num_chains="num_inner_chains")
     def __init__(
         self,
         model: Callable[..., Any],
@@ -98,7 +100,7 @@ class StochasticLocalization(DiffusionKernel):
         local_sd: float | None = None,
         times: Any = None,
         num_times: int = 48,
-        num_chains: int = 64,
+        num_inner_chains: int = 64,
         num_steps: int = 4,
     ) -> None:
         name = type(self).__name__
@@ -114,7 +116,7 @@ class StochasticLocalization(DiffusionKernel):
         self._times = np.asarray(times, float)
         self._reference = reference
         self._options: dict[str, Any] = {
-            "num_chains": num_chains,
+            "num_inner_chains": num_inner_chains,
             "num_steps": num_steps,
             "local_sd": float(local_sd),
         }

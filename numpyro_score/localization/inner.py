@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from numpyro_score.checks import check_positive, check_whole
+from numpyro_score.deprecation import renamed_arguments
 from numpyro_score.kernels import mala
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, optimal_step_size
 from numpyro_score.localization.base import Observation, ObservationProcess, Point, Summary
@@ -113,7 +114,7 @@ class Population(NamedTuple):
     Attributes
     ----------
     points
-        `(num_chains, *shape)`.
+        `(num_inner_chains, *shape)`.
     y, t
         The observation, and its time.
     log_scale
@@ -154,7 +155,7 @@ class InnerChains(eqx.Module):
         one point: a NumPyro distribution. Chains start from it.
     move
         `mala_move`, for spins `gibbs_sweep`, or a function like them.
-    num_chains
+    num_inner_chains
         Chains of each draw.
     num_steps
         Moves of each chain at every time.
@@ -184,31 +185,51 @@ class InnerChains(eqx.Module):
     process: ObservationProcess
     logdensity_fn: LogDensityFn
     reference: Any
-    move: Move = eqx.field(static=True, default=mala_move)
-    num_chains: int = eqx.field(static=True, default=64)
-    num_steps: int = eqx.field(static=True, default=4)
-    num_start: int = eqx.field(static=True, default=32)
-    local_sd: float = eqx.field(static=True, default=1.0)
+    move: Move = eqx.field(static=True)
+    num_inner_chains: int = eqx.field(static=True)
+    num_steps: int = eqx.field(static=True)
+    num_start: int = eqx.field(static=True)
+    local_sd: float = eqx.field(static=True)
 
-    def __check_init__(self) -> None:
-        if not callable(self.logdensity_fn):
+    @renamed_arguments(num_chains="num_inner_chains")
+    def __init__(
+        self,
+        process: ObservationProcess,
+        logdensity_fn: LogDensityFn,
+        reference: Any,
+        move: Move = mala_move,
+        num_inner_chains: int = 64,
+        num_steps: int = 4,
+        num_start: int = 32,
+        local_sd: float = 1.0,
+    ) -> None:
+        if not callable(logdensity_fn):
             raise TypeError(
-                f"logdensity_fn is a {type(self.logdensity_fn).__name__}; a function of one point "
-                "is needed"
+                f"logdensity_fn is a {type(logdensity_fn).__name__}; a function of one point is "
+                "needed"
             )
-        if not hasattr(self.reference, "sample") or not hasattr(self.reference, "log_prob"):
+        if not hasattr(reference, "sample") or not hasattr(reference, "log_prob"):
             raise TypeError(
-                f"the reference is a {type(self.reference).__name__} without sample and log_prob; "
+                f"the reference is a {type(reference).__name__} without sample and log_prob; "
                 "give a NumPyro distribution over one point"
             )
-        for name in ("num_chains", "num_steps", "num_start"):
-            check_whole(name, getattr(self, name))
-        check_positive("local_sd", self.local_sd)
+        check_whole("num_inner_chains", num_inner_chains)
+        check_whole("num_steps", num_steps)
+        check_whole("num_start", num_start)
+        check_positive("local_sd", local_sd)
+        self.process = process
+        self.logdensity_fn = logdensity_fn
+        self.reference = reference
+        self.move = move
+        self.num_inner_chains = num_inner_chains
+        self.num_steps = num_steps
+        self.num_start = num_start
+        self.local_sd = local_sd
 
     @property
     def evaluations_per_time(self) -> int:
         """Calls of the log density, gradient included, at every time."""
-        return self.num_chains * self.num_steps
+        return self.num_inner_chains * self.num_steps
 
     def posterior(self, y: Observation, t: Scalar) -> LogDensityFn:
         """Log density of `x` given the observation, up to a constant."""
@@ -218,9 +239,9 @@ class InnerChains(eqx.Module):
         """Chains at `(y, t)` from draws of the reference, weighed and resampled."""
         key_draw, key_choose = jax.random.split(rng_key)
         # more than are kept, since most of a wide law's draws are far from the posterior
-        points = self.reference.sample(key_draw, (8 * self.num_chains,))
+        points = self.reference.sample(key_draw, (8 * self.num_inner_chains,))
         log_weights = jax.vmap(self.posterior(y, t))(points) - jax.vmap(self._log_reference)(points)
-        kept = points[_systematic(key_choose, log_weights, self.num_chains)]
+        kept = points[_systematic(key_choose, log_weights, self.num_inner_chains)]
         none = jnp.zeros((), points.dtype)
         return Population(kept, y, jnp.asarray(t, points.dtype), none, none)
 
@@ -269,16 +290,16 @@ class InnerChains(eqx.Module):
             return process.log_likelihood(y, x, t) - before
 
         points = chains.points[
-            _systematic(key_choose, jax.vmap(gain)(chains.points), self.num_chains)
+            _systematic(key_choose, jax.vmap(gain)(chains.points), self.num_inner_chains)
         ]
         density = self.posterior(y, t)
         # with observations t x + W_t the posterior's precision is t plus the target's own
         scale = jnp.exp(chains.log_scale) / (t + self.local_sd**-2)
 
         def moved(points: Array, rng_key: RngKey) -> tuple[Array, tuple[Array, Array]]:
-            keys = jax.random.split(rng_key, self.num_chains)
+            keys = jax.random.split(rng_key, self.num_inner_chains)
             points, rates = jax.vmap(lambda key, x: self.move(key, x, density, scale))(keys, points)
-            weights = jnp.full(self.num_chains, 1 / self.num_chains, points.dtype)
+            weights = jnp.full(self.num_inner_chains, 1 / self.num_inner_chains, points.dtype)
             return points, (process.summarize(points, weights), jnp.mean(rates))
 
         keys = jax.random.split(key_move, self.num_steps)

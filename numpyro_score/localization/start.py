@@ -50,7 +50,11 @@ class StartChoice(NamedTuple):
     >>> from numpyro_score.localization import InnerChains, IsotropicGaussian
     >>> wide = dist.Normal(0.0, 3.0).expand([1]).to_event(1)
     >>> chains = InnerChains(
-    ...     IsotropicGaussian(1), lambda x: -0.5 * jnp.sum(x**2), wide, num_chains=16, num_start=8
+    ...     IsotropicGaussian(1),
+    ...     lambda x: -0.5 * jnp.sum(x**2),
+    ...     wide,
+    ...     num_inner_chains=16,
+    ...     num_start=8,
     ... )
     >>> choice = choose_start(chains, jax.random.key(0), [0.0, 1.0], num_runs=4)
     >>> choice.inner_rhat.shape, choice.best in choice.times
@@ -95,7 +99,11 @@ def choose_start(
     >>> from numpyro_score.localization import InnerChains, IsotropicGaussian
     >>> wide = dist.Normal(0.0, 3.0).expand([1]).to_event(1)
     >>> chains = InnerChains(
-    ...     IsotropicGaussian(1), lambda x: -0.5 * jnp.sum(x**2), wide, num_chains=16, num_start=8
+    ...     IsotropicGaussian(1),
+    ...     lambda x: -0.5 * jnp.sum(x**2),
+    ...     wide,
+    ...     num_inner_chains=16,
+    ...     num_start=8,
     ... )
     >>> choose_start(chains, jax.random.key(0), [0.0, 1.0], num_runs=4).is_good
     True
@@ -125,12 +133,12 @@ def _try(mean: InnerChains, keys: Array, t: Float[Array, ""]) -> tuple[Array, Ar
         key_begin, key_observe, key_rounds = jax.random.split(rng_key, 3)
         begin = mean.reference.sample(key_begin, ())
         none = jnp.zeros((), begin.dtype)
-        together = jnp.broadcast_to(begin, (mean.num_chains, *begin.shape))
+        together = jnp.broadcast_to(begin, (mean.num_inner_chains, *begin.shape))
         y = mean.process.observe(key_observe, begin, t)
 
         def one_round(chains: Population, rng_key: RngKey) -> tuple[Population, Array]:
             chains = mean.renew(rng_key, chains, t)
-            return chains, chains.points.reshape(mean.num_chains, -1)
+            return chains, chains.points.reshape(mean.num_inner_chains, -1)
 
         chains = Population(together, y, t.astype(begin.dtype), none, none)
         keys = jax.random.split(key_rounds, 2 * mean.num_start)
@@ -140,7 +148,7 @@ def _try(mean: InnerChains, keys: Array, t: Float[Array, ""]) -> tuple[Array, Ar
     def one_population(rng_key: RngKey, y: Array) -> Array:
         key_chains, key_move = jax.random.split(rng_key)
         chains = mean.population(key_chains, y, t)
-        return mean.update(key_move, chains, y, t)[1].points.reshape(mean.num_chains, -1)
+        return mean.update(key_move, chains, y, t)[1].points.reshape(mean.num_inner_chains, -1)
 
     ys, runs = jax.vmap(one_run)(keys)
     again = jax.vmap(lambda key: jax.random.split(jax.random.fold_in(key, 1), len(keys)))(keys)

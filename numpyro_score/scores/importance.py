@@ -13,7 +13,13 @@ from jaxtyping import Array, Float
 from numpyro_score.checks import check_whole
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.scores.base import Condition, Event, ScoreModel, refuse_condition
-from numpyro_score.scores.posterior import Draws, Posterior, Reference, check_density, key_at
+from numpyro_score.scores.posterior import (
+    Posterior,
+    Reference,
+    WeightedDraws,
+    check_density,
+    key_at,
+)
 from numpyro_score.types import LogDensityFn, RngKey, Scalar
 
 
@@ -98,7 +104,7 @@ class ImportanceScore(ScoreModel):
         log_weights = self._draws(x, t)[1].log_weights
         return jnp.exp(2 * jax.nn.logsumexp(log_weights) - jax.nn.logsumexp(2 * log_weights))
 
-    def _draws(self, x: Event, t: Scalar) -> tuple[Posterior, Draws]:
+    def _draws(self, x: Event, t: Scalar) -> tuple[Posterior, WeightedDraws]:
         alpha, sigma = (size.astype(x.dtype) for size in (self.noise.alpha(t), self.noise.sigma(t)))
         draws = self.reference.propose(
             key_at(self.rng_key, x, t), self.logdensity_fn, x, alpha, sigma, self.num_samples

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from numpyro_score.checks import check_positive, check_whole
+from numpyro_score.deprecation import renamed_arguments
 from numpyro_score.kernels import mala
 from numpyro_score.kernels.mala import optimal_step_size
 from numpyro_score.noise import NoiseProcess
@@ -32,7 +33,7 @@ class MalaScore(ScoreModel):
     local_sd
         Width of the target's modes. It sets the step size where noise is large, and lets
         gradients take away the error where it is small. None: the reference's sd, no gradients.
-    num_chains, num_steps
+    num_inner_chains, num_steps
         Chains, and MALA steps of each.
     num_samples
         Importance draws that the chains' starts are drawn from.
@@ -51,7 +52,7 @@ class MalaScore(ScoreModel):
     >>> import jax, jax.numpy as jnp
     >>> from numpyro_score.noise import VE
     >>> target, noise = lambda x: -0.5 * jnp.sum(x**2), VE(sigma_min=0.1, sigma_max=10.0)
-    >>> model = MalaScore(target, noise, jax.random.key(0), num_chains=64, local_sd=1.0)
+    >>> model = MalaScore(target, noise, jax.random.key(0), num_inner_chains=64, local_sd=1.0)
     >>> bool(abs(model.denoise(jnp.ones(1), 0.5)[0] - 0.5) < 0.05)
     True
     """
@@ -61,11 +62,12 @@ class MalaScore(ScoreModel):
     rng_key: RngKey
     reference: Reference
     local_sd: float | None = eqx.field(static=True)
-    num_chains: int = eqx.field(static=True)
+    num_inner_chains: int = eqx.field(static=True)
     num_steps: int = eqx.field(static=True)
     num_samples: int = eqx.field(static=True)
     step_scale: float = eqx.field(static=True)
 
+    @renamed_arguments(num_chains="num_inner_chains")
     def __init__(
         self,
         logdensity_fn: LogDensityFn,
@@ -73,14 +75,14 @@ class MalaScore(ScoreModel):
         rng_key: RngKey,
         reference: Reference | None = None,
         local_sd: float | None = None,
-        num_chains: int = 16,
+        num_inner_chains: int = 16,
         num_steps: int = 32,
         num_samples: int = 256,
         step_scale: float = 1.0,
     ):
         check_density(logdensity_fn, local_sd)
         check_whole("num_samples", num_samples)
-        check_whole("num_chains", num_chains)
+        check_whole("num_inner_chains", num_inner_chains)
         check_whole("num_steps", num_steps)
         check_positive("step_scale", step_scale)
         self.logdensity_fn = logdensity_fn
@@ -88,7 +90,7 @@ class MalaScore(ScoreModel):
         self.rng_key = rng_key
         self.reference = Reference() if reference is None else reference
         self.local_sd = local_sd
-        self.num_chains = num_chains
+        self.num_inner_chains = num_inner_chains
         self.num_steps = num_steps
         self.num_samples = num_samples
         self.step_scale = step_scale
@@ -102,7 +104,9 @@ class MalaScore(ScoreModel):
             key_propose, self.logdensity_fn, x, alpha, sigma, self.num_samples
         )
         posterior = Posterior(self.logdensity_fn, x, alpha, sigma)
-        chosen = jax.random.categorical(key_resample, draws.log_weights, shape=(self.num_chains,))
+        chosen = jax.random.categorical(
+            key_resample, draws.log_weights, shape=(self.num_inner_chains,)
+        )
         width = self.reference.sd if self.local_sd is None else self.local_sd
         variance = 1 / ((alpha / sigma) ** 2 + width**-2)
         step_size = self.step_scale * optimal_step_size(x.size) * variance
@@ -122,5 +126,5 @@ class MalaScore(ScoreModel):
             (_, total), _ = jax.lax.scan(one_step, (begin, jnp.zeros_like(x)), keys)
             return total / (self.num_steps - burnt_in)
 
-        keys = jax.random.split(key_chains, self.num_chains)
+        keys = jax.random.split(key_chains, self.num_inner_chains)
         return jnp.mean(jax.vmap(one_chain)(keys, draws.points[chosen]), axis=0).astype(x.dtype)

@@ -31,7 +31,7 @@ from numpyro_score.scores.base import Event
 from numpyro_score.types import LogDensityFn, RngKey, Scalar
 
 
-class Draws(NamedTuple):
+class WeightedDraws(NamedTuple):
     """Weighted draws of `x_0` given a noised point.
 
     Attributes
@@ -92,7 +92,7 @@ class Reference(eqx.Module):
         alpha: Array,
         sigma: Array,
         num_samples: int,
-    ) -> Draws:
+    ) -> WeightedDraws:
         """Weighted draws of `x_0` given `x`."""
         mean, variance = self.posterior(x, alpha, sigma)
         z = jax.random.normal(rng_key, (num_samples, *x.shape), x.dtype)
@@ -103,7 +103,7 @@ class Reference(eqx.Module):
             return logdensity_fn(point) + 0.5 * jnp.sum((point - centre) ** 2) * self.sd**-2
 
         log_weights = jax.vmap(log_weight)(points)
-        return Draws(points, jnp.where(jnp.isnan(log_weights), -jnp.inf, log_weights))
+        return WeightedDraws(points, jnp.where(jnp.isnan(log_weights), -jnp.inf, log_weights))
 
 
 def key_at(rng_key: RngKey, x: Event, t: Scalar) -> RngKey:

@@ -24,7 +24,7 @@ def model(y: float) -> None:
 
 @pytest.fixture(scope="module")
 def kernel() -> ns.StochasticLocalization:
-    return ns.StochasticLocalization(model, num_times=24, num_chains=32, local_sd=0.5)
+    return ns.StochasticLocalization(model, num_times=24, num_inner_chains=32, local_sd=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_under_mcmc(kernel: Any, method: str) -> None:
 def test_bad_input(unchecked: None) -> None:
     for options, match in (
         ({"scale": 1.0, "local_sd": 2.0}, "0 < local_sd <= scale"),
-        ({"num_chains": 0}, "num_chains is 0"),
+        ({"num_inner_chains": 0}, "num_inner_chains is 0"),
         ({"times": [1.0, 0.5]}, "have to be finite and to rise"),
     ):
         with pytest.raises(ValueError, match=match):

@@ -191,7 +191,9 @@ def mixture_logdensity(x: jax.Array) -> jax.Array:
 @pytest.mark.slow
 def test_chains_draw_a_mixture() -> None:
     process = IsotropicGaussian(2)
-    mean = InnerChains(process, mixture_logdensity, WIDE, num_chains=32, num_steps=2, local_sd=SD)
+    mean = InnerChains(
+        process, mixture_logdensity, WIDE, num_inner_chains=32, num_steps=2, local_sd=SD
+    )
     draws = localization(process, mean, geometric_times(0.01, 100.0, 24)).sample(
         jax.random.key(0), 1500
     )[0]
@@ -219,7 +221,7 @@ def random_field(x: jax.Array) -> jax.Array:
 def test_chains_of_spins() -> None:
     process = BinaryChannel(8)
     chains = InnerChains(
-        process, random_field, FairSpins(), gibbs_sweep, num_chains=64, num_steps=4
+        process, random_field, FairSpins(), gibbs_sweep, num_inner_chains=64, num_steps=4
     )
     exact = LAWS["channel of a random field"].mean
     y = jnp.asarray(SPINS[37])
@@ -240,7 +242,7 @@ def test_a_good_start_is_told_from_a_bad_one() -> None:
         return jnp.logaddexp(-0.5 * jnp.sum((x - 8) ** 2), -0.5 * jnp.sum((x + 8) ** 2))
 
     wide = dist.Normal(0.0, 10.0).expand([2]).to_event(1)
-    chains = InnerChains(process, two, wide, num_chains=256, num_start=8)
+    chains = InnerChains(process, two, wide, num_inner_chains=256, num_start=8)
     choice = choose_start(chains, jax.random.key(0), [0.0, 3.0])
     assert choice.best == 0.0
     assert choice.is_good
@@ -309,8 +311,8 @@ BAD: dict[str, tuple[Any, str]] = {
         "at most 1",
     ),
     "no chains": (
-        lambda: InnerChains(IsotropicGaussian(2), mixture_logdensity, WIDE, num_chains=0),
-        "num_chains is 0",
+        lambda: InnerChains(IsotropicGaussian(2), mixture_logdensity, WIDE, num_inner_chains=0),
+        "num_inner_chains is 0",
     ),
 }
 
@@ -331,3 +333,10 @@ def test_what_is_no_function(unchecked: None) -> None:
     ):
         with pytest.raises(TypeError):
             act()
+
+
+def test_the_old_name_of_the_number_of_chains_still_works() -> None:
+    process = IsotropicGaussian(2)
+    with pytest.warns(DeprecationWarning, match="'num_chains' is now called 'num_inner_chains'"):
+        old = InnerChains(process, mixture_logdensity, WIDE, num_chains=8)  # type: ignore[call-arg]
+    assert old.num_inner_chains == 8

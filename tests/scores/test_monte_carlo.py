@@ -69,7 +69,7 @@ def test_another_target_is_seen(t: float) -> None:
 
 @pytest.mark.parametrize("t", [0.15, 0.5, 0.85])
 def test_mala_is_right(t: float) -> None:
-    sizes: Any = {"num_chains": 32, "num_steps": 16, "num_samples": 1000}
+    sizes: Any = {"num_inner_chains": 32, "num_steps": 16, "num_samples": 1000}
     make: Any = partial(MalaScore, target, NOISE, reference=REFERENCE, local_sd=0.8, **sizes)
     z, rms = errors(make, t, 60)
     assert np.abs(z).max() < 4.5
@@ -161,8 +161,8 @@ def test_bad_settings_are_refused() -> None:
     for make in (ImportanceScore, MalaScore):
         with pytest.raises(ValueError, match=r"local_sd is -1\.0 but must be above 0"):
             make(target, NOISE, KEY, local_sd=-1.0)
-    with pytest.raises(ValueError, match="num_chains is 0"):
-        MalaScore(target, NOISE, KEY, num_chains=0)
+    with pytest.raises(ValueError, match="num_inner_chains is 0"):
+        MalaScore(target, NOISE, KEY, num_inner_chains=0)
     with pytest.raises(ValueError, match="step_scale is 0"):
         MalaScore(target, NOISE, KEY, step_scale=0.0)
     with pytest.raises(ValueError, match="sd is 0"):
