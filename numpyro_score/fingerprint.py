@@ -68,7 +68,7 @@ def describe(value: Any) -> Any:
     Examples
     --------
     >>> describe(0.5), describe(np.zeros(2))
-    (0.5, 'ndarray(2,):0a54af1d8e61')
+    (0.5, 'ndarray(2,):e48a104712bd')
     """
     if isinstance(value, PLAIN):
         return value

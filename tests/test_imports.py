@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "numpyro_score"
 NAME = PACKAGE.name
 
 ORDER = [
-    {"types", "checks", "deprecation", "progress"},
+    {"types", "checks", "deprecation", "fingerprint", "progress"},
     {"preconditioner", "plugins", "bindings"},
     {"targets", "noise"},
     {"kernels", "adaptation"},

@@ -19,6 +19,7 @@ from numpyro.infer import HMC
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import identity
 
+from numpyro_score.fingerprint import fingerprint
 from numpyro_score.infer.batched import BatchedKernel
 from numpyro_score.run.layout import Layout
 from numpyro_score.run.tree import SAMPLING
@@ -34,24 +35,48 @@ SUMMED = frozenset({"num_grad", "num_logdensity"})
 
 
 class Constants:
-    """A model's arguments as constants of a program: compared by identity, never traced.
+    """What a program has compiled in: a model's arguments and the functions that are sampled.
 
-    They are constants, as in `numpyro.infer.MCMC`, because models use their shapes and values in
-    plain Python. References are kept, so that an identity is never taken over by another object.
+    The arguments are constants, as in `numpyro.infer.MCMC`, because models use their shapes and
+    values in plain Python. They are compared by value, so that data that were changed in place
+    between two runs are compiled anew, and so is a model whose closure or globals were.
+
+    Parameters
+    ----------
+    kernel
+        The NumPyro kernel.
+    args, kwargs
+        What its model is called with.
     """
 
-    def __init__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def __init__(
+        self, kernel: MCMCKernel, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
         self.args = args
         self.kwargs = dict(kwargs)
-        leaves, structure = jax.tree.flatten((args, self.kwargs))
-        self._leaves = tuple(leaves)
-        self._key = (structure, tuple(map(id, leaves)))
+        self.fingerprint = fingerprint(args, self.kwargs)
+        self._key = (self.fingerprint, fingerprint(given_density(kernel)))
 
     def __hash__(self) -> int:
         return hash(self._key)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Constants) and self._key == other._key
+
+
+def given_density(kernel: MCMCKernel) -> Any:
+    """What the user gave a kernel to sample: a model, or a function in its place.
+
+    Parameters
+    ----------
+    kernel
+        Any NumPyro kernel; None is returned for one that says neither.
+    """
+    model = getattr(kernel, "model", None)
+    if model is not None:
+        return model
+    problem = getattr(kernel, "_problem", None)
+    return getattr(problem, "_given", getattr(kernel, "_potential_fn", None))
 
 
 class Program(NamedTuple):

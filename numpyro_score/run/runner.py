@@ -148,7 +148,7 @@ def sample(
     check_superchains(kernel, num_chains, num_superchains)
     layout = make_layout(kernel, num_chains, chain_batch_size, mesh)
     path = check_store(store, resume=resume)
-    constants = Constants(model_args, model_kwargs or {})
+    constants = Constants(kernel, model_args, model_kwargs or {})
     num_steps = {WARMUP: num_warmup, SAMPLING: num_samples}
     seconds = dict.fromkeys(("compile", *num_steps), 0.0)
     is_complete = False
