@@ -44,7 +44,8 @@ def public() -> dict[str, Any]:
         module = importlib.import_module(room)
         for name in getattr(module, "__all__", ()):
             thing = getattr(module, name)
-            found[id(thing)] = f"{room}.{name}", thing
+            if not inspect.ismodule(thing):
+                found[id(thing)] = f"{room}.{name}", thing
     return dict(found.values())
 
 

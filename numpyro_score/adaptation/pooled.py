@@ -23,15 +23,17 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from blackjax.adaptation.step_size import (
-    DualAveragingAdaptationState,
-    dual_averaging_adaptation,
-)
 from jaxtyping import Array, Float, Int
 
 from numpyro_score.adaptation import moments
 from numpyro_score.adaptation.metric import Estimator
 from numpyro_score.adaptation.moments import Moments
+from numpyro_score.adaptation.step_size import (
+    StepSizeSearch,
+    log_found,
+    start_search,
+    update_search,
+)
 from numpyro_score.preconditioner import Preconditioner
 from numpyro_score.types import RngKey
 
@@ -77,7 +79,7 @@ class PooledState(NamedTuple):
     window_length: Int[Array, ""]
     log_step_size: Float[Array, " chain"]
     preconditioner: Preconditioner
-    dual_averaging: DualAveragingAdaptationState
+    dual_averaging: StepSizeSearch
     draws: Moments
     grads: Moments
     num_restarts: Int[Array, " chain"]
@@ -180,12 +182,6 @@ def pooled_warmup(
     restart_stuck_chains
         Whether chains far below the others restart from another's place at a window's end.
     """
-    da_init, da_update, da_final = dual_averaging_adaptation(target_acceptance_rate)
-
-    def start_search(step_size: Array) -> DualAveragingAdaptationState:
-        """Fresh dual averaging from `step_size`, as arrays of fixed types for a scan's carry."""
-        search = jax.tree.map(lambda x: jnp.asarray(x, step_size.dtype), da_init(step_size))
-        return search._replace(step=jnp.ones((), jnp.int32))
 
     def init(
         position: Float[Array, "chain dim"],
@@ -234,11 +230,8 @@ def pooled_warmup(
             if optimal_step_size is not None and adapt_mass_matrix:
                 start = jnp.asarray(optimal_step_size(dim), state.log_step_size.dtype)
             else:
-                start = jnp.where(
-                    state.dual_averaging.step > 1,
-                    da_final(state.dual_averaging),
-                    jnp.exp(jnp.median(state.log_step_size)),
-                )
+                own = jnp.median(state.log_step_size)
+                start = jnp.exp(log_found(state.dual_averaging, otherwise=own))
             state = state._replace(
                 log_step_size=jnp.where(is_opening, state.log_step_size, jnp.log(start)),
                 dual_averaging=start_search(start),
@@ -278,7 +271,9 @@ def pooled_warmup(
                 state = state._replace(grads=moments.update(state.grads, grad, weight))
         if adapt_step_size:
             own = state.log_step_size + OPENING_GAIN * (acceptance_rate - target_acceptance_rate)
-            shared = da_update(state.dual_averaging, jnp.mean(acceptance_rate))
+            shared = update_search(
+                state.dual_averaging, jnp.mean(acceptance_rate), target_acceptance_rate
+            )
             state = state._replace(
                 log_step_size=jnp.where(is_opening, own, shared.log_step_size),
                 dual_averaging=jax.tree.map(
@@ -296,11 +291,8 @@ def pooled_warmup(
         if not adapt_step_size:
             return state
         # a warmup too short to leave its opening has only the chains' own step sizes
-        log_shared = jnp.where(
-            state.dual_averaging.step > 1,
-            jnp.log(da_final(state.dual_averaging)),
-            jnp.median(state.log_step_size),
-        )
+        own = jnp.median(state.log_step_size)
+        log_shared = log_found(state.dual_averaging, otherwise=own)
         return state._replace(log_step_size=jnp.full_like(state.log_step_size, log_shared))
 
     return PooledWarmup(init, update, final)

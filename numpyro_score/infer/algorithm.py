@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from blackjax import GenerateSamplingAPI
 from jaxtyping import Array, Bool, Float
 
+from numpyro_score.kernels.api import KernelApi
 from numpyro_score.preconditioner import Preconditioner
 from numpyro_score.types import LogDensityFn, Position, RngKey
 
@@ -44,12 +44,12 @@ class Algorithm(NamedTuple):
         Gradients evaluated a step; None to read it off info and state.
     """
 
-    api: GenerateSamplingAPI
+    api: KernelApi
     parameters: Mapping[str, Any]
     is_exact: bool = True
     target_acceptance_rate: float = 0.8
     optimal_step_size: Callable[[int], float] | None = None
-    warmup_api: GenerateSamplingAPI | None = None
+    warmup_api: KernelApi | None = None
     takes_factored: bool = False
     num_grad: int | None = None
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from blackjax import GenerateSamplingAPI
 from numpyro.infer.initialization import init_to_uniform
 
 from numpyro_score.infer.adapter import AdapterKernel
 from numpyro_score.infer.algorithm import Algorithm
+from numpyro_score.kernels.api import KernelApi
 from numpyro_score.types import LogDensityFn
 
 
@@ -61,7 +61,7 @@ class BlackJAXKernel(AdapterKernel):
 
     def __init__(
         self,
-        algorithm: GenerateSamplingAPI,
+        algorithm: KernelApi,
         model: Callable[..., Any] | None = None,
         potential_fn: Callable[[Any], Any] | None = None,
         logdensity_fn: LogDensityFn | None = None,
@@ -78,7 +78,7 @@ class BlackJAXKernel(AdapterKernel):
         init_strategy: Callable[..., Any] = init_to_uniform,
         restart_stuck_chains: bool = True,
     ) -> None:
-        if not isinstance(algorithm, GenerateSamplingAPI):
+        if not isinstance(algorithm, KernelApi):
             raise TypeError(
                 f"algorithm must be a blackjax.GenerateSamplingAPI such as blackjax.hmc, but is a "
                 f"{type(algorithm).__name__}; give the algorithm itself, not what it returns."

@@ -1,14 +1,33 @@
-"""Markov kernels in BlackJAX's protocol; each leaves its target invariant, but for ULA."""
+"""Markov kernels in BlackJAX's protocol; each leaves its target invariant, but for ULA.
 
-from numpyro_score.kernels.global_local import global_local
-from numpyro_score.kernels.independence import independence
+The kernels are `blackjax.GenerateSamplingAPI` objects. They are made when first used, and BlackJAX
+is imported then.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from numpyro_score.kernels.api import MarkovKernel
+from numpyro_score.kernels.global_local import global_local as _global_local
+from numpyro_score.kernels.independence import independence as _independence
 from numpyro_score.kernels.ladder import Ladder
-from numpyro_score.kernels.langevin import ula
-from numpyro_score.kernels.mala import mala
-from numpyro_score.kernels.metropolis import metropolis_hastings
-from numpyro_score.kernels.parallel_tempering import parallel_tempering
-from numpyro_score.kernels.random_walk import random_walk
-from numpyro_score.kernels.score_metropolis import score_metropolis
+from numpyro_score.kernels.langevin import ula as _ula
+from numpyro_score.kernels.mala import mala as _mala
+from numpyro_score.kernels.metropolis import metropolis_hastings as _metropolis_hastings
+from numpyro_score.kernels.parallel_tempering import parallel_tempering as _parallel_tempering
+from numpyro_score.kernels.random_walk import random_walk as _random_walk
+from numpyro_score.kernels.score_metropolis import score_metropolis as _score_metropolis
+
+if TYPE_CHECKING:
+    from blackjax import GenerateSamplingAPI
+
+    global_local: GenerateSamplingAPI
+    independence: GenerateSamplingAPI
+    mala: GenerateSamplingAPI
+    metropolis_hastings: GenerateSamplingAPI
+    parallel_tempering: GenerateSamplingAPI
+    random_walk: GenerateSamplingAPI
+    score_metropolis: GenerateSamplingAPI
+    ula: GenerateSamplingAPI
 
 __all__ = [
     "Ladder",
@@ -21,3 +40,29 @@ __all__ = [
     "score_metropolis",
     "ula",
 ]
+
+_KERNELS: dict[str, MarkovKernel] = {
+    "global_local": _global_local,
+    "independence": _independence,
+    "mala": _mala,
+    "metropolis_hastings": _metropolis_hastings,
+    "parallel_tempering": _parallel_tempering,
+    "random_walk": _random_walk,
+    "score_metropolis": _score_metropolis,
+    "ula": _ula,
+}
+# Importing a file binds its name here, where `__getattr__` is to answer for the kernel of that
+# name.
+for _name in _KERNELS:
+    globals().pop(_name, None)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _KERNELS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    kernel = globals()[name] = _KERNELS[name].for_blackjax()
+    return kernel
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

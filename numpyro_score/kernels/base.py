@@ -2,18 +2,20 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from blackjax import SamplingAlgorithm
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from numpyro_score.checks import check_positive
 from numpyro_score.preconditioner import as_preconditioner, check_inverse_mass_matrix
 from numpyro_score.types import LogDensityFn, Position, RngKey, Temperature
+
+if TYPE_CHECKING:
+    import blackjax
 
 
 def check_position(position: Position) -> None:
@@ -93,7 +95,7 @@ def bind(
     init: Callable[..., Any],
     logdensity_fn: LogDensityFn | None,
     parameters: Mapping[str, Any],
-) -> SamplingAlgorithm:
+) -> "blackjax.SamplingAlgorithm":
     """Bind a kernel to a density and to fixed parameters, which are checked and factored once.
 
     Parameters
@@ -112,6 +114,8 @@ def bind(
     ValueError
         If a step size, a temperature or an inverse mass matrix cannot be one.
     """
+    from blackjax import SamplingAlgorithm
+
     parameters = dict(parameters)
     if "step_size" in parameters:
         check_step_size(parameters["step_size"])

@@ -8,14 +8,14 @@ one turn, with no branch in it, so that `jax.vmap` over chains computes nothing 
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from blackjax import GenerateSamplingAPI, SamplingAlgorithm
 from jaxtyping import Array, Bool, Float
 
 from numpyro_score.kernels import langevin
+from numpyro_score.kernels.api import MarkovKernel
 from numpyro_score.kernels.base import bind
 from numpyro_score.kernels.langevin import LangevinState
 from numpyro_score.kernels.mala import mala
@@ -23,6 +23,9 @@ from numpyro_score.kernels.metropolis import accept_reject
 from numpyro_score.kernels.proposals import IndependentProposal
 from numpyro_score.preconditioner import InverseMassMatrix
 from numpyro_score.types import LogDensityFn, Position, RngKey, Scalar
+
+if TYPE_CHECKING:
+    import blackjax
 
 
 class GlobalLocalInfo(NamedTuple):
@@ -108,7 +111,7 @@ def as_top_level_api(
     *,
     proposal: IndependentProposal,
     num_local: int = 4,
-) -> SamplingAlgorithm:
+) -> "blackjax.SamplingAlgorithm":
     """Some MALA steps and one independence jump a call; exact.
 
     Parameters
@@ -153,4 +156,4 @@ def as_top_level_api(
     return bind(build_kernel(), init, logdensity_fn, parameters)
 
 
-global_local = GenerateSamplingAPI(as_top_level_api, init, build_kernel)
+global_local = MarkovKernel(as_top_level_api, init, build_kernel)

@@ -7,17 +7,20 @@ The candidate is accepted with probability `min(1, w(x') / w(x))`. The chain is 
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from blackjax import GenerateSamplingAPI, SamplingAlgorithm
 from jaxtyping import Array, Bool, Float
 
+from numpyro_score.kernels.api import MarkovKernel
 from numpyro_score.kernels.base import bind, evaluate
 from numpyro_score.kernels.metropolis import accept_reject
 from numpyro_score.kernels.proposals import IndependentProposal
 from numpyro_score.types import LogDensityFn, Position, RngKey
+
+if TYPE_CHECKING:
+    import blackjax
 
 
 class IndependenceState(NamedTuple):
@@ -104,7 +107,7 @@ def build_kernel() -> Callable[..., tuple[IndependenceState, IndependenceInfo]]:
 
 def as_top_level_api(
     logdensity_fn: LogDensityFn, proposal: IndependentProposal
-) -> SamplingAlgorithm:
+) -> "blackjax.SamplingAlgorithm":
     """Independence Metropolis-Hastings.
 
     Parameters
@@ -133,4 +136,4 @@ def as_top_level_api(
     return bind(build_kernel(), init, logdensity_fn, {"proposal": proposal})
 
 
-independence = GenerateSamplingAPI(as_top_level_api, init, build_kernel)
+independence = MarkovKernel(as_top_level_api, init, build_kernel)

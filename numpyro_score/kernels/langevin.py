@@ -18,14 +18,14 @@ Without accept/reject the chain's law is not the target: on a unit Gaussian its 
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from blackjax import GenerateSamplingAPI, SamplingAlgorithm
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
+from numpyro_score.kernels.api import MarkovKernel
 from numpyro_score.kernels.base import bind, check_position, check_scalar
 from numpyro_score.kernels.metropolis import MetropolisInfo, accept_reject, temperature_at
 from numpyro_score.preconditioner import (
@@ -43,6 +43,9 @@ from numpyro_score.types import (
     ScoreFn,
     Temperature,
 )
+
+if TYPE_CHECKING:
+    import blackjax
 
 
 class LangevinState(NamedTuple):
@@ -205,7 +208,7 @@ def as_top_level_api(
     inverse_mass_matrix: InverseMassMatrix = None,
     score_fn: ScoreFn | None = None,
     temperature: Temperature = 1.0,
-) -> SamplingAlgorithm:
+) -> "blackjax.SamplingAlgorithm":
     """Unadjusted Langevin algorithm, **biased**: its law is not the target's.
 
     The bias falls with `eps` (variance `1 / (1 - eps / 2)` on a unit Gaussian) and the chain
@@ -253,4 +256,4 @@ def as_top_level_api(
     return bind(build_kernel(), init_ula, logdensity_fn, parameters)
 
 
-ula = GenerateSamplingAPI(as_top_level_api, init_ula, build_kernel)
+ula = MarkovKernel(as_top_level_api, init_ula, build_kernel)

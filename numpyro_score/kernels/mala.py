@@ -10,14 +10,17 @@ Gaussian target (Roberts and Rosenthal 1998, doi:10.1111/1467-9868.00123).
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from blackjax import GenerateSamplingAPI, SamplingAlgorithm
-
+from numpyro_score.kernels.api import MarkovKernel
 from numpyro_score.kernels.base import bind
 from numpyro_score.kernels.langevin import LangevinState, init, langevin_step
 from numpyro_score.kernels.metropolis import MetropolisInfo
 from numpyro_score.preconditioner import InverseMassMatrix
 from numpyro_score.types import DriftFn, LogDensityFn, RngKey, Scalar, Temperature
+
+if TYPE_CHECKING:
+    import blackjax
 
 TARGET_ACCEPTANCE_RATE = 0.574
 
@@ -59,7 +62,7 @@ def as_top_level_api(
     inverse_mass_matrix: InverseMassMatrix = None,
     drift_fn: DriftFn | None = None,
     temperature: Temperature = 1.0,
-) -> SamplingAlgorithm:
+) -> "blackjax.SamplingAlgorithm":
     """Metropolis-adjusted Langevin algorithm.
 
     Parameters
@@ -98,4 +101,4 @@ def as_top_level_api(
     return bind(build_kernel(), init, logdensity_fn, parameters)
 
 
-mala = GenerateSamplingAPI(as_top_level_api, init, build_kernel)
+mala = MarkovKernel(as_top_level_api, init, build_kernel)

@@ -8,15 +8,18 @@ which leaves `p^(1/T)` invariant whatever `q` is (Hastings 1970, doi:10.1093/bio
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from blackjax import GenerateSamplingAPI, SamplingAlgorithm
 from jaxtyping import Array, Bool, Float, Int
 
+from numpyro_score.kernels.api import MarkovKernel
 from numpyro_score.kernels.base import bind, evaluate
 from numpyro_score.types import LogDensityFn, Position, RngKey, Scalar, Temperature
+
+if TYPE_CHECKING:
+    import blackjax
 
 Proposal = Callable[[RngKey, Position], tuple[Position, Float[Array, ""]]]
 """`(rng_key, x) -> (x', log q(x | x') - log q(x' | x))`."""
@@ -159,7 +162,7 @@ def build_kernel() -> Callable[..., tuple[MetropolisState, MetropolisInfo]]:
 
 def as_top_level_api(
     logdensity_fn: LogDensityFn, proposal: Proposal, temperature: Temperature = 1.0
-) -> SamplingAlgorithm:
+) -> "blackjax.SamplingAlgorithm":
     """Metropolis-Hastings with any proposal.
 
     Parameters
@@ -189,4 +192,4 @@ def as_top_level_api(
     return bind(build_kernel(), init, logdensity_fn, parameters)
 
 
-metropolis_hastings = GenerateSamplingAPI(as_top_level_api, init, build_kernel)
+metropolis_hastings = MarkovKernel(as_top_level_api, init, build_kernel)

@@ -13,20 +13,23 @@ one at b = 1, which is the chain. Exact.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from blackjax import GenerateSamplingAPI, SamplingAlgorithm
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
+from numpyro_score.kernels.api import MarkovKernel
 from numpyro_score.kernels.base import bind, evaluate
 from numpyro_score.kernels.ladder import Ladder, check_ladder, finite
 from numpyro_score.kernels.mala import mala
 from numpyro_score.kernels.metropolis import accept_reject
 from numpyro_score.kernels.proposals import IndependentProposal
 from numpyro_score.types import LogDensityFn, Position, RngKey
+
+if TYPE_CHECKING:
+    import blackjax
 
 
 class ParallelTemperingState(NamedTuple):
@@ -207,7 +210,7 @@ def as_top_level_api(
     reference: IndependentProposal,
     ladder: Ladder,
     num_local: int = 4,
-) -> SamplingAlgorithm:
+) -> "blackjax.SamplingAlgorithm":
     """Parallel tempering between a reference and the target; exact.
 
     Parameters
@@ -248,4 +251,4 @@ def as_top_level_api(
     return bind(build_kernel(), init, logdensity_fn, parameters)
 
 
-parallel_tempering = GenerateSamplingAPI(as_top_level_api, init, build_kernel)
+parallel_tempering = MarkovKernel(as_top_level_api, init, build_kernel)

@@ -5,15 +5,18 @@ covariance (Roberts, Gelman and Gilks 1997, doi:10.1214/aoap/1034625254).
 """
 
 from collections.abc import Callable
-
-from blackjax import GenerateSamplingAPI, SamplingAlgorithm
+from typing import TYPE_CHECKING
 
 from numpyro_score.kernels import metropolis
+from numpyro_score.kernels.api import MarkovKernel
 from numpyro_score.kernels.base import bind
 from numpyro_score.kernels.metropolis import MetropolisInfo, MetropolisState, init
 from numpyro_score.kernels.proposals import gaussian_random_walk
 from numpyro_score.preconditioner import InverseMassMatrix
 from numpyro_score.types import LogDensityFn, RngKey, Scalar, Temperature
+
+if TYPE_CHECKING:
+    import blackjax
 
 TARGET_ACCEPTANCE_RATE = 0.234
 
@@ -46,7 +49,7 @@ def as_top_level_api(
     step_size: Scalar,
     inverse_mass_matrix: InverseMassMatrix = None,
     temperature: Temperature = 1.0,
-) -> SamplingAlgorithm:
+) -> "blackjax.SamplingAlgorithm":
     """Random walk Metropolis with a Gaussian proposal.
 
     Parameters
@@ -81,4 +84,4 @@ def as_top_level_api(
     return bind(build_kernel(), init, logdensity_fn, parameters)
 
 
-random_walk = GenerateSamplingAPI(as_top_level_api, init, build_kernel)
+random_walk = MarkovKernel(as_top_level_api, init, build_kernel)

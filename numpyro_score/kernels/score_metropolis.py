@@ -16,21 +16,25 @@ kernels.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from blackjax import GenerateSamplingAPI, SamplingAlgorithm
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from numpyro_score.checks import check_whole
 from numpyro_score.kernels import langevin
+from numpyro_score.kernels.api import MarkovKernel
 from numpyro_score.kernels.base import bind
 from numpyro_score.kernels.langevin import LangevinState, langevin_step
 from numpyro_score.kernels.metropolis import MetropolisInfo
 from numpyro_score.preconditioner import InverseMassMatrix
 from numpyro_score.types import LogDensityFn, Position, RngKey, Scalar, ScoreFn
+
+if TYPE_CHECKING:
+    import blackjax
 
 NUM_NODES = 4
 """Default evaluations of the score along a move."""
@@ -134,7 +138,7 @@ def as_top_level_api(
     step_size: Scalar,
     inverse_mass_matrix: InverseMassMatrix = None,
     num_nodes: int = NUM_NODES,
-) -> SamplingAlgorithm:
+) -> "blackjax.SamplingAlgorithm":
     """Langevin steps, accepted by the line integral of a score: **approximate**.
 
     Up to the quadrature exact for the gradient of a log density; for a field that is no gradient,
@@ -175,4 +179,4 @@ def as_top_level_api(
     return bind(build_kernel(), init, None, parameters)
 
 
-score_metropolis = GenerateSamplingAPI(as_top_level_api, init, build_kernel)
+score_metropolis = MarkovKernel(as_top_level_api, init, build_kernel)

@@ -18,8 +18,7 @@ from jaxtyping import Array, Float
 
 from numpyro_score.checks import check_positive, check_whole
 from numpyro_score.deprecation import renamed_arguments
-from numpyro_score.kernels import mala
-from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, optimal_step_size
+from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
 from numpyro_score.localization.base import Observation, ObservationProcess, Point, Summary
 from numpyro_score.types import LogDensityFn, RngKey, Scalar
 

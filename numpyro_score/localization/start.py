@@ -15,7 +15,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from arviz_stats.base import array_stats
 from jaxtyping import Array, Float
 
 from numpyro_score.localization.inner import InnerChains, Population
@@ -158,6 +157,8 @@ def _try(mean: InnerChains, keys: Array, t: Float[Array, ""]) -> tuple[Array, Ar
 
 def _largest_rhat(chains: np.ndarray) -> float:
     """Of `(chain, draw, dim)`; infinite where chains stand still."""
+    from arviz_stats.base import array_stats
+
     with np.errstate(invalid="ignore", divide="ignore"):
         rhat = array_stats.rhat(chains, chain_axis=0, draw_axis=1, method="identity")
     return float(np.nan_to_num(np.max(rhat), nan=np.inf))

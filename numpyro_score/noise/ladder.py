@@ -15,15 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.optimize import brentq
-from scipy.stats import norm
-from sklearn.metrics import pairwise_distances_chunked
 
 from numpyro_score.checks import check_whole
 
 OVERLAP = 0.5
 SMALLEST_SHARE = 0.01
 LARGEST_RATIO = 2.0
+DISTANCES_AT_ONCE = 10_000_000
 
 
 class NoiseLadder(NamedTuple):
@@ -103,12 +101,15 @@ def ladder_ratio(dim: int) -> float:
     >>> round(ladder_ratio(3 * 32 * 32), 3)
     1.04
     """
+    from scipy.optimize import brentq
+    from scipy.special import ndtr
+
     check_whole("dim", dim)
     root = math.sqrt(2 * dim)
 
     def excess(gamma: float) -> float:
         middle, half = root * (gamma - 1), 3 * gamma
-        return float(norm.cdf(middle + half) - norm.cdf(middle - half)) - OVERLAP
+        return float(ndtr(middle + half) - ndtr(middle - half)) - OVERLAP
 
     return LARGEST_RATIO if excess(LARGEST_RATIO) > 0 else float(brentq(excess, 1.0, LARGEST_RATIO))
 
@@ -130,13 +131,16 @@ def largest_distance(data: Float[np.ndarray, "num dim"]) -> float:
     >>> largest_distance(np.array([[0.0, 0.0], [3.0, 4.0], [1.0, 1.0]]))
     5.0
     """
+    from scipy.spatial.distance import cdist
+
     radius = np.linalg.norm(data - data.mean(axis=0), axis=1)
     start = data[np.argmax(radius)]
     at_least = np.linalg.norm(data - start, axis=1).max()
     # both ends of a longer one are at least this far out
     candidates = data[radius >= at_least - radius.max()]
-    chunks = pairwise_distances_chunked(candidates, reduce_func=lambda block, _: block.max(axis=1))
-    return float(max(block.max() for block in chunks))
+    rows = max(1, DISTANCES_AT_ONCE // len(candidates))
+    blocks = (candidates[i : i + rows] for i in range(0, len(candidates), rows))
+    return float(max(cdist(block, candidates).max() for block in blocks))
 
 
 def ladder_from_data(

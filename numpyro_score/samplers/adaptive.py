@@ -5,9 +5,8 @@ arXiv:2202.02435.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, final
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
-import diffrax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -16,6 +15,9 @@ from numpyro_score.noise import NoiseProcess
 from numpyro_score.samplers.steps import Count, Event, Memory, Row, Score, Steps, append
 from numpyro_score.samplers.stochastic import Times
 from numpyro_score.types import Scalar
+
+if TYPE_CHECKING:
+    import diffrax
 
 MAX_STEPS = 16_384
 
@@ -28,7 +30,7 @@ class Tolerance(NamedTuple):
     rtol, atol
         Largest error of a step, relative and absolute.
     solver
-        An explicit Runge-Kutta method of Diffrax.
+        An explicit Runge-Kutta method of Diffrax; None for `diffrax.Tsit5()`.
     max_steps
         Most steps before it is an error.
 
@@ -44,16 +46,19 @@ class Tolerance(NamedTuple):
 
     rtol: float = 1e-5
     atol: float = 1e-5
-    solver: diffrax.AbstractERK = diffrax.Tsit5()
+    solver: "diffrax.AbstractERK | None" = None
     max_steps: int = MAX_STEPS
 
     def integrate(
         self, velocity: Callable[[Any, Any, Any], Any], y: Any, start: Scalar, end: Scalar
     ) -> tuple[Any, Int[Array, ""]]:
         """The value at `end` of what is `y` at `start`, and how often the velocity was called."""
+        import diffrax
+
+        solver = diffrax.Tsit5() if self.solver is None else self.solver
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(velocity),
-            self.solver,
+            solver,
             start,
             end,
             None,
@@ -61,7 +66,7 @@ class Tolerance(NamedTuple):
             stepsize_controller=diffrax.PIDController(rtol=self.rtol, atol=self.atol),
             max_steps=self.max_steps,
         )
-        tableau = self.solver.tableau
+        tableau = solver.tableau
         assert isinstance(tableau, diffrax.ButcherTableau)  # of every explicit method
         # a step whose first stage is the last one's last one does not evaluate it again
         known = int(tableau.fsal)
@@ -80,7 +85,9 @@ def check_tolerance(tolerance: Tolerance) -> None:
     TypeError
         If the solver is no explicit Runge-Kutta method of Diffrax.
     """
-    if not isinstance(tolerance.solver, diffrax.AbstractERK):
+    import diffrax
+
+    if not isinstance(tolerance.solver, diffrax.AbstractERK | None):
         raise TypeError(
             f"the solver is a {type(tolerance.solver).__name__}; an explicit Runge-Kutta method of "
             "Diffrax is needed, such as diffrax.Tsit5(), Dopri5() or Bosh3()"

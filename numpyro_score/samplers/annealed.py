@@ -15,7 +15,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.optimize import minimize_scalar
 
 from numpyro_score.checks import check_whole
 from numpyro_score.deprecation import renamed_arguments
@@ -115,6 +114,8 @@ def pick_step_size(ladder: LadderLevels, steps_per_level: int) -> float:
     >>> pick_step_size(ladder, 100) < pick_step_size(ladder, 5) < 4 * 0.1**2
     True
     """
+    from scipy.optimize import minimize_scalar
+
     sigmas = check_ladder(ladder)
     check_whole("steps_per_level", steps_per_level)
     if len(sigmas) < 2:

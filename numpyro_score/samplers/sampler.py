@@ -6,13 +6,12 @@ The form is that of the samplers of Song et al. 2021, arXiv:2011.13456.
 """
 
 from functools import partial
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from blackjax import SamplingAlgorithm
 from jaxtyping import Array, Float, Int
 
 from numpyro_score.checks import check_whole
@@ -27,6 +26,9 @@ from numpyro_score.samplers.walk import (
     walk,
 )
 from numpyro_score.types import RngKey
+
+if TYPE_CHECKING:
+    import blackjax
 
 
 def check_score(score: Score, shape: tuple[int, ...], time: Any) -> None:
@@ -154,8 +156,9 @@ class DiffusionSampler(eqx.Module):
         calls = jnp.asarray(self.steps.count(new.memory, new.num_made))
         return new, DiffusionInfo(new.num_made >= self.num_steps, calls)
 
-    def algorithm(self) -> SamplingAlgorithm:
+    def algorithm(self) -> "blackjax.SamplingAlgorithm":
         """`init` and `step` as plain functions, which `jax.jit` takes as it takes BlackJAX's."""
+        from blackjax import SamplingAlgorithm
 
         def init(position: Event, rng_key: RngKey | None = None) -> DiffusionState:
             return self.init(position, rng_key)

@@ -11,8 +11,7 @@ import jax.numpy as jnp
 
 from numpyro_score.checks import check_positive, check_whole
 from numpyro_score.deprecation import renamed_arguments
-from numpyro_score.kernels import mala
-from numpyro_score.kernels.mala import optimal_step_size
+from numpyro_score.kernels.mala import mala, optimal_step_size
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.scores.base import Condition, Event, ScoreModel, refuse_condition
 from numpyro_score.scores.posterior import Posterior, Reference, check_density, key_at

@@ -1,5 +1,6 @@
 """What is sampled: densities and NumPyro models with expectations whose values are known."""
 
+from numpyro_score.bindings import bind_submodules
 from numpyro_score.targets.base import DensityTarget, ModelTarget, Target
 from numpyro_score.targets.expectation import Expectation, moments
 from numpyro_score.targets.gaussian import ill_gaussian, ill_gaussian_rotated, std_gaussian
@@ -27,3 +28,6 @@ __all__ = [
     "std_gaussian",
     "two_modes",
 ]
+
+# Of all rooms that import NumPyro this is the lowest.
+bind_submodules()

@@ -8,7 +8,6 @@ from typing import Any, Self
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from blackjax import GenerateSamplingAPI
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 from numpyro.infer.initialization import init_to_uniform
@@ -25,6 +24,7 @@ from numpyro_score.infer.prepared import FlatLogDensity, PreparedKernel
 from numpyro_score.infer.state import AdapterState, per_chain
 from numpyro_score.infer.tempering.explore import reach
 from numpyro_score.infer.tempering.start_law import as_law, start_law
+from numpyro_score.kernels.api import KernelApi
 from numpyro_score.kernels.langevin import ula
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
 from numpyro_score.kernels.proposals import IndependentProposal
@@ -117,7 +117,7 @@ class GlobalLocal(PreparedKernel):
         potential_fn: Callable[[Any], Any] | None = None,
         logdensity_fn: LogDensityFn | None = None,
         *,
-        local: GenerateSamplingAPI = mala,
+        local: KernelApi = mala,
         local_parameters: Mapping[str, Any] | None = None,
         num_particles: int = NUM_PARTICLES,
         network: Callable[[int, RngKey], Any] = default_network,
@@ -139,8 +139,9 @@ class GlobalLocal(PreparedKernel):
         for name, (value, smallest) in least.items():
             check_whole(name, value, smallest)
         parameters = dict(local_parameters or {})
-        algorithm = Algorithm(local, parameters, is_exact=local is not ula)
-        if local is mala:
+        is_exact = local.build_kernel is not ula.build_kernel
+        algorithm = Algorithm(local, parameters, is_exact=is_exact)
+        if local.build_kernel is mala.build_kernel:
             algorithm = Algorithm(
                 mala,
                 parameters,

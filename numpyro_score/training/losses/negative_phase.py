@@ -10,17 +10,19 @@ gradient at fixed chains is the one above with its sign changed, their value is 
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from blackjax import GenerateSamplingAPI, SamplingAlgorithm
 from jaxtyping import Array, Float
 
 from numpyro_score.checks import check_whole
 from numpyro_score.training.losses.base import Batch, output_of
 from numpyro_score.types import RngKey
+
+if TYPE_CHECKING:
+    import blackjax
 
 
 def check_energy(model: Any, point: Any) -> None:
@@ -66,7 +68,7 @@ class Chains(eqx.Module):
         If the kernel cannot be called.
     """
 
-    kernel: Callable[..., SamplingAlgorithm]
+    kernel: Callable[..., "blackjax.SamplingAlgorithm"]
     parameters: dict[str, Any]
     num_steps: int = eqx.field(static=True)
 
@@ -78,8 +80,7 @@ class Chains(eqx.Module):
             )
         check_whole("num_steps", num_steps, hint="a chain makes at least 1 step")
         # the function within, since the object around it has no hash to be found again by
-        is_api = isinstance(kernel, GenerateSamplingAPI)
-        self.kernel = kernel.differentiable if is_api else kernel
+        self.kernel = getattr(kernel, "differentiable", kernel)
         self.parameters = dict(parameters)
         self.num_steps = num_steps
 
