@@ -50,6 +50,36 @@ def registered(group: str) -> dict[str, EntryPoint]:
     return dict(sorted(found.items()))
 
 
+def find(group: str, name: str) -> EntryPoint:
+    """The entry point of that name, not loaded.
+
+    Parameters
+    ----------
+    group
+        `KERNELS` or `TARGETS`.
+    name
+        As registered.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name; the message lists those there are.
+
+    Examples
+    --------
+    >>> find(KERNELS, "nuts").value
+    'numpyro.infer:NUTS'
+    """
+    known = registered(group)
+    if name not in known:
+        what = _WHAT.get(group, group)
+        close = get_close_matches(name, known, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        listed = ", ".join(known) or "none; install the package numpyro-score to register its own"
+        raise ValueError(f"unknown {what} {name!r}{hint}; known {what}s: {listed}")
+    return known[name]
+
+
 def load(group: str, name: str) -> Callable[..., Any]:
     """The object that is registered under a name.
 
@@ -73,14 +103,8 @@ def load(group: str, name: str) -> Callable[..., Any]:
     Traceback (most recent call last):
     ValueError: unknown kernel 'no_such_kernel'; known kernels: ...
     """
-    known = registered(group)
+    entry = find(group, name)
     what = _WHAT.get(group, group)
-    if name not in known:
-        close = get_close_matches(name, known, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        listed = ", ".join(known) or "none; install the package numpyro-score to register its own"
-        raise ValueError(f"unknown {what} {name!r}{hint}; known {what}s: {listed}")
-    entry = known[name]
     try:
         return entry.load()
     except (ImportError, AttributeError) as error:
@@ -150,15 +174,41 @@ def load_attribute(spec: str, what: str) -> Any:
     return getattr(module, name)
 
 
-def _find(spec: str, what: str) -> tuple[ModuleType, str]:
-    """The module that `spec` names, and the name in it."""
+def split(spec: str, what: str) -> tuple[str, str]:
+    """The file or module that `spec` names, and the name in it; nothing is imported.
+
+    Parameters
+    ----------
+    spec
+        `path/to/file.py:name` or `package.module:name`.
+    what
+        What it is to be, in a word.
+
+    Raises
+    ------
+    ValueError
+        If `spec` has another form.
+    FileNotFoundError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> split("numpyro.infer:NUTS", "kernel")
+    ('numpyro.infer', 'NUTS')
+    """
     place, colon, name = spec.rpartition(":")
     form = f"FILE.py:{what.upper()}"
     if not (colon and place and name):
         raise ValueError(f"a {what} is given as {form}, got {spec!r}")
-    path = Path(place)
-    if path.suffix == ".py" and not path.is_file():
+    if Path(place).suffix == ".py" and not Path(place).is_file():
         raise FileNotFoundError(f"there is no file {place}; give {form}, FILE.py being your own")
+    return place, name
+
+
+def _find(spec: str, what: str) -> tuple[ModuleType, str]:
+    """The module that `spec` names, and the name in it."""
+    place, name = split(spec, what)
+    path = Path(place)
     try:
         module = _import_file(path) if path.suffix == ".py" else import_module(place)
     except Exception as error:

@@ -1,4 +1,6 @@
 import signal
+import subprocess
+import sys
 from importlib.metadata import version
 
 import arviz as az
@@ -137,6 +139,40 @@ def test_diagnose_against_a_target_or_a_reference(place, capsys):
     text = (place / "report.html").read_text("utf-8")
     assert "Distance from the target" in text
     assert "The draws are not like the reference" in text
+
+
+@pytest.mark.parametrize(
+    ("typed", "status"),
+    [
+        ("--help", 0),
+        ("run --help", 0),
+        ("list", 0),
+        ("no_such_command", 2),
+        ("compare --target no_such --kernel mala", 2),
+        ("compare --target funnel --kernel mela", 2),
+        ("compare --target funnel --kernel mala --out no/x.html", 2),
+        ("diagnose no_such.nc", 2),
+        ("fit no_such.nc", 2),
+        ("generate no_such.eqx", 2),
+        ("generate score.eqx --out draws.csv", 2),
+        ("run no_such.py:model --kernel mala", 2),
+        ("run mymodel.py:model --data no_such.npz --kernel mala", 2),
+        ("run mymodel.py:model --kernel mala --process-id 1", 2),
+    ],
+)
+def test_help_and_what_is_wrong_at_sight_wait_for_no_import(place, typed, status):
+    code = (
+        "import sys, numpyro_score.cli as cli\n"
+        "try: status = cli.main(sys.argv[1:])\n"
+        "except SystemExit as stop: status = stop.code\n"
+        "assert not {'jax', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *typed.split()], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -13,7 +13,7 @@ NAME = PACKAGE.name
 
 ORDER = [
     {"types", "checks", "deprecation", "fingerprint", "progress"},
-    {"preconditioner", "plugins", "bindings"},
+    {"preconditioner", "formats", "plugins", "bindings"},
     {"targets", "noise"},
     {"kernels", "adaptation"},
     {"scores", "samplers"},

@@ -1,28 +1,14 @@
-"""The command `numpyro-score`: a file for each of its commands.
+"""The command `numpyro-score`: what can be typed (`options.py`), and a file for each command.
 
 Names of kernels and targets exist here and in the entry points only. What is wrong with what was
 typed is found out before sampling, said in a line, and ends with status 2.
 """
 
-import argparse
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib import import_module
 
-from numpyro_score.cli import comparing, diagnosing, fitting, generating, listing, running
-from numpyro_score.cli.common import BAD_INPUT, INTERRUPTED, BadInput, say
-
-COMMANDS = (listing, comparing, running, diagnosing, fitting, generating)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="numpyro-score", description="Run, compare and diagnose Markov kernels."
-    )
-    parser.add_argument("--version", action="version", version=version("numpyro-score"))
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        command.add(commands)
-    return parser
+from numpyro_score.cli.common import BAD_INPUT, INTERRUPTED, BadInput, checking, say
+from numpyro_score.cli.options import make_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,9 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["diagnose", "no_such_file.nc"])  # the reason goes to stderr
     2
     """
-    args = _parser().parse_args(argv)
+    args = make_parser().parse_args(argv)
     try:
-        return args.do(args)
+        with checking():
+            args.check(args)
+        return import_module(args.run_by).do(args)
     except BadInput as error:
         say(f"numpyro-score {args.command}: error: {error}")
         return BAD_INPUT

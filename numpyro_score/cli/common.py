@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -58,15 +57,6 @@ def whole(least: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
-
-
-def add_command(
-    commands: Any, name: str, do: Callable[[argparse.Namespace], int], text: str
-) -> argparse.ArgumentParser:
-    """A command by its name, what does it, and a line of help."""
-    added = commands.add_parser(name, help=text, description=text)
-    added.set_defaults(do=do)
-    return added
 
 
 def add_lengths(parser: argparse.ArgumentParser) -> None:

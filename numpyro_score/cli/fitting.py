@@ -1,20 +1,14 @@
 """`numpyro-score fit`: train a score on the draws in a file and keep it in another."""
 
 import argparse
-from pathlib import Path
-from typing import Any
 
 import jax
 
 from numpyro_score.cli.common import (
     INTERRUPTED,
     BadInput,
-    add_command,
-    add_output,
-    check_output,
     checking,
     say,
-    whole,
 )
 from numpyro_score.diagnostics.draws import posterior
 from numpyro_score.diagnostics.files import read_draws
@@ -25,31 +19,8 @@ from numpyro_score.training.data import as_points
 from numpyro_score.training.losses import ContinuousDenoising
 
 
-def add(commands: Any) -> None:
-    """Add the command to a parser's commands."""
-    added = add_command(
-        commands, "fit", _fit, "Train a score at every noise level on the draws in a file."
-    )
-    added.add_argument("draws", type=Path, metavar="FILE", help="any that ArviZ wrote")
-    added.add_argument(
-        "--variable",
-        action="append",
-        metavar="NAME",
-        help="of the posterior, may be given repeatedly (default: all that are real)",
-    )
-    added.add_argument("--steps", type=whole(1), default=3000, help="(default %(default)s)")
-    added.add_argument("--batch-size", type=whole(1), help="(default 512, or all draws if fewer)")
-    added.add_argument("--width", type=whole(1), default=64, help="(default %(default)s)")
-    added.add_argument("--depth", type=whole(1), default=3, help="(default %(default)s)")
-    added.add_argument("--seed", type=whole(0), default=0, help="(default %(default)s)")
-    added.add_argument(
-        "--checkpoint", type=Path, metavar="FOLDER", help="go on from there after a kill"
-    )
-    add_output(added, "score.eqx")
-
-
-def _fit(args: argparse.Namespace) -> int:
-    check_output(args.out)
+def do(args: argparse.Namespace) -> int:
+    """Train, and write the score."""
     with checking():
         data = posterior(read_draws(args.draws))
         names = args.variable or [name for name in data if data[name].dtype.kind == "f"]

@@ -4,7 +4,6 @@ import argparse
 import ast
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,13 +12,10 @@ import xarray as xr
 
 from numpyro_score.cli.common import (
     BadInput,
-    add_command,
-    add_output,
-    check_output,
     checking,
-    whole,
 )
-from numpyro_score.diagnostics.files import SUFFIXES, write_draws
+from numpyro_score.cli.options import SAMPLER_STEPS
+from numpyro_score.diagnostics.files import write_draws
 from numpyro_score.infer.score_samplers import LONG_STEP
 from numpyro_score.samplers import (
     annealed_langevin,
@@ -55,40 +51,18 @@ def _flow(score: ScoreModel, shape: tuple[int, ...], steps: int, denoise: bool) 
     return probability_flow(score, score.noise, shape, num_steps=steps, denoise=denoise)
 
 
-SAMPLERS: dict[str, tuple[Callable[..., Any], int]] = {
-    "reverse_sde": (_reverse, 100),
-    "probability_flow": (_flow, 20),
-    "annealed_langevin": (_annealed, 1000),
+SAMPLERS: dict[str, Callable[..., Any]] = {
+    "reverse_sde": _reverse,
+    "probability_flow": _flow,
+    "annealed_langevin": _annealed,
 }
-"""Name -> the sampler, and its steps by default."""
+"""What makes a sampler, by its name."""
 
 
-def add(commands: Any) -> None:
-    """Add the command to a parser's commands."""
-    added = add_command(
-        commands, "generate", _generate, "Draw from a score that numpyro-score fit trained."
-    )
-    added.add_argument("score", type=Path, metavar="FILE", help="of numpyro-score fit, or save()")
-    added.add_argument(
-        "--sampler", choices=SAMPLERS, default="reverse_sde", help="(default %(default)s)"
-    )
-    added.add_argument("--num", type=whole(1), default=1000, help="(default %(default)s)")
-    defaults = ", ".join(f"{name} {steps}" for name, (_, steps) in SAMPLERS.items())
-    added.add_argument(
-        "--steps", type=whole(1), help=f"of the sampler, over all levels (default: {defaults})"
-    )
-    added.add_argument("--denoise", action="store_true", help="end with the mean without noise")
-    added.add_argument("--batch-size", type=whole(1), metavar="N", help="draws at once")
-    added.add_argument("--seed", type=whole(0), default=0, help="(default %(default)s)")
-    add_output(added, "draws.nc")
-
-
-def _generate(args: argparse.Namespace) -> int:
-    if args.out.suffix not in SUFFIXES:
-        raise BadInput(f"--out must end in {' or '.join(SUFFIXES)}, got {args.out}")
-    check_output(args.out)
-    make, steps = SAMPLERS[args.sampler]
-    steps = steps if args.steps is None else args.steps
+def do(args: argparse.Namespace) -> int:
+    """Draw, and write the draws."""
+    make = SAMPLERS[args.sampler]
+    steps = SAMPLER_STEPS[args.sampler] if args.steps is None else args.steps
     with checking():
         score = load(args.score)
         if not isinstance(score, ScoreModel):

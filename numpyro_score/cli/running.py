@@ -18,54 +18,21 @@ from numpyro_score import plugins
 from numpyro_score.cli.common import (
     INTERRUPTED,
     BadInput,
-    add_command,
-    add_lengths,
-    add_output,
-    check_output,
     checking,
     say,
-    whole,
 )
-from numpyro_score.cli.distributed import add_processes, is_first, join_processes
+from numpyro_score.cli.distributed import is_first, join_processes
 from numpyro_score.diagnostics import convergence, judge
-from numpyro_score.diagnostics.files import SUFFIXES, ZARR, write_draws
+from numpyro_score.diagnostics.files import write_draws
+from numpyro_score.formats import ZARR
 from numpyro_score.report.words import remarks
 from numpyro_score.run import sample
 
 
-def add(commands: Any) -> None:
-    """Add the command to a parser's commands."""
-    added = add_command(
-        commands, "run", _run, "Sample a NumPyro model of your own and keep the draws."
-    )
-    added.add_argument("model", metavar="FILE.py:MODEL")
-    added.add_argument(
-        "--data", type=Path, metavar="NPZ", help="arrays that the model takes as keyword arguments"
-    )
-    added.add_argument("--kernel", required=True, metavar="NAME")
-    add_lengths(added)
-    added.add_argument("--thinning", type=whole(1), default=1, help="(default %(default)s)")
-    added.add_argument(
-        "--superchains", type=whole(2), metavar="N", help="groups of chains with one start each"
-    )
-    added.add_argument(
-        "--chain-batch-size", type=whole(1), metavar="N", help="chains at once, to bound memory"
-    )
-    added.add_argument(
-        "--resume", action="store_true", help="go on with the run in --out, a .zarr folder"
-    )
-    add_processes(added)
-    add_output(added, "draws.nc")
-
-
-def _run(args: argparse.Namespace) -> int:
-    if args.out.suffix not in SUFFIXES:
-        raise BadInput(f"--out must end in {' or '.join(SUFFIXES)}, got {args.out}")
+def do(args: argparse.Namespace) -> int:
+    """Sample, and write the draws."""
     is_streamed = args.out.suffix == ZARR
-    if args.resume and not is_streamed:
-        raise BadInput(f"--resume goes on with a {ZARR} folder, but --out is {args.out}")
     join_processes(args)
-    check_output(args.out)
     with checking():
         make_kernel = plugins.load(plugins.KERNELS, args.kernel)
         data = {} if args.data is None else _load_data(args.data)
@@ -116,8 +83,6 @@ def _write(dt: xr.DataTree, path: Path) -> Path:
 
 def _load_data(path: Path) -> dict[str, Any]:
     """Arrays of an npz file by name; an array of no dimension becomes a plain number."""
-    if not path.is_file():
-        raise BadInput(f"there is no data file {path}")
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("it is no zip archive")

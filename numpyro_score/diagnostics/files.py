@@ -11,8 +11,7 @@ from pathlib import Path
 
 import xarray as xr
 
-NETCDF, ZARR = ".nc", ".zarr"
-SUFFIXES = (NETCDF, ZARR)
+from numpyro_score.formats import NETCDF, SUFFIXES
 
 
 def read_draws(path: str | Path) -> xr.DataTree:

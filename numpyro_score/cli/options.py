@@ -1,0 +1,245 @@
+"""What can be typed, and what is wrong with it as far as names and files show it.
+
+Nothing is imported here that takes time: help and errors are printed at once, and the module that
+runs a command is loaded by its name.
+"""
+
+import argparse
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from numpyro_score import plugins
+from numpyro_score.cli.common import (
+    BadInput,
+    add_lengths,
+    add_output,
+    check_output,
+    whole,
+)
+from numpyro_score.formats import SUFFIXES, ZARR
+
+Check = Callable[[argparse.Namespace], None]
+
+SAMPLER_STEPS = {"reverse_sde": 100, "probability_flow": 20, "annealed_langevin": 1000}
+"""Samplers of `generate`, and their steps by default."""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands.
+
+    What it returns has `run_by`, the module whose function `do` runs the command, and `check`,
+    which raises where names or files are wrong.
+    """
+    parser = argparse.ArgumentParser(
+        prog="numpyro-score", description="Run, compare and diagnose Markov kernels."
+    )
+    parser.add_argument("--version", action="version", version=version("numpyro-score"))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for declare in (_list, _compare, _run, _diagnose, _fit, _generate):
+        declare(commands)
+    return parser
+
+
+def _add_command(
+    commands: Any, name: str, run_by: str, check: Check, text: str
+) -> argparse.ArgumentParser:
+    """A command by its name, what runs it, what checks it, and a line of help."""
+    added = commands.add_parser(name, help=text, description=text)
+    added.set_defaults(run_by=f"numpyro_score.cli.{run_by}", check=check)
+    return added
+
+
+def _check_nothing(args: argparse.Namespace) -> None:
+    del args
+
+
+def _list(commands: Any) -> None:
+    text = "Name the kernels and targets that are installed."
+    _add_command(commands, "list", "listing", _check_nothing, text)
+
+
+def _compare(commands: Any) -> None:
+    text = "Compare kernels on targets and write a report."
+    added = _add_command(commands, "compare", "comparing", _check_compare, text)
+    for name in ("target", "kernel"):
+        added.add_argument(
+            f"--{name}",
+            action="append",
+            required=True,
+            metavar="NAME",
+            help=f"as `list` names it, or FILE.py:{name.upper()} of your own; may be given again",
+        )
+    add_lengths(added)
+    added.add_argument(
+        "--seeds", type=whole(1), default=1, help="runs of each, for intervals (default 1)"
+    )
+    added.add_argument(
+        "--jobs", type=whole(1), default=1, help="runs at once, in processes (default 1)"
+    )
+    added.add_argument(
+        "--store", type=Path, metavar="FOLDER", help="keep runs and tables there (a .zarr folder)"
+    )
+    added.add_argument("--resume", action="store_true", help="go on with the comparison in --store")
+    add_output(added, "report.html")
+
+
+def _check_compare(args: argparse.Namespace) -> None:
+    for name in args.kernel:
+        _check_name(plugins.KERNELS, "model", name)
+    for name in args.target:
+        _check_name(plugins.TARGETS, "target", name)
+    check_output(args.out)
+
+
+def _run(commands: Any) -> None:
+    text = "Sample a NumPyro model of your own and keep the draws."
+    added = _add_command(commands, "run", "running", _check_run, text)
+    added.add_argument("model", metavar="FILE.py:MODEL")
+    added.add_argument(
+        "--data", type=Path, metavar="NPZ", help="arrays that the model takes as keyword arguments"
+    )
+    added.add_argument("--kernel", required=True, metavar="NAME")
+    add_lengths(added)
+    added.add_argument("--thinning", type=whole(1), default=1, help="(default %(default)s)")
+    added.add_argument(
+        "--superchains", type=whole(2), metavar="N", help="groups of chains with one start each"
+    )
+    added.add_argument(
+        "--chain-batch-size", type=whole(1), metavar="N", help="chains at once, to bound memory"
+    )
+    added.add_argument(
+        "--resume", action="store_true", help="go on with the run in --out, a .zarr folder"
+    )
+    _add_processes(added)
+    add_output(added, "draws.nc")
+
+
+def _add_processes(parser: argparse.ArgumentParser) -> None:
+    """Options of a run that is spread over processes."""
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="one of several processes of a cluster that JAX knows (SLURM and the like)",
+    )
+    parser.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="where the first process listens"
+    )
+    parser.add_argument("--num-processes", type=whole(1), metavar="N", help="processes in all")
+    parser.add_argument(
+        "--process-id", type=whole(0), metavar="I", help="which one this is, from 0"
+    )
+
+
+def _check_run(args: argparse.Namespace) -> None:
+    _check_suffix(args.out)
+    if args.resume and args.out.suffix != ZARR:
+        raise BadInput(f"--resume goes on with a {ZARR} folder, but --out is {args.out}")
+    places = (args.coordinator, args.num_processes, args.process_id)
+    if not args.distributed and any(place is not None for place in places):
+        raise BadInput("--coordinator, --num-processes and --process-id need --distributed")
+    if len({place is None for place in places}) > 1:
+        raise BadInput(
+            "give all of --coordinator, --num-processes and --process-id, or none of them where "
+            "the cluster tells"
+        )
+    check_output(args.out)
+    plugins.find(plugins.KERNELS, args.kernel)
+    if args.data is not None and not args.data.is_file():
+        raise BadInput(f"there is no data file {args.data}")
+    plugins.split(args.model, "model")
+
+
+def _diagnose(commands: Any) -> None:
+    text = "Write a report about the draws in a file."
+    added = _add_command(commands, "diagnose", "diagnosing", _check_diagnose, text)
+    added.add_argument("draws", type=Path, metavar="FILE", help="any that ArviZ wrote")
+    added.add_argument(
+        "--target",
+        metavar="NAME",
+        help="what they should be draws of: as `list` names it, or FILE.py:TARGET of your own",
+    )
+    added.add_argument(
+        "--reference", type=Path, metavar="FILE", help="draws that are known to be good"
+    )
+    add_output(added, "report.html")
+
+
+def _check_diagnose(args: argparse.Namespace) -> None:
+    check_output(args.out)
+    _check_files([args.draws, *([args.reference] if args.reference else [])])
+    if args.target is not None:
+        _check_name(plugins.TARGETS, "target", args.target)
+
+
+def _fit(commands: Any) -> None:
+    text = "Train a score at every noise level on the draws in a file."
+    added = _add_command(commands, "fit", "fitting", _check_fit, text)
+    added.add_argument("draws", type=Path, metavar="FILE", help="any that ArviZ wrote")
+    added.add_argument(
+        "--variable",
+        action="append",
+        metavar="NAME",
+        help="of the posterior, may be given repeatedly (default: all that are real)",
+    )
+    added.add_argument("--steps", type=whole(1), default=3000, help="(default %(default)s)")
+    added.add_argument("--batch-size", type=whole(1), help="(default 512, or all draws if fewer)")
+    added.add_argument("--width", type=whole(1), default=64, help="(default %(default)s)")
+    added.add_argument("--depth", type=whole(1), default=3, help="(default %(default)s)")
+    added.add_argument("--seed", type=whole(0), default=0, help="(default %(default)s)")
+    added.add_argument(
+        "--checkpoint", type=Path, metavar="FOLDER", help="go on from there after a kill"
+    )
+    add_output(added, "score.eqx")
+
+
+def _check_fit(args: argparse.Namespace) -> None:
+    check_output(args.out)
+    _check_files([args.draws])
+
+
+def _generate(commands: Any) -> None:
+    text = "Draw from a score that numpyro-score fit trained."
+    added = _add_command(commands, "generate", "generating", _check_generate, text)
+    added.add_argument("score", type=Path, metavar="FILE", help="of numpyro-score fit, or save()")
+    added.add_argument(
+        "--sampler", choices=SAMPLER_STEPS, default="reverse_sde", help="(default %(default)s)"
+    )
+    added.add_argument("--num", type=whole(1), default=1000, help="(default %(default)s)")
+    defaults = ", ".join(f"{name} {steps}" for name, steps in SAMPLER_STEPS.items())
+    added.add_argument(
+        "--steps", type=whole(1), help=f"of the sampler, over all levels (default: {defaults})"
+    )
+    added.add_argument("--denoise", action="store_true", help="end with the mean without noise")
+    added.add_argument("--batch-size", type=whole(1), metavar="N", help="draws at once")
+    added.add_argument("--seed", type=whole(0), default=0, help="(default %(default)s)")
+    add_output(added, "draws.nc")
+
+
+def _check_generate(args: argparse.Namespace) -> None:
+    _check_suffix(args.out)
+    check_output(args.out)
+    if not args.score.is_file():
+        raise BadInput(f"there is no file {args.score}; numpyro-score fit writes one")
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix not in SUFFIXES:
+        raise BadInput(f"--out must end in {' or '.join(SUFFIXES)}, got {path}")
+
+
+def _check_name(group: str, what: str, name: str) -> None:
+    """A name that is registered, or a file that is there."""
+    if ":" in name:
+        plugins.split(name, what)
+    else:
+        plugins.find(group, name)
+
+
+def _check_files(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if not path.exists():
+            raise BadInput(
+                f"there is no file {path}; give one that ArviZ wrote ({' or '.join(SUFFIXES)})"
+            )
