@@ -17,12 +17,6 @@ LogDensityFn: TypeAlias = Callable[[Any], Any]
 ScoreFn: TypeAlias = Callable[[Any], Any]
 """Position -> gradient of the log density, a pytree of the position's structure."""
 
-TimeScoreFn: TypeAlias = Callable[[Any, Any], Any]
-"""(x, t) -> gradient of the log density of the noised law at time t, an array of x's shape."""
-
-DenoiserFn: TypeAlias = Callable[[Any, Any], Any]
-"""(x, t) -> `E[x_0 | x_t = x]`, an array of x's shape."""
-
 DriftFn: TypeAlias = ScoreFn
 """Position -> vector field that a Langevin proposal follows in place of the gradient."""
 

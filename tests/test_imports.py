@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parents[1] / "numpyro_score"
 NAME = PACKAGE.name
 
 ORDER = [
-    {"types", "checks", "deprecation", "fingerprint", "progress"},
-    {"preconditioner", "formats", "plugins", "bindings"},
+    {"types", "checks", "deprecation", "divergence", "fingerprint", "progress"},
+    {"preconditioner", "step_size", "formats", "plugins", "bindings"},
     {"targets", "noise"},
     {"kernels", "adaptation"},
     {"scores", "samplers"},

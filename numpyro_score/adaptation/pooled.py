@@ -35,6 +35,7 @@ from numpyro_score.adaptation.step_size import (
     update_search,
 )
 from numpyro_score.preconditioner import Preconditioner
+from numpyro_score.step_size import follow_acceptance
 from numpyro_score.types import RngKey
 
 OPENING = 0.2
@@ -270,7 +271,9 @@ def pooled_warmup(
             if grad is not None:
                 state = state._replace(grads=moments.update(state.grads, grad, weight))
         if adapt_step_size:
-            own = state.log_step_size + OPENING_GAIN * (acceptance_rate - target_acceptance_rate)
+            own = follow_acceptance(
+                state.log_step_size, acceptance_rate, target_acceptance_rate, gain=OPENING_GAIN
+            )
             shared = update_search(
                 state.dual_averaging, jnp.mean(acceptance_rate), target_acceptance_rate
             )

@@ -9,7 +9,7 @@ import numpy as np
 from numpyro_score.adaptation.metric import fisher, sample_covariance
 from numpyro_score.adaptation.pooled import PooledWarmup, pooled_warmup
 from numpyro_score.infer.algorithm import Algorithm
-from numpyro_score.kernels.base import check_step_size, check_temperature
+from numpyro_score.kernels.base import check_temperature
 from numpyro_score.preconditioner import (
     Preconditioner,
     as_preconditioner,

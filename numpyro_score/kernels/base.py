@@ -10,8 +10,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from numpyro_score.checks import check_positive
 from numpyro_score.preconditioner import as_preconditioner, check_inverse_mass_matrix
+from numpyro_score.step_size import check_step_size
 from numpyro_score.types import LogDensityFn, Position, RngKey, Temperature
 
 if TYPE_CHECKING:
@@ -58,21 +58,6 @@ def evaluate(logdensity_fn: LogDensityFn, position: Position) -> Float[Array, ""
     return jnp.asarray(logdensity)
 
 
-def check_step_size(step_size: Any) -> None:
-    """Refuse a step size that is not above 0, where its value is known.
-
-    Raises
-    ------
-    ValueError
-        If it is 0, negative or NaN.
-    """
-    check_positive(
-        "step_size",
-        step_size,
-        hint="start from 0.1, or leave it out of a NumPyro kernel to have it adapted.",
-    )
-
-
 def check_temperature(temperature: Temperature) -> None:
     """Refuse a temperature below 0 or NaN; a schedule, or a traced one, is left alone.
 
@@ -88,6 +73,34 @@ def check_temperature(temperature: Temperature) -> None:
             f"temperature is {temperature} but must be 0 or more: 1 samples the density p, T "
             "samples p^(1/T), 0 only ever climbs."
         )
+
+
+def run_steps[Carry, Info](
+    step: Callable[[RngKey, Carry], tuple[Carry, Info]],
+    rng_key: RngKey,
+    carry: Carry,
+    num_steps: int,
+) -> tuple[Carry, Info]:
+    """Make `num_steps` steps in one scan.
+
+    Parameters
+    ----------
+    step
+        `(rng_key, carry) -> (carry, info)`: a kernel's step, or one that also keeps sums.
+    rng_key
+        One key, split into one for each step.
+    carry
+        Where to start.
+    num_steps
+        Number of steps.
+
+    Returns
+    -------
+    The last carry, and the infos with a leading axis of steps; what is not used of them is not
+    computed.
+    """
+    keys = jax.random.split(rng_key, num_steps)
+    return jax.lax.scan(lambda carry, key: step(key, carry), carry, keys)
 
 
 def bind(

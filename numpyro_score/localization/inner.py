@@ -18,8 +18,10 @@ from jaxtyping import Array, Float
 
 from numpyro_score.checks import check_positive, check_whole
 from numpyro_score.deprecation import renamed_arguments
+from numpyro_score.kernels.base import run_steps
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
 from numpyro_score.localization.base import Observation, ObservationProcess, Point, Summary
+from numpyro_score.step_size import follow_acceptance
 from numpyro_score.types import LogDensityFn, RngKey, Scalar
 
 Move: TypeAlias = Callable[
@@ -240,7 +242,7 @@ class InnerChains(eqx.Module):
         # more than are kept, since most of a wide law's draws are far from the posterior
         points = self.reference.sample(key_draw, (8 * self.num_inner_chains,))
         log_weights = jax.vmap(self.posterior(y, t))(points) - jax.vmap(self._log_reference)(points)
-        kept = points[_systematic(key_choose, log_weights, self.num_inner_chains)]
+        kept = self._resample(key_choose, points, log_weights)
         none = jnp.zeros((), points.dtype)
         return Population(kept, y, jnp.asarray(t, points.dtype), none, none)
 
@@ -288,31 +290,30 @@ class InnerChains(eqx.Module):
             before = process.log_likelihood(chains.y, x, chains.t)
             return process.log_likelihood(y, x, t) - before
 
-        points = chains.points[
-            _systematic(key_choose, jax.vmap(gain)(chains.points), self.num_inner_chains)
-        ]
+        points = self._resample(key_choose, chains.points, jax.vmap(gain)(chains.points))
         density = self.posterior(y, t)
         # with observations t x + W_t the posterior's precision is t plus the target's own
         scale = jnp.exp(chains.log_scale) / (t + self.local_sd**-2)
 
-        def moved(points: Array, rng_key: RngKey) -> tuple[Array, tuple[Array, Array]]:
+        def move(rng_key: RngKey, points: Array) -> tuple[Array, tuple[Array, Array]]:
             keys = jax.random.split(rng_key, self.num_inner_chains)
             points, rates = jax.vmap(lambda key, x: self.move(key, x, density, scale))(keys, points)
             weights = jnp.full(self.num_inner_chains, 1 / self.num_inner_chains, points.dtype)
             return points, (process.summarize(points, weights), jnp.mean(rates))
 
-        keys = jax.random.split(key_move, self.num_steps)
-        points, (summaries, rates) = jax.lax.scan(moved, points, keys)
+        points, (summaries, rates) = run_steps(move, key_move, points, self.num_steps)
         acceptance = jnp.mean(jnp.nan_to_num(rates))
-        log_scale = chains.log_scale + (acceptance - TARGET_ACCEPTANCE_RATE)
+        log_scale = follow_acceptance(
+            chains.log_scale, acceptance, TARGET_ACCEPTANCE_RATE, gain=1.0
+        )
         return summaries.mean(0), Population(points, y, t, log_scale, acceptance)
+
+    def _resample(self, rng_key: RngKey, points: Array, log_weights: Array) -> Array:
+        """Points drawn by their weights; equal weights keep all."""
+        from blackjax.smc import resampling  # takes a second to import
+
+        weights = jax.nn.softmax(jnp.where(jnp.isnan(log_weights), -jnp.inf, log_weights))
+        return points[resampling.systematic(rng_key, weights, self.num_inner_chains)]
 
     def _log_reference(self, x: Point) -> Float[Array, ""]:
         return jnp.sum(self.reference.log_prob(x))
-
-
-def _systematic(rng_key: RngKey, log_weights: Float[Array, " from"], num: int) -> Array:
-    """Indices of `num` draws by systematic resampling; equal weights keep all (Kitagawa 1996)."""
-    weights = jax.nn.softmax(jnp.where(jnp.isnan(log_weights), -jnp.inf, log_weights))
-    places = (jnp.arange(num) + jax.random.uniform(rng_key)) / num
-    return jnp.clip(jnp.searchsorted(jnp.cumsum(weights), places), 0, len(log_weights) - 1)

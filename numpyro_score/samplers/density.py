@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from numpyro_score.divergence import exact_divergence
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.samplers.adaptive import Tolerance
 from numpyro_score.samplers.steps import Event, Score
@@ -56,35 +57,6 @@ class LogProbEstimate(NamedTuple):
     standard_error: Float[Array, ""]
 
 
-def divergence(field: Callable[[Event], Event], x: Event) -> tuple[Event, Float[Array, ""]]:
-    """A vector field and the exact trace of its derivative at one point."""
-    value, push, flat = _linearised(field, x)
-    columns = jax.vmap(push)(jnp.eye(flat.size, dtype=x.dtype))
-    return value.reshape(x.shape), jnp.trace(columns)
-
-
-def hutchinson(signs: Float[Array, "probes dim"]) -> Trace:
-    """The rule that estimates the trace, once for each row of random signs."""
-    return jax.tree_util.Partial(_estimate, signs)
-
-
-def _estimate(
-    signs: Array, field: Callable[[Event], Event], x: Event
-) -> tuple[Event, Float[Array, " probes"]]:
-    value, push, _ = _linearised(field, x)
-    signs = signs.astype(x.dtype)
-    return value.reshape(x.shape), jnp.sum(signs * jax.vmap(push)(signs), axis=1)
-
-
-def _linearised(
-    field: Callable[[Event], Event], x: Event
-) -> tuple[Array, Callable[[Array], Array], Array]:
-    """A field of flat points: its value, its derivative as a linear map, the point."""
-    flat = x.reshape(-1)
-    value, push = jax.linearize(lambda flat: field(flat.reshape(x.shape)).reshape(-1), flat)
-    return value, push, flat
-
-
 @eqx.filter_jit
 def flow_log_prob(
     score: Score,
@@ -94,7 +66,7 @@ def flow_log_prob(
     time: Scalar,
     start_mean: Event,
     start_sd: Event,
-    trace: Trace = divergence,
+    trace: Trace = exact_divergence,
 ) -> tuple[Float[Array, "..."], Int[Array, ""]]:
     """Log density at one point of the flow's law at `time`, started from a Gaussian at t = 1.
 

@@ -14,14 +14,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from numpyro_score.checks import check_whole
+from numpyro_score.divergence import estimated_divergence, exact_divergence
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.samplers.adaptive import Tolerance, check_tolerance
 from numpyro_score.samplers.density import (
     LogProbEstimate,
     Trace,
-    divergence,
     flow_log_prob,
-    hutchinson,
 )
 from numpyro_score.samplers.deterministic import heun
 from numpyro_score.samplers.grids import TimeGrid, edm_times
@@ -134,13 +133,13 @@ class FlowSampler(eqx.Module):
         ValueError
             If the point has another shape, or a tolerance is not above 0.
         """
-        return self._log_prob(x, Tolerance(rtol, atol), divergence)[0]
+        return self._log_prob(x, Tolerance(rtol, atol), exact_divergence)[0]
 
     def log_prob_and_count(
         self, x: Event, *, rtol: float = 1e-5, atol: float = 1e-5
     ) -> tuple[Float[Array, ""], Int[Array, ""]]:
         """`log_prob`, and what it took: calls of the score, each derivative counted as one more."""
-        log_prob, calls = self._log_prob(x, Tolerance(rtol, atol), divergence)
+        log_prob, calls = self._log_prob(x, Tolerance(rtol, atol), exact_divergence)
         return log_prob, calls * (1 + x.size)
 
     def approximate_log_prob(
@@ -172,7 +171,8 @@ class FlowSampler(eqx.Module):
         """
         check_whole("num_probes", num_probes, 2)
         signs = jax.random.rademacher(rng_key, (num_probes, x.size), x.dtype)
-        values, _ = self._log_prob(x, Tolerance(rtol, atol), hutchinson(signs))
+        trace = jax.tree_util.Partial(estimated_divergence, signs)
+        values, _ = self._log_prob(x, Tolerance(rtol, atol), trace)
         return LogProbEstimate(values.mean(), values.std(ddof=1) / num_probes**0.5)
 
     def _log_prob(self, x: Event, tolerance: Tolerance, trace: Trace) -> tuple[Array, Array]:

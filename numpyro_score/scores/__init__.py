@@ -14,6 +14,7 @@ from numpyro_score.scores.features import drop_condition
 from numpyro_score.scores.function import FunctionScore
 from numpyro_score.scores.importance import ImportanceScore
 from numpyro_score.scores.inner_mala import MalaScore
+from numpyro_score.scores.kernel_density import KernelDensity, silverman_bandwidth
 from numpyro_score.scores.mixture import Mixture
 from numpyro_score.scores.mlp import ResidualMLP, TwoLayer
 from numpyro_score.scores.network import ScoreNetwork, StaticScore
@@ -35,6 +36,7 @@ __all__ = [
     "FunctionScore",
     "GaussianMixtureScore",
     "ImportanceScore",
+    "KernelDensity",
     "MalaScore",
     "Mixture",
     "PredictDenoised",
@@ -53,6 +55,7 @@ __all__ = [
     "empirical_score",
     "fitted_gaussian",
     "gaussian_score",
+    "silverman_bandwidth",
     "target_score",
     "trainable",
 ]

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from numpyro_score.checks import check_positive, check_whole
 from numpyro_score.deprecation import renamed_arguments
+from numpyro_score.kernels.base import run_steps
 from numpyro_score.kernels.mala import mala, optimal_step_size
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.scores.base import Condition, Event, ScoreModel, refuse_condition
@@ -114,15 +115,14 @@ class MalaScore(ScoreModel):
         burnt_in = self.num_steps // 2
 
         def one_chain(rng_key: RngKey, start: Event) -> Event:
-            def one_step(carry: tuple, key: RngKey) -> tuple:
+            def one_step(rng_key: RngKey, carry: tuple) -> tuple:
                 state, total = carry
-                state, _ = kernel(key, state, posterior, step_size)
+                state, _ = kernel(rng_key, state, posterior, step_size)
                 value = posterior.pull(state.position) + blend * state.logdensity_grad
                 return (state, total + jnp.where(state.step > burnt_in, value, 0.0)), None
 
-            keys = jax.random.split(rng_key, self.num_steps)
-            begin = mala.init(start, posterior)
-            (_, total), _ = jax.lax.scan(one_step, (begin, jnp.zeros_like(x)), keys)
+            carry = mala.init(start, posterior), jnp.zeros_like(x)
+            (_, total), _ = run_steps(one_step, rng_key, carry, self.num_steps)
             return total / (self.num_steps - burnt_in)
 
         keys = jax.random.split(key_chains, self.num_inner_chains)

@@ -99,9 +99,8 @@ def _step(job: Job, key: Any, i: Int[Array, ""], state: TrainState) -> TrainStat
     if job.decay is not None:
         # few steps are averaged at first, so that where training started is soon forgotten
         decay = jnp.minimum(job.decay, (1 + i) / (10 + i))
-        average = jax.tree.map(
-            lambda old, new: (decay * old + (1 - decay) * new).astype(old.dtype), average, params
-        )
+        moved = optax.incremental_update(params, average, 1 - decay)
+        average = jax.tree.map(lambda new, old: new.astype(old.dtype), moved, average)
     return state._replace(
         params=params,
         opt_state=opt_state,

@@ -6,7 +6,6 @@ from numpyro_score.training.losses.contrastive import ContrastiveDivergence
 from numpyro_score.training.losses.denoising import DenoisingScoreMatching
 from numpyro_score.training.losses.explicit import ExplicitScoreMatching
 from numpyro_score.training.losses.implicit import implicit_score_matching
-from numpyro_score.training.losses.kde import KernelDensity, silverman_bandwidth
 from numpyro_score.training.losses.ladder import LadderDenoising
 from numpyro_score.training.losses.levels import (
     EDMWeight,
@@ -34,7 +33,6 @@ __all__ = [
     "EDMWeight",
     "ExplicitScoreMatching",
     "ExplicitSlicedScoreMatching",
-    "KernelDensity",
     "LadderDenoising",
     "LocalizationRegression",
     "LogNormal",
@@ -51,7 +49,6 @@ __all__ = [
     "implicit_score_matching",
     "rademacher",
     "sigma_squared",
-    "silverman_bandwidth",
     "sphere",
     "within_mode_covariance",
 ]

@@ -13,8 +13,8 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
+from numpyro_score.scores import KernelDensity
 from numpyro_score.training.losses.base import Batch, as_batch, check_score, mean_over, squared_norm
-from numpyro_score.training.losses.kde import KernelDensity
 from numpyro_score.types import RngKey, ScoreFn
 
 

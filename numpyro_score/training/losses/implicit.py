@@ -9,10 +9,9 @@ exact here and costs one directional derivative a coordinate; `sliced` estimates
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from numpyro_score.divergence import exact_divergence
 from numpyro_score.training.losses.base import (
     Batch,
     Point,
@@ -21,21 +20,7 @@ from numpyro_score.training.losses.base import (
     mean_over,
     squared_norm,
 )
-from numpyro_score.types import RngKey, ScoreFn
-
-
-def value_and_divergence(score: ScoreFn, x: Point) -> tuple[Point, Float[Array, ""]]:
-    """A vector field at one point of any shape, and the trace of its Jacobian there."""
-
-    def flat_score(flat: Float[Array, " dim"]) -> Float[Array, " dim"]:
-        return score(flat.reshape(x.shape)).ravel()
-
-    flat = x.ravel()
-    # linearized once: the basis vectors share the evaluation of the field itself
-    value, derivative = jax.linearize(flat_score, flat)
-    basis = jnp.eye(flat.size, dtype=flat.dtype)
-    slopes = jax.vmap(lambda direction: jnp.vdot(direction, derivative(direction)))(basis)
-    return value.reshape(x.shape), jnp.sum(slopes)
+from numpyro_score.types import RngKey
 
 
 def implicit_score_matching(model: Any, batch: Batch, rng_key: RngKey) -> Float[Array, ""]:
@@ -67,7 +52,7 @@ def implicit_score_matching(model: Any, batch: Batch, rng_key: RngKey) -> Float[
     check_score(model, batch[0])
 
     def loss(x: Point) -> Float[Array, ""]:
-        score, divergence = value_and_divergence(model, x)
+        score, divergence = exact_divergence(model, x)
         return divergence + squared_norm(score) / 2
 
     return mean_over(loss, batch)

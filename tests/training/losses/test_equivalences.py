@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from numpyro_score.noise import VE, VP, NoiseProcess, geometric_ladder
+from numpyro_score.scores import KernelDensity
 from numpyro_score.training.losses import (
     ContinuousDenoising,
     DenoisingScoreMatching,
     EDMWeight,
     ExplicitScoreMatching,
     ExplicitSlicedScoreMatching,
-    KernelDensity,
     LadderDenoising,
     LogNormal,
     SlicedScoreMatching,

@@ -98,7 +98,7 @@ class KernelDensity(eqx.Module):
         def add(carry: tuple[Array, Array], chunk: tuple[Array, Array]) -> Any:
             log_total, mean = carry
             points, keep = chunk
-            away = points - query
+            away = points - query[None]
             logits = -jnp.sum(away**2, axis=1) / (2 * self.bandwidth**2)
             logits = jnp.where(keep, logits, -jnp.inf)
             log_part = logsumexp(logits)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import gaussian_kde
 
-from numpyro_score.training.losses import KernelDensity, silverman_bandwidth
-from numpyro_score.training.losses import kde as kde_file
+from numpyro_score.scores import KernelDensity, silverman_bandwidth
+from numpyro_score.scores import kernel_density as kde_file
 
 
 @pytest.fixture(scope="module")
