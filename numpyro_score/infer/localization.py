@@ -19,7 +19,7 @@ from numpyro_score.localization import (
     geometric_times,
 )
 from numpyro_score.localization.times import check_times
-from numpyro_score.targets.numpyro_model import prior_proposal
+from numpyro_score.targets.prior import prior_proposal
 from numpyro_score.types import Position
 
 

@@ -15,7 +15,7 @@ from numpyro_score.kernels.random_walk import (
     optimal_step_size,
     random_walk,
 )
-from numpyro_score.targets.numpyro_model import prior_proposal
+from numpyro_score.targets.prior import prior_proposal
 from numpyro_score.types import LogDensityFn, Temperature
 
 

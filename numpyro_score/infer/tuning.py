@@ -15,6 +15,7 @@ from numpyro_score.preconditioner import (
     as_preconditioner,
     check_inverse_mass_matrix,
 )
+from numpyro_score.step_size import check_step_size
 
 DEFAULT_STEP_SIZE = 0.1
 """Where the search for a step size starts if nothing is known of the kernel."""

@@ -1,4 +1,4 @@
-"""What is sampled: densities and NumPyro models with expectations whose values are known."""
+"""Distributions to sample: densities and NumPyro models with known expectations."""
 
 from numpyro_score.bindings import bind_submodules
 from numpyro_score.targets.base import DensityTarget, ModelTarget, Target

@@ -1,6 +1,6 @@
-"""What every target offers: a density, its NumPyro model, expectations with known values, draws.
+"""The interface of targets: log density, NumPyro model, known expectations, exact draws.
 
-A target is `p(x)` known up to a constant. `logdensity_fn` is its log density on a flat
+A target is a density `p(x)` known up to a constant. `logdensity_fn` is its log density on a flat
 unconstrained vector `(dim,)`; `model` is the same density as a NumPyro model, whose unconstrained
 sites, raveled in the order of `jax.flatten_util.ravel_pytree` (sites sorted by name), are that
 vector.
@@ -34,14 +34,14 @@ def _draw_many(
 
 
 class Target(eqx.Module):
-    """What is sampled: the interface of `DensityTarget` and `ModelTarget`.
+    """A distribution to sample: the interface of `DensityTarget` and `ModelTarget`.
 
     Attributes
     ----------
     name
         short identifier.
     description
-        the definition written out, with its constants (and whether they are sd or variance).
+        the definition with its constants, which says whether they are sds or variances.
     dim
         length of the flat unconstrained position.
     model, model_args, model_kwargs
@@ -49,9 +49,9 @@ class Target(eqx.Module):
     logdensity_fn
         flat unconstrained position `(dim,)` -> unnormalised log density `()`.
     expectations
-        what is known about the target, each with its truth.
+        expectations under the target whose values are known.
     draw_fn
-        random key -> one exact draw of every variable, or None where no such draws are known.
+        random key -> one exact draw of every variable, or None if there is no exact sampler.
 
     The callables are plain functions or `functools.partial`s of them, so that a target pickles, and
     `logdensity_fn` and `model` hash by identity as `jax.jit` requires.
@@ -59,7 +59,7 @@ class Target(eqx.Module):
     Raises
     ------
     ValueError
-        If `dim` is less than 1, or two expectations have one name.
+        `dim` is less than 1, or two expectations of a variable have the same name.
 
     Examples
     --------
@@ -132,7 +132,7 @@ class Target(eqx.Module):
 
 
 def density_model(logdensity_fn: LogDensityFn, dim: int) -> None:
-    """A plain log density as a NumPyro model: one flat site "x" `(dim,)` and a factor.
+    """A log density as a NumPyro model: one flat site "x" `(dim,)` and a factor.
 
     Parameters
     ----------
@@ -177,12 +177,12 @@ class DensityTarget(Target):
     expectations
         functions of the draws `{"x": (..., dim)}` with their truth.
     draw_fn
-        random key -> one exact draw `(dim,)`; None where there is none.
+        random key -> one exact draw `(dim,)`, or None if there is no exact sampler.
 
     Raises
     ------
     ValueError
-        `dim` is less than 1, or two expectations have one name.
+        `dim` is less than 1, or two expectations of a variable have the same name.
 
     Examples
     --------
@@ -235,20 +235,20 @@ class ModelTarget(Target):
     description
         the definition written out.
     model
-        callable of NumPyro primitives, a module-level function if the target is to pickle.
+        callable of NumPyro primitives; a module-level function, so that the target can be pickled.
     model_args, model_kwargs
         what the model is called with, data included.
     expectations
         functions of the draws of the model's sites (constrained, deterministic ones too).
     draw_fn
-        random key -> one exact draw of the sites that the expectations read; None where there
-        is none (most posteriors).
+        random key -> one exact draw of the sites that the expectations read; None if there is no
+        exact sampler, as for most posteriors.
 
     Raises
     ------
     ValueError
-        the model has no continuous latent site, or has a discrete one; or two
-        expectations have one name.
+        the model has no continuous latent site, or has a discrete one; or two expectations of a
+        variable have the same name.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Expectations `E[f(x)]` under a target, with what is known about their value.
+"""Expectations `E[f(x)]` under a target whose values are known.
 
 An estimate from `n` independent draws has Monte Carlo standard error `sd / sqrt(n)`, where `sd` is
-the target's standard deviation of `f`; a posterior's truth has a standard error of its own. The
-idea of keeping both beside the truth is that of TFP's Inference Gym
+the target's standard deviation of `f`. A posterior's reference value, from a long run, has a
+standard error of its own. Both are stored with the value, as in TFP's Inference Gym
 (https://github.com/tensorflow/probability, `discussion/inference_gym`).
 """
 
@@ -31,7 +31,7 @@ class Expectation(eqx.Module):
     Parameters
     ----------
     name
-        what it is: "mean", "second_moment", "mode_weight", ...
+        such as "mean", "second_moment" or "mode_weight".
     variable
         the variable that `fn` reads.
     fn
@@ -40,7 +40,7 @@ class Expectation(eqx.Module):
     truth
         the expectation of `fn`, shape `(*shape)`.
     sd
-        the target's standard deviation of `fn`, the unit in which an error is read, shape
+        the target's standard deviation of `fn`, in units of which errors are reported, shape
         `(*shape)`, positive.
     standard_error
         the standard error of `truth`, shape `(*shape)`; 0 where it is exact.
@@ -145,7 +145,7 @@ def moments(
     Raises
     ------
     ValueError
-        as `Expectation`; so also for moments that no distribution has.
+        as `Expectation`, and so for moments that no distribution has.
 
     Examples
     --------
@@ -163,7 +163,8 @@ def moments(
 def reference_expectations(name: str) -> tuple[Expectation, ...]:
     """The stored means and second moments of a posterior, from `reference/<name>.json` here.
 
-    The file says how its numbers were made; `examples/make_reference_moments.py` makes them again.
+    The file says how its values were computed; `examples/make_reference_moments.py` computes them
+    again.
 
     Parameters
     ----------
@@ -173,7 +174,7 @@ def reference_expectations(name: str) -> tuple[Expectation, ...]:
     Raises
     ------
     ValueError
-        there is no such file; the message lists those there are.
+        there is no such file; the message lists the known names.
 
     Examples
     --------
@@ -186,8 +187,8 @@ def reference_expectations(name: str) -> tuple[Expectation, ...]:
     if not file.is_file():
         known = sorted(f.name.removesuffix(".json") for f in folder.iterdir())
         raise ValueError(
-            f"no reference moments for {name!r}; there are: {', '.join(known)}. Make new ones with "
-            "examples/make_reference_moments.py"
+            f"no reference moments for {name!r}; known are: {', '.join(known)}. Compute new ones "
+            "with examples/make_reference_moments.py"
         )
     stored = json.loads(file.read_text(encoding="utf-8"))
     return tuple(

@@ -1,12 +1,11 @@
 """The log density of a NumPyro model on one flat unconstrained vector.
 
-With the model's latent sites in unconstrained coordinates `u` and `x = T(u)` their values,
+With unconstrained latent sites `u` and their constrained values `x = T(u)`,
 
     log p(u) = log p(T(u), data) + log |det dT/du|.
 
-The vector holds the sites sorted by name, each raveled: the order of
-`jax.flatten_util.ravel_pytree`, but free of a float type, so that one target serves float32 and
-float64.
+The vector holds the raveled sites sorted by name, the order of `jax.flatten_util.ravel_pytree`. It
+has no fixed float type, so that one target serves float32 and float64.
 """
 
 import math
@@ -57,7 +56,7 @@ def unravel_sites(x: Float[Array, " dim"], shapes: Shapes) -> dict[str, Float[Ar
 def _latent_sites(
     model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> dict[str, Float[Array, "..."]]:
-    """Some point of the model in unconstrained coordinates; only its shapes are of use."""
+    """Unconstrained values of the latent sites, of which only the shapes are used."""
     seeded = substitute(seed(model, jax.random.key(0)), substitute_fn=init_to_uniform)
     latent = {}
     for name, site in trace(seeded).get_trace(*args, **kwargs).items():
@@ -82,7 +81,7 @@ def _flat_potential(
     kwargs: Mapping[str, Any],
     shapes: Shapes,
 ) -> Float[Array, ""]:
-    # JAX 0.12 remembers a numpy constant by its identity, in the float type in force when it first
+    # JAX 0.12 caches a NumPy constant by its identity, in the float type in force when it first
     # saw it; an explicit conversion keeps one target usable in float32 and float64.
     args, kwargs = jax.tree.map(
         lambda a: jnp.asarray(a) if isinstance(a, np.ndarray) else a, (args, kwargs)
@@ -93,24 +92,24 @@ def _flat_potential(
 def flat_logdensity(
     model: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
 ) -> tuple[LogDensityFn, int]:
-    """The unconstrained log density of a NumPyro model, and the dimension it lives in.
+    """The unconstrained log density of a NumPyro model, and its dimension.
 
     Parameters
     ----------
     model
         callable of NumPyro primitives, with continuous latent sites only.
     args, kwargs
-        what it is called with, data included.
+        arguments of the model, data included.
 
     Returns
     -------
-    `logdensity_fn`: flat unconstrained position `(dim,)` -> scalar; and `dim`. The model is traced
-    for shapes only; no parameter is computed.
+    `logdensity_fn`, flat unconstrained position `(dim,)` -> scalar, and `dim`. Only the shapes of
+    the model are traced; nothing is computed.
 
     Raises
     ------
     ValueError
-        no latent site, or a discrete one.
+        the model has no latent site, or a discrete one.
 
     Examples
     --------

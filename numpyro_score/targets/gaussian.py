@@ -1,4 +1,4 @@
-"""Gaussian targets with known moments: standard, ill-conditioned, and rotated out of the axes.
+"""Gaussian targets with known moments: standard, ill-conditioned, and rotated.
 
 `x = Q (s * z)`, `z ~ N(0, I)`: covariance `Q diag(s^2) Q^T`, so `E[x_i^2] = sum_j Q_ij^2 s_j^2` and
 `E[x_i^4] = 3 E[x_i^2]^2`.
@@ -37,10 +37,10 @@ def _draw(
 
 
 def _random_rotation(dim: int, seed: int) -> Float[np.ndarray, "dim dim"]:
-    """A uniformly random rotation: QR of a Gaussian matrix, the signs of R's diagonal undone."""
+    """A uniformly random rotation, by QR of a Gaussian matrix with R's diagonal made positive."""
     q, r = np.linalg.qr(np.random.default_rng(seed).normal(size=(dim, dim)))
     q = q * np.sign(np.diag(r))
-    q[:, 0] *= np.linalg.det(q)  # +-1: from the orthogonal group to the rotations
+    q[:, 0] *= np.linalg.det(q)  # the determinant is +-1: reflections become rotations
     return q
 
 
@@ -132,7 +132,7 @@ def ill_gaussian(dim: int = 50, condition: float = 1e4, rotated: bool = False) -
 
 
 def ill_gaussian_rotated() -> DensityTarget:
-    """`ill_gaussian(rotated=True)`, for where a target is found by name alone.
+    """`ill_gaussian(rotated=True)`, for lookup by name on the command line.
 
     Examples
     --------

@@ -2,9 +2,9 @@
 
 Rubin, Estimation in parallel randomized experiments (Journal of Educational Statistics 6, 1981);
 priors and the two parameterisations as in posteriordb (https://github.com/stan-dev/posteriordb).
-The two are one posterior in `mu`, `tau` and `theta`, hence one set of truths. The centered one is a
-funnel in `(log tau, theta)`: where chains of fixed step size get stuck, and what a sampler should
-own up to.
+Both give the same posterior of `mu`, `tau` and `theta`, and share their reference values. The
+centered one is a funnel in `(log tau, theta)`, where chains of fixed step size get stuck and a
+sampler should report it.
 """
 
 from typing import Any
@@ -93,7 +93,7 @@ def _target(name: str, theta: str, model: Any) -> ModelTarget:
 
 
 def eight_schools() -> ModelTarget:
-    """The posterior of eight schools, non-centered; truths by quadrature.
+    """The posterior of eight schools, non-centered; reference values by quadrature.
 
     `mu ~ N(0, 5)` (sd), `tau ~ HalfCauchy(5)`, `theta = mu + tau * theta_base`,
     `theta_base ~ N(0, 1)`, `y ~ N(theta, sigma)` (sd).
@@ -110,7 +110,9 @@ def eight_schools() -> ModelTarget:
 
 
 def eight_schools_centered() -> ModelTarget:
-    """The posterior of eight schools, centered: `theta ~ N(mu, tau)` (sd); else as `eight_schools`.
+    """The posterior of eight schools, centered: `theta ~ N(mu, tau)` (sd).
+
+    The rest is as in `eight_schools`.
 
     Examples
     --------

@@ -1,9 +1,9 @@
-"""Gaussian mixtures with modes apart, to be found, and in the right proportion.
+"""Gaussian mixtures with separated modes of known weights.
 
-`p(x) = sum_k w_k N(x; m_k, s_k^2 I)`. The weight of a mode is read off draws as the mean of its
-responsibility `r_k(x) = w_k N(x; m_k, s_k^2 I) / p(x)`, the probability that `x` came from
-component `k`: its expectation is `w_k` exactly, however much the components overlap, and where they
-do not overlap it is the share of draws in the mode.
+`p(x) = sum_k w_k N(x; m_k, s_k^2 I)`. The weight of a mode is estimated from draws as the mean of
+its responsibility `r_k(x) = w_k N(x; m_k, s_k^2 I) / p(x)`, the probability that `x` came from
+component `k`. Its expectation is exactly `w_k`, whether the components overlap or not; if they do
+not, the mean is the share of draws in the mode.
 """
 
 from functools import partial
@@ -75,10 +75,10 @@ def _mixture(
     sds: Sds,
     line_centres: Float[np.ndarray, " modes"],
 ) -> DensityTarget:
-    """A mixture target; `line_centres` are the means as places on the line that holds them all.
+    """A mixture target; `line_centres` are the means' positions along the line through them.
 
-    In more than one dimension all sds must be equal, so that the responsibilities depend on the
-    place along that line alone.
+    In more than one dimension all sds must be equal, so that the responsibilities depend only on
+    the position along that line.
     """
     m, s2 = means, sds[:, None] ** 2
     second = weights @ (m**2 + s2)
@@ -101,7 +101,7 @@ def _mixture(
 
 
 def two_modes() -> DensityTarget:
-    """`.2 N((-5,-5), I) + .8 N((5,5), I)`: two modes 14 sds apart, which no local kernel crosses.
+    """`.2 N((-5,-5), I) + .8 N((5,5), I)`: two modes 14 sds apart, too far for local kernels.
 
     The mixture of Song and Ermon, Generative modeling by estimating gradients of the data
     distribution (NeurIPS 2019), section 3.2, with their weights.
@@ -128,8 +128,8 @@ def two_modes() -> DensityTarget:
 def mixture_1d() -> DensityTarget:
     """The density `3 exp(-(x+2)^2/2) + exp(-(x-4)^2/8)`: `.6 N(-2, 1) + .4 N(4, 2^2)` (sds).
 
-    The components' masses are `3 sqrt(2 pi)` and `2 sqrt(2 pi)`, hence the weights. The valley
-    between the modes is low but passable.
+    The components' masses are `3 sqrt(2 pi)` and `2 sqrt(2 pi)`, hence the weights. The density
+    between the modes is low, but chains cross it.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""A NumPyro model as a density: its potential energy, its starting points, its constrained values.
+"""A NumPyro model as a density: its potential energy, starting points and constrained values.
 
-NumPyro speaks of the potential energy `E`, this package of the log density; `E = -log p`, and the
-sign changes in `negate` alone.
+NumPyro works with the potential energy `E = -log p`, this package with the log density. `negate`
+changes one into the other.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,20 +11,18 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt32
-from numpyro.handlers import seed, substitute, trace
 from numpyro.infer.initialization import init_to_uniform
 from numpyro.infer.util import (
     _transforms_from_trace,
     compute_log_probs,
     constrain_fn,
     initialize_model,
-    potential_energy,
     transform_fn,
     unconstrain_fn,
 )
-from numpyro.primitives import Messenger
 from numpyro.util import is_prng_key
 
+from numpyro_score.targets.prior import without_likelihood
 from numpyro_score.types import LogDensityFn, Position, RngKey
 
 PotentialFn = Callable[[Any], Any]
@@ -41,7 +39,7 @@ def _negated(fn: Callable[[Any], Any], position: Position) -> Float[Array, ""]:
 
 
 class ModelFunctions(NamedTuple):
-    """What a model gives a kernel, as functions of the model's own arguments.
+    """What a kernel needs of a model, as functions of the model's arguments.
 
     Attributes
     ----------
@@ -96,10 +94,11 @@ def initialize(
     Raises
     ------
     ValueError
-        If no start of finite density and gradient is found (the sites at fault are named), if a
-        discrete latent site cannot be summed out, or if there is nothing to sample.
+        No starting point of finite log density and gradient was found (the message names the
+        sites at fault), a discrete latent site cannot be summed out, or there is no continuous
+        latent site.
     ImportError
-        If there are discrete sites to sum out and funsor is not installed.
+        There are discrete sites to sum out and funsor is not installed.
 
     Examples
     --------
@@ -134,7 +133,7 @@ def initialize(
             "the model has no continuous latent site, so there is nothing to sample; give it a "
             "numpyro.sample(...) statement without obs=."
         )
-    # what NumPyro's own HMC and Gibbs read off a trace
+    # as NumPyro's HMC and Gibbs kernels do
     transforms = _transforms_from_trace(info.model_trace, raise_warnings=False)
     return info.param_info.z, ModelFunctions(
         info.potential_fn,
@@ -155,7 +154,7 @@ def _why_not_initialized(
         # a discrete site that cannot be summed out: NumPyro names it
         return f"{error} Use numpyro.infer.DiscreteGibbs for it, or sum it out by hand."
     key = rng_key if is_prng_key(rng_key) else rng_key[0]
-    prior = _without_likelihood(model, args, kwargs)
+    prior = without_likelihood(model, args, kwargs)
     info = initialize_model(key, prior, model_args=args, model_kwargs=kwargs, validate_grad=False)
     sites = nonfinite_sites(model, args, kwargs, info.param_info.z)
     culprits = f"at site {', '.join(map(repr, sites))}" if sites else "in its gradient"
@@ -164,40 +163,6 @@ def _why_not_initialized(
         f"finite {culprits}. Check the data for NaN and the model for values outside of a "
         "distribution's support, or give init_params or an init_strategy."
     )
-
-
-def _without_likelihood(
-    model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Callable[..., Any]:
-    """The model with every observed site masked out: its prior on the latent sites."""
-    sites = _sample_sites(model, args, kwargs)
-    return MaskSites(model, frozenset(n for n, site in sites.items() if site["is_observed"]))
-
-
-def _sample_sites(
-    model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The sample sites of some trace of the model; improper priors do no harm."""
-    seeded = substitute(seed(model, jax.random.key(0)), substitute_fn=init_to_uniform)
-    sites = trace(seeded).get_trace(*args, **kwargs)
-    return {name: site for name, site in sites.items() if site["type"] == "sample"}
-
-
-class MaskSites(Messenger):
-    """Handler that leaves the named sites out of the log density.
-
-    They are named, not told by being observed, because NumPyro adds the Jacobians of its
-    transforms as observed sites.
-    """
-
-    def __init__(self, fn: Callable[..., Any], names: frozenset[str]) -> None:
-        super().__init__(fn)
-        self._names = names
-
-    def process_message(self, msg: dict[str, Any]) -> None:
-        """Mask the site."""
-        if msg["type"] == "sample" and msg["name"] in self._names:
-            msg["fn"] = msg["fn"].mask(False)
 
 
 def nonfinite_sites(
@@ -227,21 +192,21 @@ def check_start(
     grads: Position | None,
     name_culprits: Callable[[int], list[str]],
 ) -> None:
-    """Refuse starting points of log density or gradient that is not finite, where it is known.
+    """Check that log density and gradient are finite at the starting points, unless traced.
 
     Parameters
     ----------
     logdensity
         Shape `()` or `(chain,)`.
     grads
-        Gradients, of leading shape as `logdensity`, or None.
+        Gradients, each with the leading shape of `logdensity`, or None.
     name_culprits
-        chain number -> names of the sites at fault there, empty where that cannot be told.
+        Chain number -> names of the sites at fault there, or an empty list if they are not known.
 
     Raises
     ------
     ValueError
-        If one is not finite.
+        One of them is not finite.
     """
     leaves = [logdensity, *jax.tree.leaves(grads)]
     if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
@@ -262,47 +227,3 @@ def check_start(
         f"the {what} at {where}{culprits}; start inside of the target's support (init_params), "
         "and check the data for NaN."
     )
-
-
-def prior_proposal(
-    model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[Callable[[RngKey], tuple[Position, Any]], Callable[[Position], Any]]:
-    """The model's prior on the unconstrained sites: joint draw and density, and density alone.
-
-    It covers the posterior's support by construction.
-
-    Raises
-    ------
-    ValueError
-        If there are discrete sites to sum out; from the draw, if a site's prior cannot be drawn
-        from (it is improper).
-    """
-    for name, site in _sample_sites(model, args, kwargs).items():
-        if not site["is_observed"] and site["fn"].support.is_discrete:
-            raise ValueError(
-                f"the model's prior has the discrete site {name!r}, and is no proposal for the "
-                "continuous sites alone; give proposal=, or use another kernel."
-            )
-    kwargs = dict(kwargs)
-    prior = _without_likelihood(model, args, kwargs)
-
-    def log_prob(position: Position) -> Float[Array, ""]:
-        return negate(partial(potential_energy, prior, args, kwargs))(position)
-
-    def sample_and_log_prob(rng_key: RngKey) -> tuple[Position, Float[Array, ""]]:
-        try:
-            sites = trace(seed(model, rng_key)).get_trace(*args, **kwargs)
-        except NotImplementedError as error:
-            raise ValueError(
-                "the model's prior cannot be drawn from, because a site's distribution is "
-                "improper; give proposal=, or give the site a proper prior."
-            ) from error
-        values = {
-            name: site["value"]
-            for name, site in sites.items()
-            if site["type"] == "sample" and not site["is_observed"]
-        }
-        position = unconstrain(model, args, kwargs, values)
-        return position, log_prob(position)
-
-    return sample_and_log_prob, log_prob

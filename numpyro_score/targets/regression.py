@@ -1,7 +1,7 @@
 """Bayesian logistic regression on the Wisconsin breast cancer data.
 
 Data: Street, Wolberg and Mangasarian, Nuclear feature extraction for breast tumor diagnosis (1993),
-as scikit-learn ships it: 569 tumours, 30 measurements, malignant (0) or benign (1). The
+as distributed with scikit-learn: 569 tumours, 30 measurements, malignant (0) or benign (1). The
 measurements are strongly correlated, and so is the posterior.
 """
 
@@ -59,7 +59,7 @@ def breast_cancer_data() -> tuple[Float[np.ndarray, "569 30"], Int[np.ndarray, "
     """
     from sklearn.datasets import (
         load_breast_cancer,
-    )  # a second of import that only this target needs
+    )  # takes a second to import, and only this target needs it
 
     data = load_breast_cancer()
     return (data.data - data.data.mean(axis=0)) / data.data.std(axis=0), data.target
@@ -69,7 +69,7 @@ def breast_cancer() -> ModelTarget:
     """The posterior of a logistic regression on the breast cancer data, 31 dimensions.
 
     `intercept, beta_1 .. beta_30 ~ N(0, 1)`, `y ~ Bernoulli(logits = intercept + x beta)`, `x`
-    standardised. The truths come from a long NUTS run and have standard errors.
+    standardised. The reference values come from a long NUTS run and have standard errors.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Targets whose scale changes from place to place: a banana and Neal's funnel.
+"""Targets whose local scale varies: a banana and Neal's funnel.
 
 Banana: Haario, Saksman and Tamminen, Adaptive proposal distribution for random walk Metropolis
 algorithm (Computational Statistics 14, 1999), with the constants of TFP's Inference Gym. Funnel:
@@ -96,7 +96,7 @@ def _funnel_draw(rng_key: RngKey, num_leaves: int) -> dict[str, Any]:
 
 
 def _log_abs(draws: Draws, variable: str) -> Any:
-    """`log |x|`, with the smallest normal number in the place of an exact 0."""
+    """`log |x|`, where an exact 0 is replaced by the smallest normal number."""
     x = draws[variable]
     xp = x.__array_namespace__()
     return xp.log(xp.maximum(xp.abs(x), xp.finfo(x.dtype).tiny))
@@ -105,11 +105,11 @@ def _log_abs(draws: Draws, variable: str) -> Any:
 def funnel(dim: int = 10) -> ModelTarget:
     """Neal's funnel: `v ~ N(0, 3^2)` and `x_i | v ~ N(0, exp(v/2)^2)`, `i < dim`, sds.
 
-    Known are mean and second moment of `v`, and the mean of `log |x_i| = v/2 + log |z|`, which is
-    `-(gamma + log 2)/2`, with variance `9/4 + pi^2/8`. The moments of `x_i` itself are left out:
-    though `E[x_i^2] = e^4.5 = 90` is finite, its estimate has sd `sqrt(3 e^18 - e^9) = 14,000` per
-    draw, nearly all of it from draws far too rare to be met, so that neither the estimate nor its
-    standard error could be read.
+    The mean and second moment of `v` are known, and the mean of `log |x_i| = v/2 + log |z|`, which
+    is `-(gamma + log 2)/2`, with variance `9/4 + pi^2/8`. The moments of `x_i` itself are left out:
+    `E[x_i^2] = e^4.5 = 90` is finite, but its estimate has sd `sqrt(3 e^18 - e^9) = 14,000` per
+    draw, nearly all of it from draws that are too rare to occur in practice, so that neither the
+    estimate nor its standard error would be reliable.
 
     Parameters
     ----------

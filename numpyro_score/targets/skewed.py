@@ -1,7 +1,7 @@
 """A skewed target: independent standard Gumbel coordinates, density `exp(-x - exp(-x))`.
 
 Its raw moments follow from its cumulants `gamma, pi^2/6, 2 zeta(3), pi^4/15` (Johnson, Kotz and
-Balakrishnan, Continuous Univariate Distributions 2, chapter 22). A kernel that is right only on
+Balakrishnan, Continuous Univariate Distributions 2, chapter 22). A kernel that is correct only on
 symmetric targets fails here.
 """
 

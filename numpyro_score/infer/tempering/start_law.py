@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from numpyro_score.kernels.proposals import IndependentProposal, from_distribution
-from numpyro_score.targets.numpyro_model import prior_proposal
+from numpyro_score.targets.prior import prior_proposal
 from numpyro_score.types import RngKey
 
 SPREAD = 10.0
