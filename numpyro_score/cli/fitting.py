@@ -12,11 +12,7 @@ from numpyro_score.cli.common import (
 )
 from numpyro_score.diagnostics.draws import posterior
 from numpyro_score.diagnostics.files import read_draws
-from numpyro_score.noise import VE, ladder_from_data
-from numpyro_score.scores import ResidualMLP, ScoreNetwork
-from numpyro_score.training import fit, save
-from numpyro_score.training.data import as_points
-from numpyro_score.training.losses import ContinuousDenoising
+from numpyro_score.training import fit_score, save
 
 
 def do(args: argparse.Namespace) -> int:
@@ -30,29 +26,20 @@ def do(args: argparse.Namespace) -> int:
                 f"{args.draws} has no variable {', '.join(missing)}; it has "
                 f"{', '.join(map(str, data))}"
             )
-        points = as_points(data[list(dict.fromkeys(names))])
-        ladder = ladder_from_data(points.arrays)
-        key_model, key_fit = jax.random.split(jax.random.key(args.seed))
-        model = ScoreNetwork(
-            ResidualMLP(
-                points.arrays.shape[1:], width=args.width, depth=args.depth, rng_key=key_model
-            ),
-            VE(float(ladder.sigmas[-1]), float(ladder.sigmas[0])),
-            points.arrays,
-        )
-        model, history = fit(
-            model,
-            points.arrays,
-            ContinuousDenoising(),
-            rng_key=key_fit,
+        model, history = fit_score(
+            data[list(dict.fromkeys(names))],
+            rng_key=jax.random.key(args.seed),
+            width=args.width,
+            depth=args.depth,
             num_steps=args.steps,
             batch_size=args.batch_size,
             checkpoint=args.checkpoint,
             progress=args.progress,
         )
-    about = {"variables": list(points.variables), "draws": args.draws.name}
+    variables = history.attrs["variables"]
+    about = {"variables": variables, "draws": args.draws.name}
     path = save(model, args.out, about | {"steps": history.attrs["num_steps"]})
     if history.attrs["stopped"] != "finished":
         say(f"training stopped after {history.attrs['num_steps']} steps of {args.steps}")
-    print(f"The score of {', '.join(points.variables)} is at {path}")
+    print(f"The score of {', '.join(variables)} is at {path}")
     return INTERRUPTED if history.attrs["stopped"] == "interrupted" else 0

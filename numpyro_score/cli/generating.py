@@ -23,7 +23,7 @@ from numpyro_score.samplers import (
     probability_flow,
     reverse_sde,
 )
-from numpyro_score.scores import ScoreModel
+from numpyro_score.scores import ScoreModel, WhitenedScore
 from numpyro_score.training.io import about_model, load
 
 Shapes = dict[str, tuple[int, ...]]
@@ -74,13 +74,16 @@ def do(args: argparse.Namespace) -> int:
         shape = score.shape
         if shape is None:
             shape = _joined(variables)
-        sampler = make(score, shape, steps, args.denoise)
+        standard = score.standard if isinstance(score, WhitenedScore) else score
+        sampler = make(standard, shape, steps, args.denoise)
         draws = sampler.sample(
             jax.random.key(args.seed),
             args.num,
             batch_size=args.batch_size,
             progress=args.progress,
         )
+        if isinstance(score, WhitenedScore):
+            draws = score.whitening.unwhiten(draws)
         tree = _tree(draws, variables)
         tree.attrs |= {
             "sampler": args.sampler,

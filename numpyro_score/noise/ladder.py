@@ -11,7 +11,7 @@ so that in d dimensions the shells of noise at neighbouring levels overlap (tech
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -114,16 +114,40 @@ def ladder_ratio(dim: int) -> float:
     return LARGEST_RATIO if excess(LARGEST_RATIO) > 0 else float(brentq(excess, 1.0, LARGEST_RATIO))
 
 
-def largest_distance(data: Float[np.ndarray, "num dim"]) -> float:
-    """The largest Euclidean distance between two rows, exactly.
+def _as_rows(data: Any) -> Float[np.ndarray, "num dim"]:
+    """Points of any shape as rows of float64.
 
-    Rows too near the centre to be an end of it are left out first, the rest goes through in
+    Raises
+    ------
+    ValueError
+        If there are fewer than two, or values that are not finite.
+    """
+    points = np.asarray(data, np.float64)
+    if points.ndim < 2 or len(points) < 2:
+        raise ValueError(
+            f"data have shape {points.shape}; at least two points are needed, shape (num, *event)"
+        )
+    points = points.reshape(len(points), -1)
+    if not np.isfinite(points).all():
+        raise ValueError(f"data hold {np.sum(~np.isfinite(points))} values that are not finite")
+    return points
+
+
+def largest_distance(data: Float[np.ndarray | Array, "num *event"]) -> float:
+    """The largest Euclidean distance between two points, exactly.
+
+    Points too near the centre to be an end of it are left out first, the rest goes through in
     chunks of bounded memory.
 
     Parameters
     ----------
     data
-        `(num, dim)`.
+        `(num, *event)`; points of more than one axis, such as images, are flattened.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two points, or values that are not finite.
 
     Examples
     --------
@@ -133,6 +157,7 @@ def largest_distance(data: Float[np.ndarray, "num dim"]) -> float:
     """
     from scipy.spatial.distance import cdist
 
+    data = _as_rows(data)
     radius = np.linalg.norm(data - data.mean(axis=0), axis=1)
     start = data[np.argmax(radius)]
     at_least = np.linalg.norm(data - start, axis=1).max()
@@ -172,14 +197,7 @@ def ladder_from_data(
     >>> len(ladder.sigmas), round(float(ladder.sigmas[0]), 1), float(ladder.sigmas[-1])
     (24, 19.0, 0.1)
     """
-    points = np.asarray(data, np.float64)
-    if points.ndim < 2 or len(points) < 2:
-        raise ValueError(
-            f"data have shape {points.shape}; a ladder needs at least two points, shape (num, dim)"
-        )
-    points = points.reshape(len(points), -1)
-    if not np.isfinite(points).all():
-        raise ValueError(f"data hold {np.sum(~np.isfinite(points))} values that are not finite")
+    points = _as_rows(data)
     sigma_max = largest_distance(points)
     if sigma_max == 0:
         raise ValueError("all data points are equal: there is no spread for noise to cover")

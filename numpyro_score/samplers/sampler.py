@@ -39,10 +39,16 @@ def check_score(score: Score, shape: tuple[int, ...], time: Any) -> None:
     TypeError
         If it cannot be called, or returns something else than one real array.
     ValueError
-        If what it returns has another shape.
+        If what it returns has another shape, or it was learned in whitened coordinates.
     """
     if not callable(score):
         raise TypeError(f"the score is a {type(score).__name__}; a callable (x, t) is needed")
+    if hasattr(score, "whitening"):
+        raise ValueError(
+            f"the score is a {type(score).__name__}, whose noise is isotropic in whitened "
+            "coordinates only; sample score.standard, and map the draws by "
+            "score.whitening.unwhiten"
+        )
     dtype = jnp.result_type(float)
     x, t = jax.ShapeDtypeStruct(shape, dtype), jax.ShapeDtypeStruct((), dtype)
     out = eqx.filter_eval_shape(score, x, t)

@@ -27,6 +27,7 @@ from numpyro_score.scores.predictions import (
     PredictVelocity,
 )
 from numpyro_score.scores.standardisation import Standardisation
+from numpyro_score.scores.whitening import WhitenedScore, Whitening
 
 __all__ = [
     "Constant",
@@ -51,6 +52,8 @@ __all__ = [
     "Standardisation",
     "StaticScore",
     "TwoLayer",
+    "WhitenedScore",
+    "Whitening",
     "drop_condition",
     "empirical_score",
     "fitted_gaussian",

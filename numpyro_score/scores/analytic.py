@@ -133,7 +133,7 @@ class GaussianMixtureScore(ScoreModel):
             variances = jnp.einsum("kij,kj->ki", self.axes.array**2, variances)
         flat = means.reshape(len(means), -1)
         mean = weights @ flat
-        variance = weights @ (variances + (flat - mean) ** 2)
+        variance = weights @ (variances + (flat - mean[None]) ** 2)
         return mean.reshape(self.shape), jnp.sqrt(variance).reshape(self.shape)
 
     def _terms(self, x: Event, t: Scalar) -> _Terms:

@@ -9,7 +9,8 @@ of size `s = sigma / n`, with `a^2 + s^2 = 1` (the scaling of inputs of Karras e
 arXiv:2206.00364, per coordinate). A score in `u` over `n` is the score in `x`.
 """
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -22,6 +23,13 @@ from numpyro_score.types import Scalar
 
 SMALLEST_SD = 1e-3
 SMALLEST_NOISE = 1e-4
+
+RESOLUTION = 0.1
+"""Largest spacing of floating-point numbers at the location of draws, in units of their sd."""
+
+OUTLIER_SHARE, OUTLIER_RATIO = 0.01, 1e-3
+"""Outliers: at most this share of the points, beside which the quartiles are nearer than that, in
+units of the sd."""
 
 Data = Float[np.ndarray | Array, "num *event"]
 
@@ -123,9 +131,84 @@ def check_data(data: Data) -> np.ndarray:
     return points
 
 
+def check_resolution(location: Any, sd: Any, dtype: Any) -> None:
+    """Refuse draws whose float type cannot resolve their spread.
+
+    Parameters
+    ----------
+    location, sd
+        By coordinate, in float64.
+    dtype
+        The float type; whole numbers pass.
+
+    Raises
+    ------
+    ValueError
+        If numbers of that type are further apart, at the location, than a tenth of the sd.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_resolution(2458000.123, 5e-4, np.float64)
+    >>> check_resolution(2458000.123, 5e-4, np.float32)
+    Traceback (most recent call last):
+    ValueError: 1 of 1 coordinates are too narrow ... float32 numbers are 0.293 apart...
+    """
+    if not jnp.issubdtype(dtype, jnp.floating):
+        return
+    location, sd = np.atleast_1d(np.abs(location)), np.atleast_1d(sd)
+    spacing = float(jnp.finfo(dtype).eps) * location
+    lost = np.argwhere((spacing > RESOLUTION * sd) & (sd > 0))
+    if len(lost):
+        place = tuple(lost[0])
+        raise ValueError(
+            f"{len(lost)} of {sd.size} coordinates are too narrow for their location: coordinate "
+            f"{', '.join(map(str, place))} has mean {location[place]:.10g} and sd {sd[place]:.3g}, "
+            f"where {jnp.dtype(dtype)} numbers are {spacing[place]:.3g} apart; keep them in "
+            "float64 and subtract the mean (numpyro_score.scores.Whitening does), or call "
+            "numpyro.enable_x64() first"
+        )
+
+
+def check_outliers(points: Float[np.ndarray, "num *event"]) -> None:
+    """Refuse data nearly all of whose variance is that of a few points far away.
+
+    Raises
+    ------
+    ValueError
+        If it is so, in some coordinate.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_outliers(np.append(np.linspace(0.0, 1.0, 999), 1e8)[:, None])
+    Traceback (most recent call last):
+    ValueError: a few outliers hold nearly all ... coordinate 0: point 999 is 1e+08, while half...
+    """
+    few = max(int(OUTLIER_SHARE * len(points)), 1)
+    away, sd = np.abs(points - points.mean(axis=0)), points.std(axis=0)
+    # that few points can hold the variance only if one of them is as far away
+    is_far = (away.max(axis=0) > 0.9 * sd * math.sqrt(len(points) / few)) & (sd > 0)
+    for place in np.argwhere(is_far):
+        index = tuple(place)
+        values = points[(slice(None), *index)]
+        low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
+        order = np.argsort(-np.abs(values - middle))
+        rest = values[order[few:]].std()
+        if not (low < high < low + OUTLIER_RATIO * sd[index] and rest < OUTLIER_SHARE * sd[index]):
+            continue
+        raise ValueError(
+            f"a few outliers hold nearly all of the variance of coordinate "
+            f"{', '.join(map(str, index)) or 0}: point {order[0]} is {values[order[0]]:.3g}, while "
+            f"half of the {len(points)} points lie in [{low:.3g}, {high:.3g}]; leave such points "
+            "out, or transform the variable (its logarithm, say)"
+        )
+
+
 def moments(data: Data, axis: int | tuple[int, ...] = 0) -> tuple[np.ndarray, np.ndarray]:
     """Mean and sd of data, of shapes that broadcast to one point's; see `Standardisation`."""
     points = check_data(data)
+    check_outliers(points)
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
     if 0 not in axes:
         raise ValueError(f"axis is {axis} but has to hold 0, the axis of the points")

@@ -1,7 +1,8 @@
 """Training of scores and energies: losses, fitting a model to data, files of trained models."""
 
 from numpyro_score.training.fit import FitResult, fit
+from numpyro_score.training.fit_score import fit_score
 from numpyro_score.training.io import load, save
 from numpyro_score.training.optimizer import cosine_adam
 
-__all__ = ["FitResult", "cosine_adam", "fit", "load", "save"]
+__all__ = ["FitResult", "cosine_adam", "fit", "fit_score", "load", "save"]

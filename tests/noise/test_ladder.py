@@ -49,6 +49,13 @@ def test_largest_distance_is_exact(shape: tuple[int, int]) -> None:
         np.testing.assert_allclose(largest_distance(data), pdist(data).max(), rtol=1e-6)
 
 
+def test_largest_distance_of_images() -> None:
+    data = np.random.default_rng(0).normal(size=(50, 4, 5))
+    np.testing.assert_allclose(largest_distance(data), pdist(data.reshape(50, -1)).max())
+    with pytest.raises(ValueError, match="1 values that are not finite"):
+        largest_distance(np.where(data == data[0, 0, 0], np.nan, data))
+
+
 def test_ladder_from_data() -> None:
     data = np.random.default_rng(0).normal(size=(300, 4, 5))  # an event of any shape
     ladder = ladder_from_data(data, sigma_min=0.05)

@@ -89,6 +89,30 @@ def test_mcmc_of_a_potential() -> None:
     np.testing.assert_array_equal(as_points(fitted).arrays, fitted.get_samples())
 
 
+PADDED = np.where(np.arange(25) < [[25], [25], [10], [25]], MU, np.nan)
+
+
+def test_unequal_chains_say_what_they_are() -> None:
+    tree = az.from_dict({"posterior": {"mu": PADDED, "theta": THETA + 0 * PADDED[..., None]}})
+    with pytest.raises(ValueError, match=r"unequal lengths.*chain 2 ends after 10 of 25 draws"):
+        as_points(tree)
+    as_points(tree.isel(draw=slice(10)))
+    # NaN elsewhere, or in one variable only, is no matter of length
+    for bad in ({"mu": PADDED, "theta": THETA}, {"mu": PADDED[:, ::-1]}):
+        with pytest.raises(ValueError, match=r"15 of 100 points of draws of mu are not finite"):
+            as_points(az.from_dict({"posterior": bad}))
+
+
+def test_precision_that_float32_does_not_hold() -> None:
+    dates = 2458000.123 + 5e-4 * MU
+    with pytest.raises(ValueError, match=r"draws of t0: .*float32 numbers are 0.2\d+ apart"):
+        as_points({"t0": dates})
+    np.testing.assert_array_equal(
+        as_points({"t0": dates}, np.float64).arrays.ravel(), dates.ravel()
+    )
+    assert as_points({"t0": 2458000.123 + 50 * MU}).arrays.dtype == np.float32
+
+
 def test_pairs() -> None:
     points = as_points((JOINED, MU.reshape(100, 1)))
     assert points.num == 100
