@@ -192,11 +192,13 @@ class WhitenedScore(ScoreModel):
 
     standard: ScoreModel
     whitening: Whitening
+    noise: NoiseProcess
     location_ratio: float = eqx.field(static=True)
 
     def __init__(self, standard: ScoreModel, whitening: Whitening):
         self.standard = standard
         self.whitening = whitening
+        self.noise = standard.noise
         scale = np.abs(np.diagonal(whitening.factor)) if whitening.is_full else whitening.factor
         moments = standard.data_moments
         overall = 1.0 if moments is None else float(np.sqrt(np.mean(np.asarray(moments[1]) ** 2)))
@@ -204,11 +206,6 @@ class WhitenedScore(ScoreModel):
         counts = scale > 4 * np.spacing(np.abs(whitening.center))
         ratios = np.abs(whitening.center[counts]) / (overall * scale[counts])
         self.location_ratio = float(ratios.max(initial=0.0))
-
-    @property
-    def noise(self) -> NoiseProcess:  # type: ignore[override]
-        """The process in v."""
-        return self.standard.noise
 
     @property
     def shape(self) -> tuple[int, ...] | None:
