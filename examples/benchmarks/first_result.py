@@ -5,15 +5,16 @@
 
 Every figure is of fresh processes that run in turn, and is a median over repeats: seconds of CPU
 (user and system, of all threads), seconds on the clock, and XLA compilations. Ratios are medians of
-the ratios of two processes that ran one after the other; other work on the machine changes seconds of
-CPU less than seconds. `--before` runs the same with the package in another folder, such as a
+the ratios of two processes that ran one after the other; other work on the machine changes seconds
+of CPU less than seconds. `--before` runs the same with the package in another folder, such as a
 checkout of an older commit, in turn with this one.
 
-`import`: this package's MALA against NumPyro. `command`: the command line's help, list and an error.
-`process`: eight schools, non-centered, 16 chains, 500 steps of warmup and 1,000 draws, from the start of
-the process to the draws: `sample(MALA)` and `MCMC(MALA)` against NumPyro's `MCMC(NUTS)`, chains
-vectorized. `kernels`: seconds from the end of the imports to the first draw, with the learning where a
-kernel learns. `again`: the second of two processes that share a compilation cache.
+`import`: this package's MALA against NumPyro. `command`: the command line's help, list and an
+error. `process`: eight schools, non-centered, 16 chains, 500 steps of warmup and 1,000 draws, from
+the start of the process to the draws: `sample(MALA)` and `MCMC(MALA)` against NumPyro's
+`MCMC(NUTS)`, chains vectorized. `kernels`: seconds from the end of the imports to the first draw,
+with the learning where a kernel learns. `again`: the second of two processes that share a
+compilation cache.
 """
 
 import argparse

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from numpyro_score.extras import extra
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.samplers.steps import Count, Event, Memory, Row, Score, Steps, append
 from numpyro_score.samplers.stochastic import Times
@@ -53,7 +54,8 @@ class Tolerance(NamedTuple):
         self, velocity: Callable[[Any, Any, Any], Any], y: Any, start: Scalar, end: Scalar
     ) -> tuple[Any, Int[Array, ""]]:
         """The value at `end` of what is `y` at `start`, and how often the velocity was called."""
-        import diffrax
+        with extra("ode", "diffrax", "adaptive solvers of the probability flow need"):
+            import diffrax
 
         solver = diffrax.Tsit5() if self.solver is None else self.solver
         solution = diffrax.diffeqsolve(
@@ -85,7 +87,8 @@ def check_tolerance(tolerance: Tolerance) -> None:
     TypeError
         If the solver is no explicit Runge-Kutta method of Diffrax.
     """
-    import diffrax
+    with extra("ode", "diffrax", "adaptive solvers of the probability flow need"):
+        import diffrax
 
     if not isinstance(tolerance.solver, diffrax.AbstractERK | None):
         raise TypeError(

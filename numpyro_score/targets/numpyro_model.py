@@ -22,6 +22,7 @@ from numpyro.infer.util import (
 )
 from numpyro.util import is_prng_key
 
+from numpyro_score.extras import extra
 from numpyro_score.targets.prior import without_likelihood
 from numpyro_score.types import LogDensityFn, Position, RngKey
 
@@ -111,21 +112,15 @@ def initialize(
     """
     kwargs = dict(kwargs or {})
     try:
-        info = initialize_model(
-            rng_key,
-            model,
-            init_strategy=init_strategy,
-            dynamic_args=True,
-            model_args=args,
-            model_kwargs=kwargs,
-        )
-    except ImportError as error:
-        if "funsor" not in str(error):
-            raise
-        raise ImportError(
-            "the model has discrete latent sites, which are summed out with funsor, and funsor is "
-            "not installed: pip install 'numpyro-score[enum]', or sum them out by hand."
-        ) from error
+        with extra("enum", "funsor", "summing out the model's discrete latent sites needs"):
+            info = initialize_model(
+                rng_key,
+                model,
+                init_strategy=init_strategy,
+                dynamic_args=True,
+                model_args=args,
+                model_kwargs=kwargs,
+            )
     except RuntimeError as error:
         raise ValueError(_why_not_initialized(error, rng_key, model, args, kwargs)) from error
     if not jax.tree.leaves(info.param_info.z):

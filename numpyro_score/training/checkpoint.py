@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from numpyro_score.extras import extra
 from numpyro_score.training.job import Job, TrainState
 
 SAVE_SECONDS = 20.0
@@ -90,7 +91,8 @@ class Checkpoint:
 
     def __init__(self, folder: str | Path, who: dict[str, Any]) -> None:
         # it takes more than a second to import, and most trainings need none of it
-        import orbax.checkpoint as ocp
+        with extra("checkpoints", "orbax", "checkpoint= needs"):
+            import orbax.checkpoint as ocp
 
         path = Path(folder).absolute()
         if path.exists() and not path.is_dir():

@@ -1,0 +1,39 @@
+"""Packages that only a part of the users need: where one is missing, the error names the extra."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def extra(name: str, package: str, purpose: str) -> Iterator[None]:
+    """Imports within it that fail for want of `package` say how to install it.
+
+    Parameters
+    ----------
+    name
+        The extra of this package that brings it.
+    package
+        What is imported.
+    purpose
+        What it is needed for: the beginning of a sentence.
+
+    Raises
+    ------
+    ImportError
+        If the package is not installed.
+
+    Examples
+    --------
+    >>> with extra("ode", "no_such_package", "adaptive steps need"):
+    ...     import no_such_package
+    Traceback (most recent call last):
+    ImportError: adaptive steps need no_such_package: pip install 'numpyro-score[ode]'
+    """
+    try:
+        yield
+    except ImportError as error:
+        if package not in str(error):
+            raise
+        raise ImportError(
+            f"{purpose} {package}: pip install 'numpyro-score[{name}]'", name=package
+        ) from error
