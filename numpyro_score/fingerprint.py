@@ -161,7 +161,7 @@ class _Reader:
         return self._all(f"shards{array.shape}", parts)
 
     def _array(self, array: Any) -> bytes:
-        what = ("array", f"{array.dtype!r}{array.shape}")
+        what: tuple[str | bytes, ...] = ("array", f"{array.dtype!r}{array.shape}")
         if array.dtype.hasobject or array.dtype.kind == "T":
             return _hash(*what, self.digest(array.tolist()))
         if isinstance(array, np.ma.MaskedArray):
@@ -195,15 +195,15 @@ class _Reader:
 
     def _object(self, name: str, thing: Any) -> bytes:
         try:
-            parts = thing.__reduce_ex__(4)
+            parts: Any = thing.__reduce_ex__(4)
         except Exception:
             # a lock, a generator, an open file; or an object that holds one
             return self._all(name, (getattr(thing, "__dict__", None),))
         if isinstance(parts, str):
             return _hash("name", name, parts)
-        make, args, state, items, pairs, *_ = (*parts, None, None, None, None)
-        contents = [list(x) if isinstance(x, Iterator) else x for x in (items, pairs)]
-        return self._all(name, (make, args, state, contents))
+        # how to make it, from what, its state, and iterators over items of a list and of a dict
+        contents = [list(x) if isinstance(x, Iterator) else x for x in parts]
+        return self._all(name, contents)
 
     def _function(self, fn: FunctionType) -> bytes:
         cells = [_content(cell) for cell in fn.__closure__ or ()]

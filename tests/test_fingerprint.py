@@ -60,7 +60,7 @@ DIFFERENT = {
     "lists and tuples": ([1, 2], (1, 2)),
     "dicts": ({"a": 1, "b": 2}, {"a": 2, "b": 1}),
     "keys": (jax.random.key(0), jax.random.key(1)),
-    "masks": (np.ma.array([1, 2], mask=[0, 1]), np.ma.array([1, 2], mask=[0, 0])),
+    "masks": (np.ma.array([1, 2], mask=[False, True]), np.ma.array([1, 2], mask=[False, False])),
     "text": (np.array(["a"]), np.array(["b"])),
     "objects in arrays": (np.array([{"a": 1}]), np.array([{"a": 2}])),
     "code": (lambda x: x + 1, lambda x: x + 2),

@@ -1,6 +1,6 @@
 """What makes a run the run that it is, so that another run's store is not taken for it."""
 
-import hashlib
+import inspect
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
@@ -9,36 +9,53 @@ import jax
 import numpy as np
 from numpyro.infer.mcmc import MCMCKernel
 
+from numpyro_score.fingerprint import PLAIN, describe, fingerprint, name_of
+from numpyro_score.run.probes import PROBES, differing_probes, probe
 from numpyro_score.run.program import Program
+
+FORMAT = 2
+"""Version of what is recorded here. A store that records less cannot be resumed."""
 
 PACKAGES = ("numpyro-score", "numpyro", "blackjax", "jax", "jaxlib")
 """Packages whose version can change the draws."""
 
-
-def _name(fn: Any) -> str:
-    """Where a function is defined; its type for what has no name."""
-    name = getattr(fn, "__qualname__", type(fn).__qualname__)
-    return f"{getattr(fn, '__module__', '')}.{name}"
+DENSITY = frozenset({"model", "potential_fn", "logdensity_fn"})
+"""Arguments of a kernel that are known by the values of the density that they define."""
 
 
-def _digest(leaves: list[Any]) -> str:
-    """Short hash of the values of arrays, numbers and strings."""
-    digest = hashlib.sha256()
-    for leaf in leaves:
-        array = np.asarray(leaf)
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(array.tobytes() if array.dtype != object else repr(leaf).encode())
-    return digest.hexdigest()[:16]
+def settings(kernel: MCMCKernel) -> dict[str, Any]:
+    """What a kernel was given besides the target: plain values, fingerprints of all else.
+
+    A kernel of this package lists it. Of another one it is what its constructor takes, where the
+    kernel keeps it under the same name, and every plain value that it holds.
+
+    Parameters
+    ----------
+    kernel
+        Any NumPyro kernel.
+    """
+    given = getattr(kernel, "settings", None)
+    if given is None:
+        known = {name.lstrip("_"): value for name, value in vars(kernel).items()}
+        given = {
+            name: value
+            for name, value in known.items()
+            if name in _parameters(type(kernel)) - DENSITY or isinstance(value, PLAIN)
+        }
+        blocks = getattr(kernel, "_kernels", ())
+        given |= {f"block {i}": str(settings(block)) for i, block in enumerate(blocks)}
+    return {name: describe(value) for name, value in sorted(given.items())}
 
 
-def _settings(kernel: MCMCKernel) -> str:
-    """Settings of a kernel that are plain numbers and words, for a reader to compare."""
-    plain = (bool, int, float, str, type(None))
-    settings = getattr(kernel, "settings", None)
-    if settings is None:
-        given = vars(kernel).items()
-        settings = {name.lstrip("_"): value for name, value in given if isinstance(value, plain)}
-    return ", ".join(f"{name}={value!r}" for name, value in sorted(settings.items()))
+def _parameters(kind: type) -> set[str]:
+    """Names of all arguments of a class and of its bases."""
+    constructors = [vars(base).get("__init__") for base in kind.__mro__]
+    return {
+        name
+        for fn in constructors
+        if inspect.isfunction(fn)
+        for name in inspect.signature(fn).parameters
+    }
 
 
 def identity(
@@ -49,7 +66,7 @@ def identity(
     init_params: Any,
     num_superchains: int | None,
 ) -> dict[str, Any]:
-    """Kernel, model, data, key, lengths, shapes and versions, as words and numbers.
+    """All that the draws depend on, as words and numbers.
 
     Parameters
     ----------
@@ -67,18 +84,17 @@ def identity(
         Groups of chains that start at one point, or None.
     """
     kernel = program.kernel
-    data_key = (
-        jax.random.key_data(rng_key)
-        if jax.dtypes.issubdtype(rng_key.dtype, jax.dtypes.prng_key)
-        else rng_key
-    )
+    typed = jax.dtypes.issubdtype(rng_key.dtype, jax.dtypes.prng_key)
+    words = ", ".join(f"{name}={value!r}" for name, value in settings(kernel).items())
     shapes = [f"{x.dtype}{list(x.shape)}" for x in jax.tree.leaves(state)]
     return {
-        "kernel": f"{type(kernel).__name__}({_settings(kernel)})",
-        "model": _name(getattr(kernel, "model", None)),
-        "data": _digest(jax.tree.leaves((program.constants.args, program.constants.kwargs))),
-        "init_params": _digest(jax.tree.leaves(init_params)),
-        "rng_key": np.asarray(data_key).tolist(),
+        "format": FORMAT,
+        "kernel": f"{type(kernel).__name__}({words})",
+        "model": name_of(getattr(kernel, "model", None)),
+        "arguments of the model": program.constants.fingerprint,
+        PROBES: probe(program, state, init_params),
+        "init_params": fingerprint(jax.tree.map(np.asarray, init_params)),
+        "rng_key": np.asarray(jax.random.key_data(rng_key) if typed else rng_key).tolist(),
         **{f"steps of {phase}": steps for phase, steps in num_steps.items()},
         "chains": program.layout.num_chains,
         "superchains": num_superchains,
@@ -87,7 +103,33 @@ def identity(
         "processes": jax.process_count(),
         "thinning": program.thinning,
         "fields": list(program.fields),
-        "shapes of the state": _digest(shapes),
+        "shapes of the state": fingerprint(shapes),
         "float64": bool(jax.config.jax_enable_x64),
         **{f"version of {name}": version(name) for name in PACKAGES},
     }
+
+
+def differences(known: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What distinguishes two runs, in words; empty for the same run.
+
+    Parameters
+    ----------
+    known
+        The identity in a store.
+    new
+        That of the run which is to go on with it.
+    """
+    if known.get("format") != new["format"]:
+        return [
+            "it was written by another version of numpyro_score, which recorded other things of "
+            "the run; its draws can be read, but it cannot be resumed"
+        ]
+    exact = [name for name in {**known, **new} if name != PROBES]
+    return [
+        *(
+            f"{name} was {known.get(name)!r} and is {new.get(name)!r}"
+            for name in exact
+            if known.get(name) != new.get(name)
+        ),
+        *differing_probes(known[PROBES], new[PROBES]),
+    ]

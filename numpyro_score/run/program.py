@@ -192,18 +192,22 @@ class Buffers(NamedTuple):
     constrained: Any
 
 
-def make_buffers(program: Program, state: Any, num_rows: int) -> Buffers:
-    """Empty room for `num_rows` draws, a power of two."""
+def row_shapes(program: Program, state: Any, num_rows: int) -> Buffers:
+    """Shapes and types of `num_rows` draws, without values."""
     collected = jax.eval_shape(partial(_collect, program), state)
     rows = jax.tree.map(lambda x: jax.ShapeDtypeStruct((num_rows, *x.shape), x.dtype), collected)
     constrain = _constrain(program)
     draws = rows[program.kernel.sample_field]
-    constrained = None if constrain is None else jax.eval_shape(constrain, draws)
+    return Buffers(rows, None if constrain is None else jax.eval_shape(constrain, draws))
+
+
+def make_buffers(program: Program, state: Any, num_rows: int) -> Buffers:
+    """Empty room for `num_rows` draws, a power of two."""
 
     def room(x: Any) -> jax.Array:
         return jnp.zeros(x.shape, x.dtype, device=program.layout.sharding(x.shape, axis=1))
 
-    return jax.tree.map(room, Buffers(rows, constrained))
+    return jax.tree.map(room, row_shapes(program, state, num_rows))
 
 
 def _write(

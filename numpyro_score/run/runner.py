@@ -14,14 +14,16 @@ from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.checks import check_whole
 from numpyro_score.infer.prepared import telling
+from numpyro_score.run.claim import check_store
 from numpyro_score.run.identity import identity
 from numpyro_score.run.layout import make_layout
 from numpyro_score.run.loop import chunks, compile_for, gathered, num_fitting
 from numpyro_score.run.memory import Memory
 from numpyro_score.run.program import Constants, Program, by_phase, field
 from numpyro_score.run.progress import Bar
+from numpyro_score.run.rehearsal import rehearse
 from numpyro_score.run.start import check_superchains, init, superchains
-from numpyro_score.run.store import ZarrStore, check_store
+from numpyro_score.run.store import ZarrStore
 from numpyro_score.run.tree import SAMPLING, WARMUP, Converter
 from numpyro_score.types import RngKey
 
@@ -169,7 +171,7 @@ def sample(
             kernel,
             constants.args,
             constants.kwargs,
-            log_likelihood=log_likelihood,
+            with_log_likelihood=log_likelihood,
             thinning=thinning,
         )
         attrs: dict[str, Any] = {
@@ -183,8 +185,11 @@ def sample(
         if num_superchains is not None:
             ids = np.repeat(np.arange(num_superchains), num_chains // num_superchains)
             attrs["superchain_ids"] = ids.tolist()
-        sink: Memory | ZarrStore = Memory(converter, layout)
-        if path is not None and path.suffix != ".nc":
+        rehearse(program, state, converter, {**attrs, **learned}, path)
+        sink: Memory | ZarrStore
+        if path is None or path.suffix == ".nc":
+            sink = Memory(converter, layout, path)
+        else:
             who = identity(program, state, rng_key, num_steps, init_params, num_superchains)
             num_rows = {phase: -(-steps // thinning) for phase, steps in num_steps.items()}
             sink = ZarrStore(path, converter, layout, num_rows, who, attrs, resume=resume)
@@ -218,8 +223,6 @@ def sample(
                 **{f"seconds_{name}": value for name, value in seconds.items()},
             }
             tree = sink.finish(attrs)
-    if path is not None and path.suffix == ".nc" and jax.process_index() == 0:
-        tree.to_netcdf(path, engine="h5netcdf")
     return tree
 
 

@@ -9,9 +9,7 @@ writes its own chains and its own part of the state; the first one commits, once
 before the next chunk is written, that they have done so.
 """
 
-import fcntl
 import json
-import shutil
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -22,41 +20,10 @@ import jax
 import numpy as np
 import xarray as xr
 
+from numpyro_score.run.claim import RECORD, holds_run, lock
 from numpyro_score.run.layout import Layout
-from numpyro_score.run.tree import PREFIX, SAMPLING, WARMUP, Chunk, Converter
+from numpyro_score.run.tree import PREFIX, SAMPLING, WARMUP, Chunk, Converter, plain_attrs
 from numpyro_score.run.zarr_group import COMMIT, ZARR_FORMAT, DrawsGroup, committed
-
-RECORD = "numpyro_score"
-"""Attribute of the root: what the run is, and how far it is."""
-
-
-def check_store(store: str | Path | None, *, resume: bool) -> Path | None:
-    """Refuse a store that cannot be what it is meant to be, before anything is run.
-
-    Raises
-    ------
-    ValueError
-        If its ending is unknown, or a netCDF file is to be resumed.
-    FileExistsError, FileNotFoundError
-        If it is there and not to be resumed, or its folder is not there.
-    """
-    if store is None:
-        if resume:
-            raise ValueError("resume=True needs store=, the Zarr folder of the run to go on with.")
-        return None
-    path = Path(store)
-    if path.suffix not in (".zarr", ".nc"):
-        raise ValueError(
-            f"store {str(path)!r} ends in neither .zarr nor .nc; name a Zarr folder, which is "
-            "written as the run goes on, or a netCDF file, which is written at its end."
-        )
-    if path.suffix == ".nc" and resume:
-        raise ValueError("a netCDF file is written at the end and cannot be resumed; use .zarr.")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} of the store does not exist; make it.")
-    if path.exists() and not resume and jax.process_index() == 0:
-        raise FileExistsError(f"{path} exists; give another path, or resume=True to go on with it.")
-    return path
 
 
 class ZarrStore:
@@ -155,7 +122,7 @@ class ZarrStore:
     def finish(self, attrs: Mapping[str, Any]) -> xr.DataTree:
         """Write the root's attributes, and open the store as a reader would."""
         self._wait()
-        self._attrs = {name: _plain(value) for name, value in attrs.items()}
+        self._attrs = plain_attrs(attrs)
         self._together(lambda: self._commit_end())
         return az.from_zarr(self._path)
 
@@ -268,63 +235,13 @@ class ZarrStore:
     def _claim(self, *, resume: bool) -> None:
         """Make the folder or check what is in it, and keep others out."""
         self._path.mkdir(exist_ok=resume)
-        self._lock()
+        self._lock_file = lock(self._path)
         try:
-            self._check_record()
+            if holds_run(self._path, self._record["identity"]):
+                self._group.scan()
         except BaseException:
             self._lock_file.close()
             raise
-
-    def _lock(self) -> None:
-        self._lock_file = (self._path / ".lock").open("a")
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock_file.close()
-            raise BlockingIOError(
-                error.errno,
-                "another run is writing to the store; wait for it, or use another path",
-                str(self._path),
-            ) from error
-
-    def _check_record(self) -> None:
-        """Whether the committed metadata is of this run, or there is none yet."""
-        if {entry.name for entry in self._path.iterdir()} == {".lock"}:
-            return
-        try:
-            metadata = committed(self._path)
-            known = metadata[".zattrs"][RECORD]["identity"]
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            if self._is_uncommitted():
-                return
-            raise ValueError(
-                f"{self._path} is not a store of a run, or is damaged ({COMMIT}: "
-                f"{type(error).__name__}); nothing in it was changed. Give another path."
-            ) from error
-        identity = self._record["identity"]
-        differences = [
-            f"{name} was {known.get(name)!r} and is {identity.get(name)!r}"
-            for name in {**known, **identity}
-            if known.get(name) != identity.get(name)
-        ]
-        if differences:
-            raise ValueError(
-                f"{self._path} holds another run: {'; '.join(differences)}. Nothing in it was "
-                "changed. Give the same arguments to resume it, or another path."
-            )
-        for entry in self._path.iterdir():
-            if entry.is_dir() and f"{entry.name}/.zgroup" not in metadata:
-                shutil.rmtree(entry)
-        self._group.scan()
-
-    def _is_uncommitted(self) -> bool:
-        """Whether all there is, is the beginning of a first chunk that was never committed."""
-        names = {entry.name for entry in self._path.iterdir()}
-        groups = {"posterior", "sample_stats", "observed_data", "log_likelihood"}
-        groups |= {f"warmup_{name}" for name in groups}
-        ours = groups | {".lock", ".zgroup", f"{COMMIT}.new"}
-        states = {name for name in names if name.startswith(".state-1-")}
-        return ".lock" in names and COMMIT not in names and names <= ours | states
 
     def _prune_states(self) -> None:
         """Remove this process's states that no commit counts."""
@@ -332,7 +249,3 @@ class ZarrStore:
         for file in self._path.glob(f".state-*-{jax.process_index()}.npz"):
             if file != current:
                 file.unlink()
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value

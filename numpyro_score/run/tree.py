@@ -6,7 +6,8 @@ a chunk at a time.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import jax
@@ -14,8 +15,10 @@ import numpy as np
 import xarray as xr
 from arviz_base.io_numpyro import NumPyroConverter, NumPyroInferenceAdapter, infer_dims
 from jaxtyping import Shaped
-from numpyro.infer import BarkerMH
+from numpyro.infer import BarkerMH, log_likelihood
 from numpyro.infer.mcmc import MCMCKernel
+
+from numpyro_score.run.names import stored_name
 
 WARMUP, SAMPLING = "warmup", "sampling"
 """The two phases of a run."""
@@ -119,7 +122,7 @@ class Converter:
         The NumPyro kernel.
     args, kwargs
         What its model is called with.
-    log_likelihood
+    with_log_likelihood
         Whether to compute the pointwise log likelihood of the draws that are reported.
     thinning
         Kernel steps a kept draw.
@@ -131,16 +134,48 @@ class Converter:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         *,
-        log_likelihood: bool,
+        with_log_likelihood: bool,
         thinning: int,
     ) -> None:
         self._kernel = kernel
         self._thinning = thinning
         self._model = getattr(kernel, "model", None)
         self._args, self._kwargs = args, dict(kwargs)
-        self._log_likelihood = log_likelihood and self._model is not None
+        self._log_likelihood = with_log_likelihood and self._model is not None
+        self._observed: dict[str, xr.Dataset] | None = None
         # read off the model once, not once a chunk
         self._dims = infer_dims(self._model, args, self._kwargs) if self._model else None
+
+    @property
+    def dims(self) -> dict[str, list[str]]:
+        """Site -> names of its plates and of its own dimensions, where it has any."""
+        return self._dims or {}
+
+    def check_log_likelihood(self, chunk: Chunk) -> None:
+        """Refuse a log likelihood that cannot be computed; nothing is evaluated.
+
+        Raises
+        ------
+        ValueError
+            If NumPyro cannot compute it.
+        """
+        if not self._log_likelihood:
+            return
+        try:
+            jax.eval_shape(
+                lambda samples: log_likelihood(
+                    self._model, samples, *self._args, batch_ndims=2, **self._kwargs
+                ),
+                chunk.samples,
+            )
+        except Exception as error:
+            found = str(error) or "it says nothing more"
+            raise ValueError(
+                "log_likelihood=True, but numpyro.infer.log_likelihood fails on this model "
+                f"({type(error).__name__}: {found}). It cannot be computed where discrete sites "
+                "are summed out: leave it out, or sum them out in the model (for instance with "
+                "numpyro.distributions.MixtureSameFamily)."
+            ) from error
 
     def _convert(self, chunk: Chunk, model: Any, **options: Any) -> Any:
         """ArviZ's converter of a chunk; its methods, one a group, carry no types."""
@@ -150,9 +185,7 @@ class Converter:
     def groups(self, chunk: Chunk) -> dict[str, xr.Dataset]:
         """The groups of a chunk's phase by name, with the draws numbered from the phase's start."""
         prefix = PREFIX[chunk.phase]
-        with warnings.catch_warnings():
-            # the axes are what they are called, also where chains outnumber draws
-            warnings.filterwarnings("ignore", "Found chain dimension to be longer")
+        with _short_of_draws():
             converter = self._convert(chunk, None)
             groups = {
                 f"{prefix}posterior": converter.posterior_to_xarray(),
@@ -171,9 +204,15 @@ class Converter:
 
     def observed(self, chunk: Chunk) -> dict[str, xr.Dataset]:
         """The model's data as a group, none if it has none."""
+        if self._observed is None:
+            self._observed = self._find_observed(chunk)
+        return self._observed
+
+    def _find_observed(self, chunk: Chunk) -> dict[str, xr.Dataset]:
         if self._model is None:
             return {}
-        observed = self._convert(chunk, self._model).observed_data_to_xarray()
+        with _short_of_draws():
+            observed = self._convert(chunk, self._model).observed_data_to_xarray()
         if observed is None:
             return {}
         # a numpyro.factor counts as an observed site, without a value
@@ -182,7 +221,20 @@ class Converter:
         return {"observed_data": _without_slashes(observed)} if observed.data_vars else {}
 
 
+@contextmanager
+def _short_of_draws() -> Iterator[None]:
+    """ArviZ warns where chains outnumber draws; the axes are what they are called all the same."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Found chain dimension to be longer")
+        yield
+
+
 def _without_slashes(dataset: xr.Dataset) -> xr.Dataset:
-    """`numpyro.handlers.scope` names sites `a/b`, which a tree takes for a path: `a.b`."""
     names = [str(name) for name in (*dataset.variables, *dataset.dims) if "/" in str(name)]
-    return dataset.rename({name: name.replace("/", ".") for name in names}) if names else dataset
+    return dataset.rename({name: stored_name(name) for name in names}) if names else dataset
+
+
+def plain_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes as files hold them: NumPy's numbers as Python's, None left out."""
+    plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in attrs.items()}
+    return {name: value for name, value in plain.items() if value is not None}

@@ -73,7 +73,8 @@ class DrawsGroup:
         row_bytes = max(values.nbytes // max(values.sizes.get("draw", 1), 1), 1)
         rows = min(max(ZARR_CHUNK_BYTES // row_bytes, 1), num_draws)
         sizes = {**values.sizes, "draw": rows, "chain": self._share}
-        chunks = tuple(sizes[str(dim)] for dim in values.dims)
+        # an axis of size 0 has files of size 1, of which there are none
+        chunks = tuple(max(sizes[str(dim)], 1) for dim in values.dims)
         return {"compressors": None, **({"chunks": chunks} if chunks else {})}
 
     def _open(self, name: str) -> zarr.Group:

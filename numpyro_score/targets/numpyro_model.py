@@ -9,8 +9,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt32
+from numpyro.handlers import seed
 from numpyro.infer.initialization import init_to_uniform
 from numpyro.infer.util import (
     _transforms_from_trace,
@@ -160,6 +162,30 @@ def _why_not_initialized(
     )
 
 
+def site_log_probs(
+    model: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    constrained: Mapping[str, Any],
+) -> dict[str, Float[Array, ""]]:
+    """Log probability of every sample site, given values of the latent ones.
+
+    A discrete site without a value, which is summed out in the model's density, takes the one that
+    a fixed key draws.
+
+    Parameters
+    ----------
+    model, args, kwargs
+        A callable of NumPyro primitives and what it is called with.
+    constrained
+        Site name -> value.
+    """
+    # the key is for sites that are not substituted
+    seeded = seed(model, jax.random.key(0))
+    log_probs, _ = compute_log_probs(seeded, args, dict(kwargs), dict(constrained))
+    return {name: jnp.sum(value) for name, value in log_probs.items()}
+
+
 def nonfinite_sites(
     model: Callable[..., Any],
     args: tuple[Any, ...],
@@ -167,9 +193,9 @@ def nonfinite_sites(
     position: Position,
 ) -> list[str]:
     """Names of the sites whose log probability is not finite at an unconstrained position."""
-    constrained = constrain_fn(model, args, kwargs, position)
-    log_probs, _ = compute_log_probs(model, args, dict(kwargs), constrained)
-    return [name for name, value in log_probs.items() if not np.isfinite(np.sum(value))]
+    constrained = constrain_fn(seed(model, jax.random.key(0)), args, kwargs, position)
+    log_probs = site_log_probs(model, args, kwargs, constrained)
+    return [name for name, value in log_probs.items() if not np.isfinite(value)]
 
 
 def unconstrain(

@@ -82,7 +82,7 @@ def test_draws_follow_data_that_were_changed_in_place(way: str, kernel: str) -> 
 def test_a_potential_that_reads_changed_data() -> None:
     y = np.zeros(1, np.float32)
     kernel = ns.MALA(potential_fn=lambda x: 0.5 * jnp.sum((x - y) ** 2) / NOISE**2)
-    start = {"init_params": jnp.zeros((4, 1))}
+    start: dict[str, Any] = {"init_params": jnp.zeros((4, 1))}
     before = run(kernel, **start).posterior["Param:0"].mean()
     y[:] = 5.0
     after = run(kernel, **start).posterior["Param:0"].mean()

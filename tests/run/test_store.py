@@ -19,7 +19,8 @@ import pytest
 
 from numpyro_score import MALA, sample
 from numpyro_score.run import loop
-from numpyro_score.run.store import RECORD, ZarrStore
+from numpyro_score.run.claim import RECORD
+from numpyro_score.run.store import ZarrStore
 from numpyro_score.run.zarr_group import COMMIT, committed
 from numpyro_score.targets import eight_schools
 
