@@ -13,7 +13,7 @@ with `|s|_P^2 = s^T P s`: no inverse of `P`, and no difference of two long vecto
 (Roberts and Tweedie 1996, doi:10.2307/3318418, for the algorithm). It is the energy error of one
 leapfrog step, less the change of the log density.
 
-Without accept/reject the chain's law is not the target: on a unit Gaussian its variance is
+Without accept/reject the chain's distribution is not the target: on a unit Gaussian its variance is
 `1 / (1 - eps / 2)` at T = 1 (eps < 2). At T = 0 it is gradient ascent to the nearest mode.
 """
 
@@ -209,7 +209,7 @@ def as_top_level_api(
     score_fn: ScoreFn | None = None,
     temperature: Temperature = 1.0,
 ) -> "blackjax.SamplingAlgorithm":
-    """Unadjusted Langevin algorithm, **biased**: its law is not the target's.
+    """Unadjusted Langevin algorithm, **biased**: its distribution is not the target's.
 
     The bias falls with `eps` (variance `1 / (1 - eps / 2)` on a unit Gaussian) and the chain
     diverges where `eps` times the largest curvature of `P^(1/2)^T (-Hessian) P^(1/2)` exceeds 2.

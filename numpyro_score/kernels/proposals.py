@@ -61,7 +61,7 @@ def _gaussian_move(
 
 
 class IndependentProposal(NamedTuple):
-    """A law that proposes without looking at where the chain is.
+    """A distribution that proposes without looking at where the chain is.
 
     Attributes
     ----------

@@ -5,12 +5,12 @@ Where only the score `s = grad log p` is known, the log ratio of two densities i
     log p(y) - log p(x) = int_0^1 s(x + r (y - x)) . (y - x) dr,
 
 by Gauss-Legendre quadrature (Sjoberg, Lindqvist and Schon 2023, arXiv:2307.10179, for learned
-scores). For a conservative field, the gradient of something, the chain is that
-of MALA up to the quadrature's error, which falls off as `|y - x|^(2 nodes + 1)`. A network that is
-trained as a score is no gradient: the integral then depends on the path, there is no density that
-the chain could be exact for, and its law differs from that of the score's diffusion by an amount
-that nothing in the chain tells. Measured on the field `(w x_2 - x_1, -x_2)`: at w = 1 the diffusion
-has variances 1.5 and 1, the chain 1.51 and .98 at step size .1, 1.60 and .92 at .5; at w = .2 they
+scores). For a conservative field, the gradient of something, the chain is that of MALA up to the
+quadrature's error, which falls off as `|y - x|^(2 nodes + 1)`. A network that is trained as a score
+is no gradient: the integral then depends on the path, there is no density that the chain could be
+exact for, and its distribution differs from that of the score's diffusion by an amount that nothing
+in the chain tells. Measured on the field `(w x_2 - x_1, -x_2)`: at w = 1 the diffusion has
+variances 1.5 and 1, the chain 1.51 and .98 at step size .1, 1.60 and .92 at .5; at w = .2 they
 agree to .005. An `EnergyNet` is a gradient by construction, has a density, and takes the exact
 kernels.
 """

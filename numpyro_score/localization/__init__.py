@@ -1,4 +1,4 @@
-"""Stochastic localization: draws from observations that tell more and more of what is drawn."""
+"""Stochastic localization: draws by simulating increasingly informative observations."""
 
 from numpyro_score.localization.base import ObservationProcess
 from numpyro_score.localization.discrete import BinaryChannel, Erasure
@@ -7,8 +7,13 @@ from numpyro_score.localization.gaussian import (
     IsotropicGaussian,
     LinearObservation,
 )
-from numpyro_score.localization.inner import InnerChains, Population, gibbs_sweep, mala_move
-from numpyro_score.localization.localizer import Localized, Localizer, Way, localization
+from numpyro_score.localization.inner import InnerChains, Population
+from numpyro_score.localization.localizer import (
+    LocalizationPath,
+    Localized,
+    Localizer,
+    localization,
+)
 from numpyro_score.localization.means import (
     DenoiserMean,
     LocalizationScore,
@@ -16,6 +21,7 @@ from numpyro_score.localization.means import (
     RunningMean,
     WeightedPoints,
 )
+from numpyro_score.localization.moves import gibbs_sweep, mala_move
 from numpyro_score.localization.network import MeanNetwork
 from numpyro_score.localization.poisson import PoissonCounts
 from numpyro_score.localization.start import StartChoice, choose_start
@@ -29,6 +35,7 @@ __all__ = [
     "InnerChains",
     "IsotropicGaussian",
     "LinearObservation",
+    "LocalizationPath",
     "LocalizationScore",
     "Localized",
     "Localizer",
@@ -39,7 +46,6 @@ __all__ = [
     "Population",
     "RunningMean",
     "StartChoice",
-    "Way",
     "WeightedPoints",
     "choose_start",
     "geometric_times",

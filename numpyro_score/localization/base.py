@@ -1,10 +1,10 @@
-"""What every observation process offers: a view `Y_t` of `x` that tells more and more of it.
+"""Observation processes `Y_t` of `x`, increasingly informative as t grows: the interface.
 
-Localization draws `x ~ mu` without seeing it: it simulates the law of `Y_t` by transitions in which
-the unknown `x` is replaced by what is known of it, the posterior mean `m(y, t) = E[x | Y_t = y]`
-(for erasure the conditional law of each coordinate). When `Y_t` tells all, `x` is there
-(Eldan 2013, doi:10.1007/s00039-013-0214-y; El Alaoui, Montanari and Sellke 2022,
-arXiv:2203.05093; Montanari 2023, arXiv:2305.10690, whose schemes these are).
+Localization draws `x ~ mu` by simulating `Y_t` without knowing `x`. In the transitions `x` is
+replaced by its posterior mean `m(y, t) = E[x | Y_t = y]` (for erasure by the conditional
+distribution of each coordinate). As `Y_t` becomes fully informative, it determines `x` (Eldan 2013,
+doi:10.1007/s00039-013-0214-y; El Alaoui, Montanari and Sellke 2022, arXiv:2203.05093; the schemes
+are those of Montanari 2023, arXiv:2305.10690).
 """
 
 from abc import abstractmethod
@@ -25,18 +25,18 @@ Observation = Float[Array, "..."]
 """One `Y_t`."""
 
 Summary = Float[Array, "..."]
-"""What is known of `x`: its posterior mean, or the law of each coordinate."""
+"""A posterior summary of `x`: its mean, or the distribution of each coordinate."""
 
 
 class Moments(NamedTuple):
-    """Mean and sd of each coordinate of `x`, a network's units; sd above 0."""
+    """Mean and sd of each coordinate of `x`, which standardise a network's input; sd above 0."""
 
     mean: Float[Array, "..."]
     sd: Float[Array, "..."]
 
 
 class ObservationProcess(eqx.Module):
-    """The interface of an observation process; its leaves define the abstract members.
+    """The interface of an observation process; subclasses define the abstract members.
 
     Attributes
     ----------
@@ -59,12 +59,12 @@ class ObservationProcess(eqx.Module):
 
     @property
     def last_time(self) -> float:
-        """When `Y_t` tells all: infinity, or 1 where it is told in finite time."""
+        """The time at which `Y_t` determines `x`: infinity, or 1 for processes in finite time."""
         return float("inf")
 
     @property
     def localizes(self) -> str:
-        """What becomes known: "x", or a function of it where the observations are blind."""
+        """What the observations determine: "x", or the name of a function of it."""
         return "x"
 
     @abstractmethod
@@ -73,67 +73,67 @@ class ObservationProcess(eqx.Module):
 
     @abstractmethod
     def log_likelihood(self, y: Observation, x: Point, t: Scalar) -> Float[Array, ""]:
-        """Log density (or probability) of `Y_t = y` given `x`, up to what is free of `x`."""
+        """Log density (or probability) of `Y_t = y` given `x`, up to terms without `x`."""
 
     @abstractmethod
     def start(self, rng_key: RngKey) -> Observation:
-        """`Y_0`, which tells nothing."""
+        """`Y_0`, which is independent of `x`."""
 
     @abstractmethod
     def step(
         self, rng_key: RngKey, y: Observation, t: Scalar, dt: Scalar, m: Summary
     ) -> Observation:
-        """`Y_{t + dt}` given `Y_t = y` and what is known of `x` there.
+        """A draw of `Y_{t + dt}` given `Y_t = y` and the posterior summary of `x`.
 
-        The transition is right to first order in `dt`.
+        The transition is accurate to first order in `dt`.
         """
 
     def summarize(self, points: Float[Array, "num ..."], weights: Float[Array, " num"]) -> Summary:
-        """What weighted points, weights of sum 1, say of `x`: their mean."""
+        """Posterior summary from weighted points, with weights that sum to 1: their mean."""
         return jnp.tensordot(weights, points, 1)
 
     def estimate(self, y: Observation, t: Scalar, m: Summary) -> Point:
-        """The draw of what localizes, from the last observation."""
+        """The draw of `x`, from the last observation and its posterior summary."""
         del y, t
         return m
 
     def error(self, m: Summary, x: Point) -> Float[Array, ""]:
-        """Loss whose minimiser over `m(y, t)` is what is to be known: the squared error."""
+        """Loss whose minimiser over `m(y, t)` is the posterior summary: the squared error."""
         return jnp.mean((m - x) ** 2)
 
     @abstractmethod
     def features(self, y: Observation, t: Scalar, data: Moments) -> tuple[Array, Array]:
-        """What a network is shown: the observation with variance about 1, and the time's level."""
+        """Inputs of a network: the observation with variance about 1, and a level for the time."""
 
     def link(self, out: Array, y: Observation, t: Scalar, data: Moments) -> Summary:
-        """What is known of `x` by a network's output, shaped like what it is shown."""
+        """Posterior summary from the output of a network, which has the shape of its input."""
         del y, t
         return data.mean + data.sd * out
 
     def check_points(self, points: object) -> None:
-        """Refuse points `(num, *shape)` that the process cannot observe.
+        """Check that points `(num, *shape)` can be observed by the process.
 
         Raises
         ------
         ValueError
-            If there are none, or they are not finite, or of another shape.
+            There are no points, or they are not finite, outside of the support or of another shape.
         """
         values = np.asarray(points)
         if values.shape[1:] != self.shape or not values.size:
             raise ValueError(
-                f"the points have shape {values.shape}; (number of points, "
-                f"{', '.join(map(str, self.shape))}) is needed, with at least one point"
+                f"the points have shape {values.shape}; give at least one point, shape (number of "
+                f"points, {', '.join(map(str, self.shape))})"
             )
         if not np.isfinite(values).all():
             raise ValueError("some points are not finite; leave them out")
         self._check_support(values)
 
     def _check_support(self, values: np.ndarray) -> None:
-        """Refuse values outside of the support; every real number is in it unless a leaf says."""
+        """Check that values are in the support; by default every real number is."""
 
 
 def log_level(t: Scalar, variance: Float[Array, "..."]) -> Float[Array, ""]:
-    """`log(t v) / 2` for the mean `v` of variances: the log of signal over noise, kept finite."""
+    """`log(t v) / 2` for the mean variance `v`: the log signal-to-noise ratio, kept finite."""
     return 0.5 * jnp.log(jnp.clip(t * jnp.mean(variance), 1e-6, 1e12))
 
 

@@ -1,12 +1,12 @@
-"""Observations with Gaussian noise: all of `x` alike, along a schedule of directions, or of `A x`.
+"""Observations with Gaussian noise: isotropic, with a schedule of directions, or of `A x`.
 
     isotropic     Y_t = t x + W_t,                   dY = m dt + dB
     anisotropic   dY = Q(t) x dt + Q(t)^(1/2) dW,    dY = Q m dt + Q^(1/2) dB
     linear        Y_t = t A x + B_t,                 dY = A m dt + dB
 
-In each, `dB` is the noise as an observer sees it who knows the past of `Y` alone: a Brownian motion
-again, so that replacing `x` by its posterior mean leaves the law of `Y` as it is
-(Montanari 2023, arXiv:2305.10690, sections 3 and 4). Steps hold `m` still.
+On the right `dB` is the innovation, the noise given the past of `Y` alone. It is a Brownian motion
+too, so that replacing `x` by its posterior mean does not change the distribution of `Y` (Montanari
+2023, arXiv:2305.10690, sections 3 and 4). `m` is held constant during a step.
 """
 
 from typing import Any, final
@@ -30,12 +30,12 @@ from numpyro_score.scores.mlp import as_shape
 from numpyro_score.types import RngKey, Scalar
 
 PSD_TOLERANCE = 1e-6
-"""Negative eigenvalues of this size, relative to the largest, are rounding."""
+"""Negative eigenvalues up to this size, relative to the largest, are due to rounding."""
 
 
 @final
 class IsotropicGaussian(ObservationProcess):
-    """`Y_t = t x + W_t`, the scheme that is diffusion in another clock; see `convert`.
+    """`Y_t = t x + W_t`, a diffusion model with another time scale; see `means`.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class IsotropicGaussian(ObservationProcess):
     Raises
     ------
     ValueError
-        If a size is below 1.
+        A size is below 1.
 
     Examples
     --------
@@ -82,12 +82,12 @@ class IsotropicGaussian(ObservationProcess):
         return y + dt * m + jnp.sqrt(dt) * normal_like(rng_key, y)
 
     def features(self, y: Observation, t: Scalar, data: Moments) -> tuple[Array, Array]:
-        """`y` standardised by its law for Gaussian data."""
+        """`y`, standardised for Gaussian data."""
         spread = jnp.sqrt(t + (t * data.sd) ** 2 + jnp.finfo(y.dtype).tiny)
         return (y - t * data.mean) / spread, log_level(t, data.sd**2)
 
     def link(self, out: Array, y: Observation, t: Scalar, data: Moments) -> Summary:
-        """The mean for Gaussian data, plus the output in units of its error."""
+        """The posterior mean for Gaussian data, plus the output times the posterior sd."""
         variance = data.sd**2 / (1 + t * data.sd**2)
         return data.mean + variance * (y - t * data.mean) + jnp.sqrt(variance) * out
 
@@ -102,14 +102,13 @@ class AnisotropicGaussian(ObservationProcess):
         `(num, dim, dim)`: `Q` from one knot to the next, the last one for ever; each symmetric,
         with no negative eigenvalue.
     knots
-        `(num,)`: when each begins, rising from 0; None for a single matrix.
+        `(num,)`: increasing times from 0 at which each begins; None for a single matrix.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit, a matrix is not symmetric or has a negative eigenvalue, or a
-        direction is never observed: one that the sum of all matrices, with the last alone lasting,
-        maps to 0.
+        Shapes do not match, a matrix is not symmetric or has a negative eigenvalue, or the last
+        matrix is singular, so that a direction is not fully observed.
 
     Examples
     --------
@@ -121,8 +120,8 @@ class AnisotropicGaussian(ObservationProcess):
     ... )
     Traceback (most recent call last):
         ...
-    ValueError: the last matrix of Q has eigenvalue 0: its integral does not grow in every direction
-    and x is never known; give a last matrix with eigenvalues above 0
+    ValueError: the last matrix of Q has eigenvalue 0: its integral does not grow in every
+    direction, and x is never known; give a last matrix with eigenvalues above 0
     >>> process = AnisotropicGaussian(
     ...     jnp.array([[[1.0, 0.0], [0.0, 0.0]], [[0.1, 0.0], [0.0, 1.0]]]), [0.0, 5.0]
     ... )
@@ -139,11 +138,11 @@ class AnisotropicGaussian(ObservationProcess):
         values = np.asarray(matrices, float)
         values = values[None] if values.ndim == 2 else values
         if values.ndim != 3 or values.shape[1] != values.shape[2] or not values.size:
-            raise ValueError(f"matrices have shape {values.shape}; (num, dim, dim) is needed")
+            raise ValueError(f"matrices have shape {values.shape}; give (num, dim, dim)")
         times = np.zeros(1) if knots is None else np.asarray(knots, float)
         if times.shape != values.shape[:1] or times[0] != 0 or (np.diff(times) <= 0).any():
             raise ValueError(
-                f"knots are {times.tolist()} for {len(values)} matrices; one for each is needed, "
+                f"knots are {times.tolist()} for {len(values)} matrices; give one for each, "
                 "rising from 0"
             )
         if not np.allclose(values, np.swapaxes(values, 1, 2)):
@@ -157,7 +156,7 @@ class AnisotropicGaussian(ObservationProcess):
         if spectrum[-1].min() <= least:
             raise ValueError(
                 "the last matrix of Q has eigenvalue 0: its integral does not grow in every "
-                "direction and x is never known; give a last matrix with eigenvalues above 0"
+                "direction, and x is never known; give a last matrix with eigenvalues above 0"
             )
         root = np.sqrt(np.clip(spectrum, 0, None))
         self.matrices = jnp.asarray(values)
@@ -166,12 +165,12 @@ class AnisotropicGaussian(ObservationProcess):
         self.shape = values.shape[1:2]
 
     def durations(self, t: Scalar, dt: Scalar) -> Float[Array, " num"]:
-        """For how long each matrix is in force from `t` to `t + dt`."""
+        """The part of the interval from `t` to `t + dt` during which each matrix is used."""
         ends = jnp.append(self.knots[1:], jnp.inf)
         return jnp.maximum(jnp.minimum(ends, t + dt) - jnp.maximum(self.knots, t), 0.0)
 
     def precision(self, t: Scalar) -> Float[Array, "dim dim"]:
-        """`int_0^t Q`: the precision with which `x` is known from `Y_t` alone."""
+        """`int_0^t Q`: the precision of `x` given `Y_t` under a flat prior."""
         return jnp.tensordot(self.durations(0.0, t), self.matrices, 1)
 
     def _increment(self, rng_key: RngKey, x: Array, t: Scalar, dt: Scalar) -> Array:
@@ -201,7 +200,7 @@ class AnisotropicGaussian(ObservationProcess):
         return y + self._increment(rng_key, m, t, dt)
 
     def features(self, y: Observation, t: Scalar, data: Moments) -> tuple[Array, Array]:
-        """`y` standardised by its law for Gaussian data."""
+        """`y`, standardised for Gaussian data."""
         known = self.precision(t)
         variance = jnp.diag(known) + known**2 @ data.sd**2
         spread = jnp.sqrt(variance + jnp.finfo(y.dtype).tiny)
@@ -212,7 +211,7 @@ class AnisotropicGaussian(ObservationProcess):
 class LinearObservation(ObservationProcess):
     """`Y_t = t A x + B_t`: only `A x` is observed.
 
-    `x` becomes known where `A` has full column rank. Otherwise `A x` does, and draws are of it.
+    If `A` has full column rank the draws are of `x`, otherwise of `A x`.
 
     Parameters
     ----------
@@ -222,7 +221,7 @@ class LinearObservation(ObservationProcess):
     Raises
     ------
     ValueError
-        If it is no matrix of finite numbers, or 0.
+        It is not a matrix of finite numbers, or it is 0.
 
     Examples
     --------
@@ -239,7 +238,7 @@ class LinearObservation(ObservationProcess):
         values = np.asarray(matrix, float)
         if values.ndim != 2 or not np.isfinite(values).all() or not values.any():
             raise ValueError(
-                f"the matrix has shape {values.shape}; (observed, dim) is needed, finite and not 0"
+                f"the matrix has shape {values.shape}; give (observed, dim), finite and not 0"
             )
         self.matrix = jnp.asarray(values)
         self.shape = values.shape[1:]
@@ -247,7 +246,7 @@ class LinearObservation(ObservationProcess):
 
     @property
     def localizes(self) -> str:
-        """What becomes known: "x" where `A` has full column rank, else "A x"."""
+        """What the observations determine: "x" if `A` has full column rank, else "A x"."""
         return "x" if self.has_full_rank else "A x"
 
     def observe(self, rng_key: RngKey, x: Point, t: Scalar) -> Observation:
@@ -273,7 +272,7 @@ class LinearObservation(ObservationProcess):
         return y + dt * self.matrix @ m + jnp.sqrt(dt) * normal_like(rng_key, y)
 
     def features(self, y: Observation, t: Scalar, data: Moments) -> tuple[Array, Array]:
-        """`A^T y` standardised by its law for Gaussian data: of `x`'s length, and no less told."""
+        """`A^T y`, a sufficient statistic, standardised for Gaussian data."""
         gram = self.matrix.T @ self.matrix
         variance = t * jnp.diag(gram) + t**2 * gram**2 @ data.sd**2
         centred = self.matrix.T @ y - t * gram @ data.mean
@@ -281,6 +280,6 @@ class LinearObservation(ObservationProcess):
         return centred / spread, log_level(t, jnp.diag(gram) * data.sd**2)
 
     def estimate(self, y: Observation, t: Scalar, m: Summary) -> Point:
-        """`m`, or `A m` where `x` itself never becomes known."""
+        """`m`, or `A m` if the observations do not determine `x`."""
         del y, t
         return m if self.has_full_rank else self.matrix @ m

@@ -1,15 +1,14 @@
-"""Posterior means of an unnormalised density by chains: localization without training.
+"""Posterior means of an unnormalised density by inner chains: localization without training.
 
-A population of chains follows the posterior of `x` given `Y_t = y` as it sharpens. At each time it
-is weighed by how much better the new observation suits each chain, resampled where the weights are
-uneven, moved by a Markov kernel that leaves the posterior invariant, and averaged: a sequential
-Monte Carlo sampler along the observations (Del Moral, Doucet and Jasra 2006,
-doi:10.1111/j.1467-9868.2006.00553.x) that goes on where the last step ended. Near time 0 the
-posterior is the whole target: `start` finds a first observation, and `choose_start` a time for it.
+A population of chains follows the posterior of `x` given `Y_t = y` as t grows. At each time the
+chains are weighted by the likelihood ratio of the new observation, resampled, moved by a Markov
+kernel that leaves the posterior invariant, and averaged. This is a sequential Monte Carlo sampler
+along the observations (Del Moral, Doucet and Jasra 2006, doi:10.1111/j.1467-9868.2006.00553.x).
+Near time 0 the posterior is the whole target: `start` draws a first observation, and `choose_start`
+chooses its time.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias, final
+from typing import Any, NamedTuple, final
 
 import equinox as eqx
 import jax
@@ -19,98 +18,15 @@ from jaxtyping import Array, Float
 from numpyro_score.checks import check_positive, check_whole
 from numpyro_score.deprecation import renamed_arguments
 from numpyro_score.kernels.base import run_steps
-from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
+from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE
 from numpyro_score.localization.base import Observation, ObservationProcess, Point, Summary
+from numpyro_score.localization.moves import Move, mala_move
 from numpyro_score.step_size import follow_acceptance
 from numpyro_score.types import LogDensityFn, RngKey, Scalar
 
-Move: TypeAlias = Callable[
-    [RngKey, Point, LogDensityFn, Float[Array, ""]], tuple[Point, Float[Array, ""]]
-]
-"""`(rng_key, x, logdensity_fn, scale) -> (x, acceptance rate)`."""
-
-
-def mala_move(
-    rng_key: RngKey, x: Point, logdensity_fn: LogDensityFn, scale: Float[Array, ""]
-) -> tuple[Point, Float[Array, ""]]:
-    """One MALA step; `scale` is the variance of the narrowest direction, about.
-
-    Parameters
-    ----------
-    rng_key
-        One random key.
-    x
-        One point, any shape.
-    logdensity_fn
-        One point -> scalar log density.
-    scale
-        Variance of the narrowest direction, about.
-
-    Returns
-    -------
-    The point after the step, and the acceptance rate.
-
-    Examples
-    --------
-    >>> import jax, jax.numpy as jnp
-    >>> x, rate = mala_move(
-    ...     jax.random.key(0), jnp.zeros(2), lambda x: -0.5 * jnp.sum(x**2), jnp.ones(())
-    ... )
-    >>> x.shape, bool(0 <= rate <= 1)
-    ((2,), True)
-    """
-    step_size = scale * optimal_step_size(x.size)
-    kernel = mala.build_kernel()
-    state, info = kernel(rng_key, mala.init(x, logdensity_fn), logdensity_fn, step_size)
-    return state.position, info.acceptance_rate
-
-
-def gibbs_sweep(
-    rng_key: RngKey, x: Point, logdensity_fn: LogDensityFn, scale: Float[Array, ""]
-) -> tuple[Point, Float[Array, ""]]:
-    """One sweep over spins, each drawn from its law given the others (heat bath).
-
-    Parameters
-    ----------
-    rng_key
-        One random key.
-    x
-        Spins, any shape.
-    logdensity_fn
-        Spins -> scalar log probability, up to a constant.
-    scale
-        Not used: there is no size of moves.
-
-    Returns
-    -------
-    The spins after the sweep, and the acceptance rate at which sizes stay as they are.
-
-    Examples
-    --------
-    >>> import jax, jax.numpy as jnp
-    >>> field = jnp.array([50.0, -50.0])  # strong: spins point along it
-    >>> spins, _ = gibbs_sweep(
-    ...     jax.random.key(0), jnp.array([-1.0, -1.0]), lambda x: jnp.dot(field, x), jnp.ones(())
-    ... )
-    >>> spins.tolist()
-    [1.0, -1.0]
-    """
-    del scale
-    flat = x.reshape(-1)
-
-    def site(spins: Array, row: tuple) -> tuple[Array, None]:
-        rng_key, i = row
-        up, down = (logdensity_fn(spins.at[i].set(value).reshape(x.shape)) for value in (1.0, -1.0))
-        is_up = jax.random.bernoulli(rng_key, jax.nn.sigmoid(up - down))
-        return spins.at[i].set(jnp.where(is_up, 1.0, -1.0)), None
-
-    rows = (jax.random.split(rng_key, flat.size), jnp.arange(flat.size))
-    moved, _ = jax.lax.scan(site, flat, rows)
-    return moved.reshape(x.shape), jnp.asarray(TARGET_ACCEPTANCE_RATE, x.dtype)
-
 
 class Population(NamedTuple):
-    """Chains at the posterior of one observation.
+    """Chains with the posterior given one observation as target.
 
     Attributes
     ----------
@@ -119,7 +35,7 @@ class Population(NamedTuple):
     y, t
         The observation, and its time.
     log_scale
-        What the moves' size is tuned by.
+        Logarithm of a factor of the moves' scale, adapted to the acceptance rate.
     acceptance
         Mean acceptance rate of the last moves.
 
@@ -143,7 +59,7 @@ class Population(NamedTuple):
 
 @final
 class InnerChains(eqx.Module):
-    """What is known of `x`, by chains on the posterior; a `RunningMean`.
+    """Posterior mean of `x` by inner chains; a `RunningMean`.
 
     Parameters
     ----------
@@ -152,25 +68,25 @@ class InnerChains(eqx.Module):
     logdensity_fn
         One point -> scalar log density, unnormalised.
     reference
-        A law as wide as the target or wider, with `sample(rng_key, shape)` and `log_prob(x)` of
-        one point: a NumPyro distribution. Chains start from it.
+        A NumPyro distribution of one point, at least as wide as the target, from which chains
+        start.
     move
-        `mala_move`, for spins `gibbs_sweep`, or a function like them.
+        `mala_move`, `gibbs_sweep` for spins, or a function like them.
     num_inner_chains
-        Chains of each draw.
+        Number of chains for each draw.
     num_steps
-        Moves of each chain at every time.
+        Number of moves of each chain at every time.
     num_start
-        Rounds in which the first observation is found, where the first time is above 0.
+        Number of Gibbs rounds for the first observation, if the first time is above 0.
     local_sd
-        Width of the target's modes, which the first moves are sized by.
+        Width of the target's modes, from which the scale of the first moves follows.
 
     Raises
     ------
     TypeError
-        If the density cannot be called, or the reference is no law.
+        The density cannot be called, or the reference is not a distribution.
     ValueError
-        If a number is below 1, or the width is not above 0.
+        A number is below 1, or the width is not above 0.
 
     Examples
     --------
@@ -229,7 +145,7 @@ class InnerChains(eqx.Module):
 
     @property
     def evaluations_per_time(self) -> int:
-        """Calls of the log density, gradient included, at every time."""
+        """Evaluations of the log density and its gradient at every time."""
         return self.num_inner_chains * self.num_steps
 
     def posterior(self, y: Observation, t: Scalar) -> LogDensityFn:
@@ -237,9 +153,9 @@ class InnerChains(eqx.Module):
         return lambda x: self.logdensity_fn(x) + self.process.log_likelihood(y, x, t)
 
     def population(self, rng_key: RngKey, y: Observation, t: Scalar) -> Population:
-        """Chains at `(y, t)` from draws of the reference, weighed and resampled."""
+        """Chains at `(y, t)` from weighted and resampled draws of the reference."""
         key_draw, key_choose = jax.random.split(rng_key)
-        # more than are kept, since most of a wide law's draws are far from the posterior
+        # more draws than chains, since most draws of a wide reference are far from the posterior
         points = self.reference.sample(key_draw, (8 * self.num_inner_chains,))
         log_weights = jax.vmap(self.posterior(y, t))(points) - jax.vmap(self._log_reference)(points)
         kept = self._resample(key_choose, points, log_weights)
@@ -249,8 +165,8 @@ class InnerChains(eqx.Module):
     def start(self, rng_key: RngKey, t: Scalar) -> tuple[Observation, Population]:
         """A first observation and its chains.
 
-        At time 0 that is all. Later, `Y_t` and chains are drawn in turn, each given the other: a
-        Gibbs sampler of `(x, Y_t)`, which mixes well where `Y_t` blurs the modes.
+        At a time above 0, a Gibbs sampler of `(x, Y_t)` alternates between observation and chains.
+        It mixes well if the noise in `Y_t` covers the distance between modes.
         """
         key_first, key_chains, key_rounds = jax.random.split(rng_key, 3)
         begin = self.process.start(key_first)
@@ -277,7 +193,7 @@ class InnerChains(eqx.Module):
     def update(
         self, rng_key: RngKey, memory: Population, y: Observation, t: Scalar
     ) -> tuple[Summary, Population]:
-        """What the chains say of `x` at `(y, t)`, and the chains there."""
+        """The chains' estimate of the posterior summary at `(y, t)`, and the chains there."""
         return self._follow(rng_key, memory, y, t)
 
     def _follow(
@@ -292,7 +208,7 @@ class InnerChains(eqx.Module):
 
         points = self._resample(key_choose, chains.points, jax.vmap(gain)(chains.points))
         density = self.posterior(y, t)
-        # with observations t x + W_t the posterior's precision is t plus the target's own
+        # for observations t x + W_t the posterior's precision is t plus that of the target
         scale = jnp.exp(chains.log_scale) / (t + self.local_sd**-2)
 
         def move(rng_key: RngKey, points: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -309,7 +225,7 @@ class InnerChains(eqx.Module):
         return summaries.mean(0), Population(points, y, t, log_scale, acceptance)
 
     def _resample(self, rng_key: RngKey, points: Array, log_weights: Array) -> Array:
-        """Points drawn by their weights; equal weights keep all."""
+        """Points resampled by their weights; equal weights keep all."""
         from blackjax.smc import resampling  # takes a second to import
 
         weights = jax.nn.softmax(jnp.where(jnp.isnan(log_weights), -jnp.inf, log_weights))

@@ -1,10 +1,10 @@
-"""Draws by localization: the observation process run from knowing nothing to knowing all.
+"""Draws by localization: the observation process, simulated from no to full information.
 
     Y_{t + dt} from (Y_t, m(Y_t, t)),    x = estimate(Y_T, T, m(Y_T, T))
 
-(Montanari 2023, arXiv:2305.10690). Every draw is one run, independent of all others. They are
-approximate: steps hold the posterior mean still, it may itself be learned or estimated, and the
-last time is finite.
+(Montanari 2023, arXiv:2305.10690). Every draw is one independent run. Draws are approximate: the
+posterior mean is held constant during a step, it may be learned or estimated, and the last time is
+finite.
 """
 
 from functools import partial
@@ -24,14 +24,14 @@ from numpyro_score.types import RngKey, Scalar
 
 
 class Localized(NamedTuple):
-    """Draws, and what they are of.
+    """Draws, and the quantity of which they are draws.
 
     Attributes
     ----------
     draws
         `(num_samples, *shape)`.
     of
-        "x", or "A x" where the observations are blind to part of `x`.
+        "x", or "A x" if the observations do not determine `x`.
 
     Examples
     --------
@@ -54,8 +54,8 @@ class Localized(NamedTuple):
     of: str
 
 
-class Way(NamedTuple):
-    """Observations and what was known at every time.
+class LocalizationPath(NamedTuple):
+    """Observations and posterior summaries at all times.
 
     Attributes
     ----------
@@ -76,8 +76,8 @@ class Way(NamedTuple):
     >>> process = IsotropicGaussian(1)
     >>> mean = WeightedPoints(process, jnp.array([[1.0], [-4.0]]))
     >>> plan = localization(process, mean, geometric_times(1e-3, 100.0, 50))
-    >>> way = plan.trajectory(jax.random.key(0), 5)
-    >>> way.times.shape, way.observations.shape, way.summaries.shape
+    >>> path = plan.trajectory(jax.random.key(0), 5)
+    >>> path.times.shape, path.observations.shape, path.summaries.shape
     ((51,), (5, 51, 1), (5, 51, 1))
     """
 
@@ -88,16 +88,16 @@ class Way(NamedTuple):
 
 @final
 class Localizer(eqx.Module):
-    """A plan of localization; made by `localization`.
+    """A sampler by localization; made by `localization`.
 
     Parameters
     ----------
     process
         The observations.
     mean
-        What is known at each time, as an object that remembers.
+        The posterior mean, with a state.
     times
-        The grid, `(num_steps + 1,)`.
+        Times `(num_steps + 1,)`.
 
     Examples
     --------
@@ -121,17 +121,17 @@ class Localizer(eqx.Module):
 
     @property
     def num_steps(self) -> int:
-        """Steps on the way; the posterior mean is asked once more, at the end."""
+        """Number of steps; the posterior mean is evaluated once more at the end."""
         return len(self.times) - 1
 
     def run(self, rng_key: RngKey) -> Point:
-        """One draw; pure, for `jax.jit` and `jax.vmap`."""
+        """One draw; a pure function."""
         return self._walk(rng_key)[0]
 
     def draw(self, rng_key: RngKey) -> tuple[Point, Int[Array, ""]]:
-        """One draw, and how often its posterior mean called the log density; pure.
+        """One draw, and the number of log density evaluations; a pure function.
 
-        A posterior mean that is a function counts as one call.
+        A posterior mean that is a function counts as one evaluation.
         """
         each = getattr(self.mean, "evaluations_per_time", 1)
         return self.run(rng_key), jnp.asarray(each * len(self.times), jnp.int32)
@@ -151,16 +151,16 @@ class Localizer(eqx.Module):
         rng_key
             One random key; draw i is the same for every batch size, up to rounding.
         num_samples
-            How many, at least 1.
+            Number of draws, at least 1.
         batch_size
-            How many at a time: bounds the memory of the device.
+            Number of draws at a time, which bounds the memory on the device.
         progress
-            Whether to show a bar.
+            Whether to show a progress bar.
 
         Raises
         ------
         ValueError, TypeError
-            If a number is not a whole one above 0.
+            A number is not a whole number of at least 1.
         """
         draws = draw_in_batches(
             partial(_draw, self, rng_key),
@@ -171,10 +171,12 @@ class Localizer(eqx.Module):
         )
         return Localized(draws, self.process.localizes)
 
-    def trajectory(self, rng_key: RngKey, num_samples: int) -> Way:
-        """The same draws as `sample` with all of their way, for pictures and tests."""
-        observations, summaries = _draw_ways(self, rng_key, jnp.arange(num_samples))
-        return Way(np.asarray(self.times), np.asarray(observations), np.asarray(summaries))
+    def trajectory(self, rng_key: RngKey, num_samples: int) -> LocalizationPath:
+        """The same draws as `sample` with their paths, for plots and tests."""
+        observations, summaries = _draw_paths(self, rng_key, jnp.arange(num_samples))
+        return LocalizationPath(
+            np.asarray(self.times), np.asarray(observations), np.asarray(summaries)
+        )
 
     def _walk(self, rng_key: RngKey) -> tuple[Point, tuple[Array, Array]]:
         key_start, key_steps = jax.random.split(rng_key)
@@ -192,8 +194,8 @@ class Localizer(eqx.Module):
         rows = (keys[:-1], self.times[:-1], jnp.diff(self.times))
         (y, memory), (ys, ms) = jax.lax.scan(step, (y, memory), rows)
         m, _ = self.mean.update(keys[-1], memory, y, last)
-        way = jnp.concatenate([ys, y[None]]), jnp.concatenate([ms, m[None]])
-        return self.process.estimate(y, last, m), way
+        path = jnp.concatenate([ys, y[None]]), jnp.concatenate([ms, m[None]])
+        return self.process.estimate(y, last, m), path
 
 
 @eqx.filter_jit
@@ -202,19 +204,19 @@ def _draw(localizer: Localizer, rng_key: RngKey, which: Array) -> Array:
 
 
 @eqx.filter_jit
-def _draw_ways(localizer: Localizer, rng_key: RngKey, which: Array) -> tuple[Array, Array]:
+def _draw_paths(localizer: Localizer, rng_key: RngKey, which: Array) -> tuple[Array, Array]:
     return jax.vmap(lambda index: localizer._walk(jax.random.fold_in(rng_key, index))[1])(which)
 
 
 @final
-class _Forgetful(eqx.Module):
-    """A function `m(y, t)` as a posterior mean that remembers nothing."""
+class _Stateless(eqx.Module):
+    """A function `m(y, t)` as a `RunningMean` without state."""
 
     fn: MeanFn
     process: ObservationProcess
 
     def start(self, rng_key: RngKey, t: Scalar) -> tuple[Observation, None]:
-        """One step from time 0, where nothing is known but the mean."""
+        """One step from time 0, where the posterior is the target."""
         key_start, key_step = jax.random.split(rng_key)
         y = self.process.start(key_start)
         begin = jnp.zeros((), y.dtype)
@@ -224,40 +226,40 @@ class _Forgetful(eqx.Module):
     def update(
         self, rng_key: RngKey, memory: Any, y: Observation, t: Scalar
     ) -> tuple[Summary, Any]:
-        """What the function says."""
+        """The function's value."""
         del rng_key
         return self.fn(y, t), memory
 
 
 def _first(mean: RunningMean, rng_key: RngKey, y: Observation, t: Scalar) -> Array:
-    """What is known at the first time."""
-    memory = None if isinstance(mean, _Forgetful) else mean.start(rng_key, t)[1]
+    """The posterior summary at the first time."""
+    memory = None if isinstance(mean, _Stateless) else mean.start(rng_key, t)[1]
     return mean.update(rng_key, memory, y, t)[0]
 
 
 def localization(process: ObservationProcess, mean: MeanFn | RunningMean, times: Any) -> Localizer:
-    """Sampler of the law whose posterior mean is known.
+    """A sampler of the distribution with the given posterior mean.
 
     Parameters
     ----------
     process
-        The observations: `IsotropicGaussian` and its like.
+        The observation process, such as `IsotropicGaussian`.
     mean
-        `m(y, t)` of one observation and a scalar time -> array like `x` (for `Erasure` the law of
-        each coordinate), or a `RunningMean`.
+        `m(y, t)` of one observation and a scalar time -> array like `x` (for `Erasure` the
+        distribution of each coordinate), or a `RunningMean`.
     times
-        Rising, from 0 or where `Y_t` still tells next to nothing, to where it tells nearly all.
+        Increasing times, from 0 or a time with almost no information to one with almost all.
 
     Raises
     ------
     TypeError
-        If the mean cannot be called.
+        The mean cannot be called.
     ValueError
-        If the times do not suit, or the mean's shape is wrong.
+        The times are not valid, or the mean has the wrong shape.
 
     Examples
     --------
-    Two modes, of weight .8 and .2 at 1 and -4:
+    Two point masses at 1 and -4, with weights .8 and .2:
 
     >>> import jax, jax.numpy as jnp
     >>> from numpyro_score.localization import IsotropicGaussian, WeightedPoints, geometric_times
@@ -272,7 +274,7 @@ def localization(process: ObservationProcess, mean: MeanFn | RunningMean, times:
     if isinstance(mean, RunningMean):
         running: RunningMean = mean
     elif callable(mean):
-        running = _Forgetful(mean, process)
+        running = _Stateless(mean, process)
     else:
         raise TypeError(f"the mean is a {type(mean).__name__}; a callable (y, t) is needed")
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -283,7 +285,7 @@ def localization(process: ObservationProcess, mean: MeanFn | RunningMean, times:
     wanted = eqx.filter_eval_shape(process.summarize, points, weights)
     if got.shape != wanted.shape:
         raise ValueError(
-            f"the mean returns shape {got.shape} for an observation of shape {y.shape}; "
-            f"{wanted.shape} is needed, for one observation (batches are made by jax.vmap inside)"
+            f"the mean returns shape {got.shape} for one observation of shape {y.shape}; "
+            f"{wanted.shape} is needed (the sampler applies jax.vmap itself)"
         )
     return Localizer(process, running, grid)

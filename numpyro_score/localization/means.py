@@ -1,12 +1,12 @@
-"""What is known of `x` at each time: the interface of posterior means, and those from scores.
+"""Posterior means of `x` given an observation: the interface, from scores, and from points.
 
 A posterior mean is a function `m(y, t)` of one observation and a scalar time. One that is estimated
-along the way, by chains that go on from where they were, is an object with `start` and `update`.
+sequentially, by chains that continue from time to time, is an object with `start` and `update`.
 
-Scheme 1 is a diffusion in another clock: `Y_t / t = x + W_t / t` is `x` with noise of sd
-`t^(-1/2)`, hence, for any noise process, `x_s / alpha` at the time `s` with `sigma / alpha =
-t^(-1/2)`. For the Ornstein-Uhlenbeck process that is `Y_t / sqrt(t (1 + t))`, `alpha^2 = t / (1 +
-t)` (Montanari 2023, arXiv:2305.10690, section 2).
+The isotropic scheme is a diffusion model with another time scale: `Y_t / t = x + W_t / t` is `x`
+with noise of sd `t^(-1/2)`. For any noise process it is `x_s / alpha` at the time `s` with
+`sigma / alpha = t^(-1/2)`. For the Ornstein-Uhlenbeck process this is `Y_t / sqrt(t (1 + t))`,
+`alpha^2 = t / (1 + t)` (Montanari 2023, arXiv:2305.10690, section 2).
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ MeanFn: TypeAlias = Callable[[Observation, Scalar], Summary]
 
 @runtime_checkable
 class RunningMean(Protocol):
-    """A posterior mean that remembers: `memory` is a pytree that goes from time to time.
+    """A posterior mean with a state: `memory` is a pytree that is carried from time to time.
 
     Examples
     --------
@@ -47,12 +47,12 @@ class RunningMean(Protocol):
     def update(
         self, rng_key: RngKey, memory: Any, y: Observation, t: Scalar
     ) -> tuple[Summary, Any]:
-        """What is known at `(y, t)`, and the memory after it."""
+        """The posterior summary at `(y, t)`, and the memory after it."""
 
 
 @final
 class DenoiserMean(eqx.Module):
-    """Posterior mean of scheme 1 from a score at every noise level, trained or not.
+    """Posterior mean of the isotropic scheme from a score at every noise level.
 
     Parameters
     ----------
@@ -62,11 +62,11 @@ class DenoiserMean(eqx.Module):
     Raises
     ------
     TypeError
-        If it has no `denoise` and `noise`.
+        It is not a score model.
 
     Examples
     --------
-    Of a standard Gaussian, `E[x | Y_t = y] = y / (1 + t)`:
+    For a standard Gaussian, `E[x | Y_t = y] = y / (1 + t)`:
 
     >>> import jax.numpy as jnp
     >>> from numpyro_score.noise import OU
@@ -81,14 +81,14 @@ class DenoiserMean(eqx.Module):
     def __check_init__(self) -> None:
         if not isinstance(self.score, ScoreModel):
             raise TypeError(
-                f"the score is a {type(self.score).__name__}; a score model with a noise process "
-                "is needed: FunctionScore(fn, noise) makes one of a function"
+                f"the score is a {type(self.score).__name__}; give a score model with a noise "
+                "process, such as FunctionScore(fn, noise)"
             )
 
     def __call__(self, y: Observation, t: Scalar) -> Summary:
-        """`E[x | Y_t = y]`; earlier than the process's noisiest level, as at that level."""
+        """`E[x | Y_t = y]`; times before that of the largest noise level are replaced by it."""
         noise = self.score.noise
-        # the noisiest level stands for those beyond it, time 0 among them
+        # the largest noise level is used for all earlier times, such as 0
         t = jnp.maximum(t, noise.ratio(1.0) ** -2).astype(y.dtype)
         level = noise.time_of(t**-0.5)
         return self.score.denoise(noise.alpha(level) * y / t, level)
@@ -96,23 +96,25 @@ class DenoiserMean(eqx.Module):
 
 @final
 class LocalizationScore(ScoreModel):
-    """The score at every noise level from a posterior mean of scheme 1: `DenoiserMean` backwards.
+    """The score at every noise level from a posterior mean of the isotropic scheme.
+
+    This is the inverse of `DenoiserMean`.
 
     Parameters
     ----------
     mean
         `m(y, t)`.
     noise
-        The process whose score it is to be.
+        The noise process of the score.
 
     Raises
     ------
     TypeError
-        If the mean cannot be called.
+        The mean cannot be called.
 
     Examples
     --------
-    There and back, of a standard Gaussian:
+    For a standard Gaussian the two conversions cancel:
 
     >>> import jax.numpy as jnp
     >>> from numpyro_score.noise import OU
@@ -146,9 +148,9 @@ class LocalizationScore(ScoreModel):
 
 @final
 class WeightedPoints(eqx.Module):
-    """Posterior mean of a law that sits on points: exact for a discrete law, else Monte Carlo.
+    """Posterior mean from weighted points: exact for a discrete distribution, else Monte Carlo.
 
-    Enumerated spins, a data set, or draws of a proposal with importance weights.
+    The points may be all states of spins, a data set, or draws with importance weights.
 
     Parameters
     ----------
@@ -157,17 +159,17 @@ class WeightedPoints(eqx.Module):
     points
         `(num, *shape)`.
     log_weights
-        `(num,)`: log of their probability under the target, up to a constant: of an importance
-        draw `log p - log q`. None for equal ones.
+        `(num,)`: log probabilities up to a constant, or `log p - log q` for importance draws. None
+        for equal weights.
 
     Raises
     ------
     ValueError
-        If the process cannot observe the points, or the weights do not fit.
+        The process cannot observe the points, or the weights are not valid.
 
     Examples
     --------
-    Two spins that mostly agree, seen through the channel:
+    Two spins that mostly agree, observed through the channel:
 
     >>> import jax.numpy as jnp
     >>> from numpyro_score.localization import BinaryChannel
@@ -188,8 +190,8 @@ class WeightedPoints(eqx.Module):
         given = jnp.zeros(len(self.points)) if log_weights is None else jnp.asarray(log_weights)
         if given.shape != (len(self.points),) or not bool(jnp.isfinite(given.max())):
             raise ValueError(
-                f"log_weights have shape {given.shape} for {len(self.points)} points; one for each "
-                "is needed, the largest finite and none NaN"
+                f"log_weights have shape {given.shape} for {len(self.points)} points; give one for "
+                "each, the largest finite and none NaN"
             )
         self.log_weights = given.astype(self.points.dtype)
 
@@ -199,9 +201,9 @@ class WeightedPoints(eqx.Module):
         return jax.nn.softmax(self.log_weights + likelihood)
 
     def __call__(self, y: Observation, t: Scalar) -> Summary:
-        """What is known of `x` at `(y, t)`."""
+        """The posterior summary at `(y, t)`."""
         return self.process.summarize(self.points, self.weights(y, t))
 
     def effective_sample_size(self, y: Observation, t: Scalar) -> Float[Array, ""]:
-        """How many points the weights leave, `1 / sum w^2`."""
+        """Effective sample size of the weights, `1 / sum w^2`."""
         return 1 / jnp.sum(self.weights(y, t) ** 2)

@@ -1,8 +1,8 @@
-"""A network as a posterior mean, fitted by regression on pairs `(observe(x, t), x)`.
+"""A network as a posterior mean, trained by regression on pairs `(observe(x, t), x)`.
 
-The observation process says what the network is shown of `(y, t)`, and how its output becomes what
-is known of `x`: a correction, in units of its own error, of what Gaussian data would give; log odds
-of spins; a factor of a rate.
+The observation process defines the network's inputs and the meaning of its output: a correction to
+the posterior mean of Gaussian data, in posterior sds; log odds of spins; or the log factor of a
+rate.
 
 Montanari 2023, arXiv:2305.10690, section 4.
 """
@@ -19,30 +19,30 @@ from numpyro_score.localization.base import Moments, Observation, ObservationPro
 from numpyro_score.types import Scalar
 
 SMALLEST_SD = 1e-6
-"""Relative to the largest coordinate's, so that a constant coordinate has a unit."""
+"""Smallest sd relative to the largest, for coordinates that are constant."""
 
 
 @final
 class MeanNetwork(eqx.Module):
-    """A network that learns what is known of `x`; trained by `LocalizationRegression`.
+    """A network that estimates the posterior mean; it is trained by `LocalizationRegression`.
 
     Parameters
     ----------
     network
-        `network(u, level, None)` of one point of variance about 1 and a scalar, -> array like `u`:
-        `TwoLayer` or `ResidualMLP` of `numpyro_score.scores`, of the shape of `x`; for `Erasure`
-        of shape `(2, *shape)`.
+        `network(u, level, None)` with one point `u` of variance about 1 and a scalar -> array like
+        `u`: `TwoLayer` or `ResidualMLP` of `numpyro_score.scores`, for points of the shape of `x`,
+        or of shape `(2, *shape)` for `Erasure`.
     process
         The observations.
     data
-        Draws of `x`, `(num, *shape)`: their mean and sd are the network's units.
+        Draws of `x`, `(num, *shape)`, whose mean and sd standardise the network's input.
 
     Raises
     ------
     TypeError
-        If the network cannot be called.
-    ValueError
-        If the process cannot observe the data.
+        The network cannot be called.
+        ValueError
+            The process cannot observe the data.
 
     Examples
     --------
@@ -52,7 +52,9 @@ class MeanNetwork(eqx.Module):
     >>> spins = jnp.array([[1.0, 1.0], [-1.0, -1.0]])
     >>> network = ResidualMLP(2, width=16, rng_key=jax.random.key(0))
     >>> m = MeanNetwork(network, BinaryChannel(2), spins)
-    >>> m(jnp.array([1.0, -1.0]), 0.5).round(2)  # untrained: what the channel says of each
+    >>> m(jnp.array([1.0, -1.0]), 0.5).round(
+    ...     2
+    ... )  # untrained: the posterior of independent fair spins
     Array([ 0.5, -0.5], dtype=float32)
     """
 
@@ -73,9 +75,9 @@ class MeanNetwork(eqx.Module):
         )
 
     def __call__(self, y: Observation, t: Scalar) -> Summary:
-        """What the network takes to be known of `x` at `(y, t)`."""
+        """The network's estimate of the posterior summary at `(y, t)`."""
         t = jnp.asarray(t, y.dtype)
-        # units are no parameters: training leaves them alone
+        # mean and sd are not trained
         data = jax.tree.map(lambda x: jax.lax.stop_gradient(x).astype(y.dtype), self.data)
         u, level = self.process.features(y, t, data)
         return self.process.link(self.network(u, level, None), y, t, data)

@@ -1,8 +1,8 @@
-"""Observations by counting: `Y_t` counts events of rate `x >= 0`.
+"""Observations by counts: `Y_t` counts events of rate `x >= 0`.
 
-The intensity of the next event, given the past, is the posterior mean: `Y` is a counting process
-of rate `m(y, t)` to an observer who does not see `x` (Montanari 2023, arXiv:2305.10690, section 4;
-Bremaud 1981, theorem II.T14). Steps hold `m` still.
+Given the past of `Y` alone, the intensity of the next event is the posterior mean `m(y, t)`
+(Montanari 2023, arXiv:2305.10690, section 4; Bremaud 1981, theorem II.T14). `m` is held constant
+during a step.
 """
 
 from typing import final
@@ -26,7 +26,7 @@ from numpyro_score.types import RngKey, Scalar
 
 @final
 class PoissonCounts(ObservationProcess):
-    """`Y_t ~ Poisson(t x)`, each coordinate on its own.
+    """`Y_t ~ Poisson(t x)`, independently for each coordinate.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class PoissonCounts(ObservationProcess):
     Raises
     ------
     ValueError
-        If a size is below 1.
+        A size is below 1.
 
     Examples
     --------
@@ -60,7 +60,7 @@ class PoissonCounts(ObservationProcess):
         return jnp.sum(jax.scipy.special.xlogy(y, x) - t * x)
 
     def start(self, rng_key: RngKey) -> Observation:
-        """No event."""
+        """0 counts."""
         del rng_key
         return jnp.zeros(self.shape)
 
@@ -72,14 +72,14 @@ class PoissonCounts(ObservationProcess):
         return y + jax.random.poisson(rng_key, dt * m).astype(y.dtype)
 
     def features(self, y: Observation, t: Scalar, data: Moments) -> tuple[Array, Array]:
-        """Square roots of the counts, whose variance is 1/4 whatever the rate, centred."""
+        """Centred square roots of the counts, whose variance is about 1/4 for any rate."""
         return 2 * (jnp.sqrt(y + 0.375) - jnp.sqrt(t * data.mean + 0.375)), jnp.log1p(t)
 
     def link(self, out: Array, y: Observation, t: Scalar, data: Moments) -> Summary:
-        """The mean under a Gamma law with the data's moments, times the exponential of `out`."""
+        """The posterior mean under a Gamma prior with the data's moments, times `exp(out)`."""
         shape, rate = (data.mean / data.sd) ** 2, data.mean / data.sd**2
         return (y + shape) / (t + rate) * jnp.exp(out)
 
     def _check_support(self, values: np.ndarray) -> None:
         if (values < 0).any():
-            raise ValueError(f"a rate is {values.min():g}, but rates of counts are 0 or more")
+            raise ValueError(f"a rate is {values.min():g}, but must be 0 or more")

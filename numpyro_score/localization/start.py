@@ -1,11 +1,11 @@
-"""At which time chains can begin: early enough that `Y_t` mixes, late enough that `x` does.
+"""The starting time of localization: early enough for `Y_t` to mix, late enough for `x` to mix.
 
-At time 0 nothing is observed, and chains have to know the whole target at once. A first observation
-at a later time helps them, but has to be found: `Y_t` and `x` are drawn in turn (`InnerChains`),
-which forgets where it began only if the noise in `Y_t` blurs the modes (the duality of
-log-concavity of Grenioux, Noble, Gabrie and Durmus 2024, arXiv:2402.10758, section 4). Each is
-measured by R-hat over all points of populations that began apart: 1.05 says that their means differ
-by .3 sd.
+At time 0 there is no observation, and the inner chains must mix over the whole target. At a later
+time the posterior is easier, but the first observation must be drawn: a Gibbs sampler alternates
+between `Y_t` and `x` (`InnerChains`), and mixes only if the noise in `Y_t` covers the distance
+between modes (the duality of log-concavity of Grenioux, Noble, Gabrie and Durmus 2024,
+arXiv:2402.10758, section 4). Both are measured by R-hat over populations with dispersed starts; an
+R-hat of 1.05 corresponds to means that differ by .3 sd.
 """
 
 from collections.abc import Sequence
@@ -21,27 +21,27 @@ from numpyro_score.localization.inner import InnerChains, Population
 from numpyro_score.types import RngKey
 
 HIGHEST_RHAT = 1.05
-"""What is still taken for agreement."""
+"""Largest R-hat at which populations are taken to agree."""
 
 
 class StartChoice(NamedTuple):
-    """How well each candidate time serves as a start.
+    """How well inner chains mix at each candidate starting time.
 
     Attributes
     ----------
     times
         The candidates.
     inner_rhat
-        Of populations for `x` given one and the same `Y_t`, the largest over coordinates, the
-        median over observations. It falls with the time.
+        R-hat of populations of `x` given the same `Y_t`: the largest over coordinates, the median
+        over observations. It decreases with the time.
     outer_rhat
-        Of runs that draw `Y_t` and `x` in turn, each from a place of its own. It rises with the
-        time; 1 at time 0, where there is nothing to find.
+        R-hat of Gibbs runs that alternate between `Y_t` and `x`, each from its own starting point.
+        It increases with the time; 1 at time 0, where there is no observation.
     best
-        The candidate with the least of the larger of the two.
+        The candidate for which the larger of the two is smallest.
     is_good
-        Whether both are below 1.05 there. If not, no candidate serves this target with these
-        chains: weights of modes are not to be trusted.
+        Whether both are at most 1.05 there. If not, no candidate is suitable for this target and
+        these chains, and the weights of modes are not reliable.
 
     Examples
     --------
@@ -74,23 +74,23 @@ def choose_start(
     *,
     num_runs: int = 8,
 ) -> StartChoice:
-    """Try candidate times for the start of localization by inner chains.
+    """Choose a starting time for localization by inner chains from candidates.
 
     Parameters
     ----------
     mean
-        The chains that are to be started.
+        The inner chains.
     rng_key
         One random key.
     times
         Candidates of 0 or more, such as `[0, *numpy.geomspace(0.01, 1, 5) / variance]`.
     num_runs
-        Populations, and observations, at each time.
+        Number of populations, and of observations, at each time.
 
     Raises
     ------
     ValueError
-        If a time is negative, or there are fewer than 4 runs.
+        A time is negative, or there are fewer than 4 runs.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def choose_start(
     """
     values = np.asarray(times, float)
     if values.ndim != 1 or not len(values) or not (values >= 0).all():
-        raise ValueError(f"times are {values.tolist()}; candidates of 0 or more are needed")
+        raise ValueError(f"times are {values.tolist()}; give candidates of 0 or more")
     if num_runs < 4:
         raise ValueError(f"num_runs is {num_runs}; at least 4 are needed")
     inner, outer = [], []
@@ -156,7 +156,7 @@ def _try(mean: InnerChains, keys: Array, t: Float[Array, ""]) -> tuple[Array, Ar
 
 
 def _largest_rhat(chains: np.ndarray) -> float:
-    """Of `(chain, draw, dim)`; infinite where chains stand still."""
+    """Largest R-hat of chains `(chain, draw, dim)`; infinite if chains do not move."""
     from arviz_stats.base import array_stats
 
     with np.errstate(invalid="ignore", divide="ignore"):

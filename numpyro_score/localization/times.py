@@ -9,16 +9,17 @@ from numpyro_score.checks import check_whole
 
 
 def geometric_times(first: float, last: float, num_steps: int) -> Float[np.ndarray, " knots"]:
-    """0, then `num_steps` times from `first` to `last`, each a multiple of the one before.
+    """0, then `num_steps` geometrically spaced times from `first` to `last`.
 
-    Steps of Gaussian and Poisson observations are to be short against the time itself: what is
-    known grows with its logarithm.
+    Steps of Gaussian and Poisson observations should be short relative to the time, since
+    information grows with its logarithm.
 
     Parameters
     ----------
     first, last
-        Above 0, rising. With observations `t x + W_t`, `first` is small against `1 / R^2`, for a
-        target of radius `R`; `last` is large against `1 / s^2`, for modes of sd `s`.
+        Above 0, `first < last`. For observations `t x + W_t`, `first` should be small relative to
+        `1 / R^2` for a target of radius `R`, and `last` large relative to `1 / s^2` for modes of sd
+        `s`.
     num_steps
         At least 2.
 
@@ -29,7 +30,7 @@ def geometric_times(first: float, last: float, num_steps: int) -> Float[np.ndarr
     Raises
     ------
     ValueError
-        If the ends do not rise from above 0, or there are fewer than two steps.
+        Not `0 < first < last`, or there are fewer than two steps.
 
     Examples
     --------
@@ -37,24 +38,23 @@ def geometric_times(first: float, last: float, num_steps: int) -> Float[np.ndarr
     [0.0, 0.1, 1.0, 10.0]
     """
     if not 0 < first < last < np.inf:
-        raise ValueError(f"times from {first} to {last}; 0 < first < last is needed")
+        raise ValueError(f"times from {first} to {last}; give 0 < first < last")
     check_whole("num_steps", num_steps, 2)
     return np.concatenate([[0.0], np.geomspace(first, last, num_steps)])
 
 
 def check_times(times: Any, last_time: float) -> Float[np.ndarray, " knots"]:
-    """Times as an array.
+    """Times as an array, after checks.
 
     Raises
     ------
     ValueError
-        If there are fewer than two, they do not rise from 0 or more, or go past the process's end.
+        There are fewer than two, they do not increase from 0 or more, or exceed the last time of
+        the process.
     """
     values = np.asarray(times, float)
     if values.ndim != 1 or len(values) < 2:
-        raise ValueError(
-            f"times have shape {values.shape}; one axis with at least two times is needed"
-        )
+        raise ValueError(f"times have shape {values.shape}; give a vector of at least two times")
     if not np.isfinite(values).all() or values[0] < 0 or (np.diff(values) <= 0).any():
         raise ValueError("times have to be finite and to rise, from 0 or more")
     if values[-1] > last_time:

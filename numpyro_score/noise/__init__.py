@@ -1,4 +1,4 @@
-"""Noise processes `x_t = alpha(t) x_0 + sigma(t) z`, all that follows from the two, and ladders."""
+"""Noise processes `x_t = alpha(t) x_0 + sigma(t) z`, conversions, ladders of noise levels."""
 
 from numpyro_score.noise.base import NoiseProcess, solve_time
 from numpyro_score.noise.convert import (

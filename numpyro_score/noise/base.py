@@ -1,13 +1,13 @@
-"""What every noise process offers: `x_t = alpha(t) x_0 + sigma(t) z`, t from 0 (data) to 1 (noise).
+"""Noise processes `x_t = alpha(t) x_0 + sigma(t) z`, t from 0 (data) to 1 (noise): the interface.
 
-It is the law at time t of the diffusion `dx = f x dt + g dW` with
+This is the distribution at time t of the diffusion `dx = f x dt + g dW` with
 
     f = d log alpha / dt,    g^2 = d sigma^2 / dt - 2 f sigma^2,
 
-whose reverse in time has drift `f x - g^2 score`, and which shares its laws with the ordinary
-equation of drift `f x - g^2 score / 2`, the probability flow (Song et al. 2021, arXiv:2011.13456).
-`f` and `g^2` are derivatives by JAX of the two functions that a process defines, `log alpha` and
-`sigma^2`: these are smooth where `sigma` itself has an infinite slope, at t = 0.
+The time-reversed diffusion has drift `f x - g^2 score`. The ordinary differential equation with
+drift `f x - g^2 score / 2`, the probability flow, has the same distribution at every time (Song et
+al. 2021, arXiv:2011.13456). A process defines `log alpha` and `sigma^2`, which JAX differentiates;
+both are smooth at t = 0, where `sigma` itself may have an infinite slope.
 """
 
 from abc import abstractmethod
@@ -36,11 +36,11 @@ def derivative(fn: Callable[[Array], Array], t: Float[Array, "..."]) -> Float[Ar
 
 
 class NoiseProcess(eqx.Module):
-    """The interface of a noise process; `VE`, `VP`, `CosineVP`, `SubVP`, `OU` are its leaves.
+    """The interface of a noise process; `VE`, `VP`, `CosineVP`, `SubVP` and `OU` implement it.
 
-    A new process is a final class with three methods: `log_alpha`, `variance` and `time_of`, each
-    elementwise in an array of times. Its numbers are static fields, so that training leaves them
-    alone.
+    A new process is a final class with three methods, `log_alpha`, `variance` and `time_of`, each
+    elementwise in an array of times. Its numbers are static fields, so that training does not
+    change them.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class NoiseProcess(eqx.Module):
 
     @abstractmethod
     def log_alpha(self, t: Time) -> Float[Array, "..."]:
-        """Logarithm of the signal's factor."""
+        """Logarithm of the scale of the signal."""
 
     @abstractmethod
     def variance(self, t: Time) -> Float[Array, "..."]:
@@ -73,13 +73,13 @@ class NoiseProcess(eqx.Module):
 
     @abstractmethod
     def time_of(self, ratio: Time) -> Float[Array, "..."]:
-        """The time at which `sigma / alpha` is `ratio`; ends of [0, 1] where it never is.
+        """The time at which `sigma / alpha` is `ratio`, clipped to [0, 1].
 
-        Where there is no closed form, `solve_time` finds it.
+        A process without a closed form uses `solve_time`.
         """
 
     def alpha(self, t: Time) -> Float[Array, "..."]:
-        """Factor of the signal, elementwise in times of any shape."""
+        """Scale of the signal, elementwise in times of any shape."""
         return jnp.exp(self.log_alpha(t))
 
     def sigma(self, t: Time) -> Float[Array, "..."]:
@@ -105,7 +105,7 @@ class NoiseProcess(eqx.Module):
         return slope - 2 * self.drift_coefficient(t) * self.variance(t)
 
     def diffusion(self, t: Time) -> Float[Array, "..."]:
-        """`g`, not below 0."""
+        """`g`, at least 0."""
         return jnp.sqrt(jnp.maximum(self.squared_diffusion(t), 0.0))
 
     def drift(self, x: Event, t: Scalar) -> Event:
@@ -121,7 +121,7 @@ class NoiseProcess(eqx.Module):
         return self.drift_coefficient(t) * x - self.squared_diffusion(t) * score / 2
 
     def perturb(self, rng_key: RngKey, x0: Event, t: Scalar) -> tuple[Event, Event]:
-        """Noise a point up to time t.
+        """Add the noise of time t to a point.
 
         Parameters
         ----------
@@ -134,7 +134,7 @@ class NoiseProcess(eqx.Module):
 
         Returns
         -------
-        The noised point `x_t` and the standard normal noise `z` in it, both like `x0`.
+        The noised point `x_t` and its standard normal noise `z`, both of the shape of `x0`.
 
         Examples
         --------
@@ -149,18 +149,18 @@ class NoiseProcess(eqx.Module):
         return self.alpha(t) * x0 + self.sigma(t) * z, z
 
     def denoised(self, x: Event, t: Scalar, score: Event) -> Event:
-        """Tweedie: `E[x_0 | x_t = x]` from the score."""
+        """`E[x_0 | x_t = x]` from the score, by Tweedie's formula."""
         return convert.score_to_denoised(x, self.alpha(t), self.sigma(t), score)
 
     def score(self, x: Event, t: Scalar, denoised: Event) -> Event:
-        """Tweedie the other way: the score from `E[x_0 | x_t = x]`; NaN where `sigma` is 0."""
+        """The score from `E[x_0 | x_t = x]`, by Tweedie's formula; NaN where `sigma` is 0."""
         return convert.denoised_to_score(x, self.alpha(t), self.sigma(t), denoised)
 
     def prior(self, mean: Event | float = 0.0, sd: Event | float = 0.0) -> tuple[Event, Event]:
-        """Mean and sd of the law at t = 1 for data of the given mean and sd.
+        """Mean and sd of the distribution at t = 1 for data of the given mean and sd.
 
-        With `sd = 0` it is the noise alone. A Gaussian with these moments is where reverse
-        processes start.
+        With `sd = 0` these are the moments of the noise alone. Reverse processes start from a
+        Gaussian with the moments returned.
 
         Examples
         --------
@@ -174,16 +174,16 @@ class NoiseProcess(eqx.Module):
 
 
 def solve_time(process: NoiseProcess, ratio: Time) -> Float[Array, "..."]:
-    """Time at which `sigma / alpha` is `ratio`, by bisection: for a process without closed form.
+    """Time at which `sigma / alpha` is `ratio`, by bisection, for a process without closed form.
 
-    Exact to the float type's resolution of [0, 1]; `sigma / alpha` has to rise in t.
+    Accurate to the resolution of the float type. `sigma / alpha` must increase in t.
 
     Parameters
     ----------
     process
-        Whose `ratio` rises in t.
+        A process whose `ratio` increases in t.
     ratio
-        Levels, of any shape.
+        Values of `sigma / alpha`, of any shape.
 
     Examples
     --------

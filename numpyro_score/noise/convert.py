@@ -1,15 +1,15 @@
-"""One piece of knowledge in four forms: score, denoised point, noise, velocity.
+"""Conversions between four equivalent predictions: score, denoised point, noise, velocity.
 
-Of `x = alpha x_0 + sigma z` a model may know the mean of `x_0`, of `z` or of the velocity
-`v = alpha z - sigma x_0`, given x, or the gradient of the log density of x. Tweedie's formula makes
-each the others:
+For `x = alpha x_0 + sigma z` a model may predict the mean given x of `x_0`, of `z` or of the
+velocity `v = alpha z - sigma x_0`, or the gradient of the log density of x. By Tweedie's formula
+each of them determines the others:
 
     E[x_0 | x] = (x + sigma^2 score) / alpha,    E[z | x] = -sigma score
 
 (Robbins 1956; Efron 2011, doi:10.1198/jasa.2011.tm11181; the velocity: Salimans and Ho 2022,
-arXiv:2202.00512). Everything is elementwise: `alpha` and `sigma` are scalars, or arrays like `x`
-where each coordinate has noise of its own size. At `sigma = 0` the noise is not known from `x`, so
-that only `score_to_*` are defined there.
+arXiv:2202.00512). All functions are elementwise: `alpha` and `sigma` are scalars, or arrays like
+`x` where the noise differs between coordinates. At `sigma = 0` the noise cannot be inferred from
+`x`, and only `score_to_*` are defined.
 """
 
 from typing import Any
@@ -44,7 +44,7 @@ def score_to_denoised(x: Event, alpha: Size, sigma: Size, score: Event) -> Event
 
 
 def denoised_to_score(x: Event, alpha: Size, sigma: Size, denoised: Event) -> Event:
-    """The score from `E[x_0 | x]`; digits are lost where `sigma` is small beside `x`.
+    """The score from `E[x_0 | x]`; precision is lost where `sigma` is small relative to `x`.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def score_to_velocity(x: Event, alpha: Size, sigma: Size, score: Event) -> Event
     Examples
     --------
     >>> import jax.numpy as jnp
-    >>> x = jnp.array([2.0])  # of N(0, 1) data with as much noise as signal, there is no way to go
+    >>> x = jnp.array([2.0])  # of N(0, 1) data, whose variance stays 1
     >>> abs(score_to_velocity(x, 0.6, 0.8, -x)).tolist()
     [0.0]
     """

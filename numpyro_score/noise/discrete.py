@@ -1,11 +1,11 @@
-"""DDPM's chain of N noising steps, and the continuous process that it samples.
+"""The N noising steps of DDPM, and the continuous process that interpolates them.
 
     x_i = sqrt(1 - beta_i) x_{i-1} + sqrt(beta_i) z,    alpha_i^2 = prod_{j <= i} (1 - beta_j)
 
-(Ho, Jain and Abbeel 2020, arXiv:2006.11239). Step i is the time `t_i = i / N`. Any process with
-`alpha^2 + sigma^2 = 1` has such a chain with the same laws at those times, and any such chain is a
-process: `DiscreteVP` joins its `log alpha` by straight lines, so that `beta` is constant between
-steps.
+(Ho, Jain and Abbeel 2020, arXiv:2006.11239). Step i is at time `t_i = i / N`. Every process with
+`alpha^2 + sigma^2 = 1` has a chain with the same distributions at those times. Conversely,
+`DiscreteVP` makes a process of a chain: it interpolates `log alpha` linearly, so that `beta` is
+constant between steps.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from numpyro_score.types import Time
 
 
 def ddpm_betas(noise: NoiseProcess, num_steps: int) -> Float[Array, " num_steps"]:
-    """DDPM's `beta_1` to `beta_N` with the laws of a variance-preserving process at `i / N`.
+    """`beta_1, ..., beta_N` of the DDPM chain of a variance-preserving process.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def ddpm_betas(noise: NoiseProcess, num_steps: int) -> Float[Array, " num_steps"
     Raises
     ------
     ValueError
-        If there is no step, or the process does not preserve variance.
+        There is no step, or the process does not preserve variance.
 
     Examples
     --------
@@ -49,14 +49,14 @@ def ddpm_betas(noise: NoiseProcess, num_steps: int) -> Float[Array, " num_steps"
     if not np.allclose(total, 1.0, atol=1e-4):
         raise ValueError(
             f"{type(noise).__name__} does not preserve variance (alpha^2 + sigma^2 reaches "
-            f"{float(jnp.max(total)):g}), so that it is no DDPM chain; use VP, CosineVP or OU"
+            f"{float(jnp.max(total)):g}), so that it has no DDPM chain; use VP, CosineVP or OU"
         )
     return -jnp.expm1(2 * jnp.diff(noise.log_alpha(times)))
 
 
 @final
 class DiscreteVP(NoiseProcess):
-    """Variance-preserving process through the laws of a DDPM chain.
+    """Variance-preserving process with the distributions of a DDPM chain.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class DiscreteVP(NoiseProcess):
     Raises
     ------
     ValueError
-        If there is no beta, or one is not between 0 and 1.
+        There is no beta, or one is not between 0 and 1.
 
     Examples
     --------
@@ -96,11 +96,11 @@ class DiscreteVP(NoiseProcess):
         return len(self.knots) - 1
 
     def log_alpha(self, t: Time) -> Float[Array, "..."]:
-        """`log alpha`, elementwise: straight between the chain's steps."""
-        place = as_time(t) * self.num_steps
-        step = jnp.clip(jnp.floor(place).astype(int), 0, self.num_steps - 1)
-        knots = jnp.asarray(self.knots, place.dtype)
-        return knots[step] + (place - step) * (knots[step + 1] - knots[step])
+        """`log alpha`, elementwise; linear between the steps of the chain."""
+        steps = as_time(t) * self.num_steps
+        step = jnp.clip(jnp.floor(steps).astype(int), 0, self.num_steps - 1)
+        knots = jnp.asarray(self.knots, steps.dtype)
+        return knots[step] + (steps - step) * (knots[step + 1] - knots[step])
 
     def variance(self, t: Time) -> Float[Array, "..."]:
         """`sigma^2 = 1 - alpha^2`, elementwise."""
@@ -109,6 +109,6 @@ class DiscreteVP(NoiseProcess):
     def time_of(self, ratio: Time) -> Float[Array, "..."]:
         """Time at which `sigma / alpha` is `ratio`."""
         log_alpha = -0.5 * jnp.log1p(as_time(ratio) ** 2)
-        # between knots, which fall
+        # negated, because the knots fall
         times = jnp.arange(len(self.knots)) / self.num_steps
         return jnp.interp(-log_alpha, -jnp.asarray(self.knots), times)

@@ -1,8 +1,8 @@
-"""Variance-exploding noise: the signal keeps its size, the noise grows geometrically.
+"""Variance-exploding noise: the signal keeps its scale, the noise grows geometrically.
 
     alpha = 1,    sigma(t) = sigma_min (sigma_max / sigma_min)^t
 
-(Song et al. 2021, arXiv:2011.13456, section 3.4). There is noise of `sigma_min` at t = 0 already.
+(Song et al. 2021, arXiv:2011.13456, section 3.4). The noise at t = 0 is `sigma_min`, not 0.
 """
 
 import math
@@ -23,9 +23,9 @@ class VE(NoiseProcess):
     Parameters
     ----------
     sigma_min
-        Noise at t = 0, units of the data: small beside the data's finest structure.
+        Noise at t = 0, in units of the data; small relative to the finest structure of the data.
     sigma_max
-        Noise at t = 1, large beside the data's spread; `ladder_from_data` picks both.
+        Noise at t = 1; large relative to the spread of the data. `ladder_from_data` chooses both.
 
     Raises
     ------

@@ -1,13 +1,13 @@
-"""Ladders: the noise levels of annealed Langevin dynamics, and how to pick them from data.
+"""Ladders: the noise levels of annealed Langevin dynamics, and their choice from data.
 
 Levels fall geometrically, `sigma_i = sigma_max gamma^-(i-1)` for i from 1 to L (Song and Ermon
 2019, arXiv:1907.05600). From data (Song and Ermon 2020, arXiv:2006.09011): `sigma_max` is the
-largest distance between two data points, so that a chain can cross from any to any (technique 1),
+largest distance between two data points, so that a chain can move between any two (technique 1),
 and the ratio `gamma` of two levels solves
 
     Phi(sqrt(2 d) (gamma - 1) + 3 gamma) - Phi(sqrt(2 d) (gamma - 1) - 3 gamma) = 0.5,
 
-so that in d dimensions the shells of noise at neighbouring levels overlap (technique 2).
+so that the noise of neighbouring levels overlaps in d dimensions (technique 2).
 """
 
 import math
@@ -25,14 +25,14 @@ DISTANCES_AT_ONCE = 10_000_000
 
 
 class NoiseLadder(NamedTuple):
-    """Noise levels and where they came from.
+    """Noise levels that fall geometrically, and their ratio.
 
     Attributes
     ----------
     sigmas
         Levels `(num_levels,)`, falling.
     ratio
-        `gamma`, each level over the next.
+        `gamma`, the ratio of each level to the next.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def _check_ends(sigma_max: float, sigma_min: float) -> None:
 def geometric_ladder(
     sigma_max: float, sigma_min: float, num_levels: int
 ) -> Float[np.ndarray, " num_levels"]:
-    """Noise levels from `sigma_max` down to `sigma_min`, each the same factor below the last.
+    """Noise levels from `sigma_max` down to `sigma_min`, with a constant ratio.
 
     Parameters
     ----------
@@ -82,9 +82,9 @@ def geometric_ladder(
 
 
 def ladder_ratio(dim: int) -> float:
-    """The largest factor between levels at which their noise still overlaps in `dim` dimensions.
+    """The largest ratio of two noise levels that still overlap in `dim` dimensions.
 
-    At most 2: below some 20 dimensions noise of any two levels overlaps, and says nothing.
+    At most 2: below about 20 dimensions any two levels overlap, and the criterion sets no limit.
 
     Parameters
     ----------
@@ -120,12 +120,12 @@ def _as_rows(data: Any) -> Float[np.ndarray, "num dim"]:
     Raises
     ------
     ValueError
-        If there are fewer than two, or values that are not finite.
+        There are fewer than two points, or values that are not finite.
     """
     points = np.asarray(data, np.float64)
     if points.ndim < 2 or len(points) < 2:
         raise ValueError(
-            f"data have shape {points.shape}; at least two points are needed, shape (num, *event)"
+            f"data have shape {points.shape}; give at least two points, shape (num, *event)"
         )
     points = points.reshape(len(points), -1)
     if not np.isfinite(points).all():
@@ -136,8 +136,8 @@ def _as_rows(data: Any) -> Float[np.ndarray, "num dim"]:
 def largest_distance(data: Float[np.ndarray | Array, "num *event"]) -> float:
     """The largest Euclidean distance between two points, exactly.
 
-    Points too near the centre to be an end of it are left out first, the rest goes through in
-    chunks of bounded memory.
+    Points that are too near the mean to be an end of the largest distance are left out first. The
+    rest is compared in chunks of bounded memory.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def largest_distance(data: Float[np.ndarray | Array, "num *event"]) -> float:
     radius = np.linalg.norm(data - data.mean(axis=0), axis=1)
     start = data[np.argmax(radius)]
     at_least = np.linalg.norm(data - start, axis=1).max()
-    # both ends of a longer one are at least this far out
+    # both ends of a longer distance are at least this far from the mean
     candidates = data[radius >= at_least - radius.max()]
     rows = max(1, DISTANCES_AT_ONCE // len(candidates))
     blocks = (candidates[i : i + rows] for i in range(0, len(candidates), rows))
@@ -174,7 +174,7 @@ def ladder_from_data(
     sigma_min: float | None = None,
     num_levels: int | None = None,
 ) -> NoiseLadder:
-    """Noise levels for data: ends and number from its size, spread and dimension.
+    """Noise levels for data, from its spread and dimension.
 
     Parameters
     ----------
@@ -183,12 +183,13 @@ def ladder_from_data(
     sigma_min
         The last level; by default a hundredth of the root mean square of the coordinates' sds.
     num_levels
-        L; by default as many as keep neighbours within `ladder_ratio` of the dimension.
+        L; by default the smallest number with ratios of at most `ladder_ratio`.
 
     Raises
     ------
     ValueError
-        If data are too few, not finite or all equal, or `sigma_min` is not below their spread.
+        The data are fewer than two points, not finite or all equal, or `sigma_min` is not below
+        their largest distance.
 
     Examples
     --------
@@ -200,7 +201,7 @@ def ladder_from_data(
     points = _as_rows(data)
     sigma_max = largest_distance(points)
     if sigma_max == 0:
-        raise ValueError("all data points are equal: there is no spread for noise to cover")
+        raise ValueError("all data points are equal; give data that differ")
     if sigma_min is None:
         sigma_min = SMALLEST_SHARE * float(np.sqrt(points.var(axis=0).mean()))
     _check_ends(sigma_max, sigma_min)

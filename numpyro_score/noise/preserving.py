@@ -1,4 +1,4 @@
-"""Variance-preserving noise and its relatives: the signal shrinks as the noise comes in.
+"""Variance-preserving noise and related processes: the signal shrinks as the noise grows.
 
     VP        alpha^2 = exp(-int_0^t beta),  sigma^2 = 1 - alpha^2,  beta(t) linear
     CosineVP  alpha = cos(angle(t)) / cos(angle(0)),  sigma^2 = 1 - alpha^2,  angle(t) linear
@@ -6,9 +6,9 @@
     OU        alpha = exp(-T t),  sigma^2 = 1 - alpha^2
 
 VP and sub-VP: Song et al. 2021, arXiv:2011.13456, section 3.4. Cosine: Nichol and Dhariwal 2021,
-arXiv:2102.09672, whose cut of `beta` at the noisy end is here an end at `alpha(1) > 0`. OU is the
-process `dX = -X ds + sqrt(2) dB` run for a time T, `s = T t`. Data of variance 1 keep it (but
-for sub-VP, where it is less).
+arXiv:2102.09672; where they clip `beta` at the noisy end, `alpha(1) > 0` here. OU is the process
+`dX = -X ds + sqrt(2) dB` run for a time T, `s = T t`. Data of variance 1 keep variance 1, except
+under sub-VP, where it becomes smaller.
 """
 
 import math
@@ -24,7 +24,7 @@ from numpyro_score.types import Time
 
 
 def _one_minus_square(log_alpha: Array) -> Array:
-    """`1 - alpha^2` without loss of digits near `alpha = 1`."""
+    """`1 - alpha^2`, accurate near `alpha = 1`."""
     return -jnp.expm1(2 * log_alpha)
 
 
@@ -40,7 +40,7 @@ def _linear_log_alpha(t: Time, beta_min: float, beta_max: float) -> Array:
 
 
 def _linear_time(log_alpha: Array, beta_min: float, beta_max: float) -> Array:
-    """Inverse of `_linear_log_alpha`, in the form of the quadratic's root that keeps its digits."""
+    """Inverse of `_linear_log_alpha`, by the numerically stable root of the quadratic."""
     integral = -2 * log_alpha
     root = jnp.sqrt(beta_min**2 + 2 * (beta_max - beta_min) * integral)
     return jnp.clip(2 * integral / (beta_min + root), 0.0, 1.0)
@@ -56,7 +56,7 @@ def _check_betas(name: str, beta_min: float, beta_max: float) -> None:
 
 @final
 class VP(NoiseProcess):
-    """Variance-preserving process with `beta` rising linearly; DDPM in continuous time.
+    """Variance-preserving process with `beta` linear in t; DDPM in continuous time.
 
     Parameters
     ----------
@@ -138,14 +138,14 @@ class SubVP(NoiseProcess):
 
 @final
 class CosineVP(NoiseProcess):
-    """Variance-preserving process whose signal follows a cosine: slower at both ends than `VP`.
+    """Variance-preserving process whose signal is a cosine in t: slower at both ends than `VP`.
 
     Parameters
     ----------
     offset
-        `s > 0`: how far from the top of the cosine t = 0 lies, so that noise starts at once.
+        `s > 0`: shift of t = 0 from the maximum of the cosine, so that noise grows from the start.
     alpha_end
-        Signal that is left at t = 1, above 0.
+        Scale of the signal at t = 1, above 0.
 
     Raises
     ------
@@ -172,7 +172,7 @@ class CosineVP(NoiseProcess):
     def log_alpha(self, t: Time) -> Float[Array, "..."]:
         """`log alpha`, elementwise."""
         first, last = self._angles
-        # the cosine as a sine of the angle that is left, which keeps its digits near t = 1
+        # the cosine as the sine of the remaining angle, which is accurate near t = 1
         left = (0.5 * math.pi - last) + (last - first) * (1 - as_time(t))
         return jnp.log(jnp.sin(left) / math.cos(first))
 
@@ -187,7 +187,7 @@ class CosineVP(NoiseProcess):
         """Time at which `sigma / alpha` is `ratio`."""
         first, last = self._angles
         ratio = as_time(ratio)
-        # cos(first) tan(angle), and the angle past the first, whose sine is no difference
+        # cos(first) tan(angle), and sin(angle - first) without cancellation
         tangent = jnp.hypot(ratio, math.sin(first))
         sine = math.cos(first) * ratio**2 / (tangent + math.sin(first)) / jnp.hypot(ratio, 1.0)
         angle = jnp.arctan2(tangent, math.cos(first))
@@ -207,7 +207,7 @@ class OU(NoiseProcess):
     Parameters
     ----------
     end_time
-        T > 0; `exp(-T)` of the signal is left at t = 1.
+        T > 0; the scale of the signal at t = 1 is `exp(-T)`.
 
     Raises
     ------

@@ -1,18 +1,17 @@
-"""Finite-time samplers: from noise to data in a set number of steps, driven by a score."""
+"""Finite-time samplers: from noise to data in a fixed number of steps, with a score."""
 
 from numpyro_score.samplers.adaptive import Tolerance, adaptive
 from numpyro_score.samplers.annealed import annealed_langevin, default_ladder, pick_step_size
-from numpyro_score.samplers.conditioning import (
-    GaussianPosteriorScore,
-    GuidedScore,
-    PosteriorScore,
-    spread_by_tweedie,
-    spread_of_gaussian,
-)
+from numpyro_score.samplers.conditioning import GuidedScore, PosteriorScore
 from numpyro_score.samplers.corrector import corrected
 from numpyro_score.samplers.density import LogProbEstimate
 from numpyro_score.samplers.deterministic import ddim, dpm_solver, heun
 from numpyro_score.samplers.flow import FlowSampler, probability_flow
+from numpyro_score.samplers.gaussian_posterior import (
+    GaussianPosteriorScore,
+    spread_by_tweedie,
+    spread_of_gaussian,
+)
 from numpyro_score.samplers.grids import TimeGrid, edm_times, quadratic_times, uniform_times
 from numpyro_score.samplers.reverse_sde import reverse_sde
 from numpyro_score.samplers.sampler import DiffusionSampler

@@ -1,4 +1,4 @@
-"""The probability flow by Diffrax: steps as short as the tolerances ask.
+"""The probability flow by adaptive solvers of Diffrax.
 
 The flow: Song et al. 2021, arXiv:2011.13456, section 4.3. The solvers: Kidger 2021,
 arXiv:2202.02435.
@@ -24,16 +24,16 @@ MAX_STEPS = 16_384
 
 
 class Tolerance(NamedTuple):
-    """How an ordinary differential equation is solved.
+    """Tolerances and solver of an ordinary differential equation.
 
     Attributes
     ----------
     rtol, atol
-        Largest error of a step, relative and absolute.
+        Relative and absolute tolerance of a step's error.
     solver
         An explicit Runge-Kutta method of Diffrax; None for `diffrax.Tsit5()`.
     max_steps
-        Most steps before it is an error.
+        Largest number of steps; more are an error.
 
     Examples
     --------
@@ -53,7 +53,7 @@ class Tolerance(NamedTuple):
     def integrate(
         self, velocity: Callable[[Any, Any, Any], Any], y: Any, start: Scalar, end: Scalar
     ) -> tuple[Any, Int[Array, ""]]:
-        """The value at `end` of what is `y` at `start`, and how often the velocity was called."""
+        """The solution at `end` from `y` at `start`, and the number of velocity calls."""
         with extra("ode", "diffrax", "adaptive solvers of the probability flow need"):
             import diffrax
 
@@ -70,7 +70,7 @@ class Tolerance(NamedTuple):
         )
         tableau = solver.tableau
         assert isinstance(tableau, diffrax.ButcherTableau)  # of every explicit method
-        # a step whose first stage is the last one's last one does not evaluate it again
+        # FSAL: the first stage of a step is the last stage of the step before
         known = int(tableau.fsal)
         each = tableau.num_stages - known
         calls = known + each * solution.stats["num_steps"]
@@ -78,14 +78,14 @@ class Tolerance(NamedTuple):
 
 
 def check_tolerance(tolerance: Tolerance) -> None:
-    """Refuse tolerances that are not above 0, and solvers whose work cannot be counted.
+    """Check that tolerances are positive and that the solver's evaluations can be counted.
 
     Raises
     ------
     ValueError
-        If one is not above 0.
+        A tolerance is not above 0.
     TypeError
-        If the solver is no explicit Runge-Kutta method of Diffrax.
+        The solver is not an explicit Runge-Kutta method of Diffrax.
     """
     with extra("ode", "diffrax", "adaptive solvers of the probability flow need"):
         import diffrax
@@ -104,7 +104,7 @@ def check_tolerance(tolerance: Tolerance) -> None:
 
 @final
 class AdaptiveSteps(Steps):
-    """Steps that Diffrax divides as its tolerances ask.
+    """Steps that a solver of Diffrax divides according to its tolerances.
 
     Parameters
     ----------
@@ -113,9 +113,9 @@ class AdaptiveSteps(Steps):
     noise
         The process.
     tolerance
-        How to solve.
+        Tolerances and solver.
     denoises
-        Which rows go to `E[x_0 | x]`.
+        Which rows replace x by `E[x_0 | x]`.
     """
 
     time: Row
@@ -131,23 +131,23 @@ class AdaptiveSteps(Steps):
 
     @property
     def evaluations(self) -> int | None:
-        """The solver decides."""
+        """None: the solver chooses them."""
         return None
 
     def count(self, memory: Memory, num_made: Count) -> Count:
-        """What the memory holds."""
+        """The count in the memory."""
         del num_made
         return memory
 
     def remember(self, x: Event) -> Int[Array, ""]:
-        """Calls of the score: none so far."""
+        """The number of score calls: 0 so far."""
         del x
         return jnp.zeros((), jnp.int32)
 
     def advance(
         self, score: Score, x: Event, memory: Memory, z: Event | None
     ) -> tuple[Event, Memory]:
-        """Integrate from the row's one time to the other, or denoise where there is no way."""
+        """Integrate from the start to the end of the row, or denoise."""
 
         def velocity(t: Float[Array, ""], x: Event, args: object) -> Event:
             return self.noise.probability_flow_drift(x, t, score(x, t))
@@ -165,7 +165,7 @@ class AdaptiveSteps(Steps):
         return x, memory + calls
 
     def then_denoise(self, noise: NoiseProcess) -> "AdaptiveSteps":
-        """One more row, which does not integrate."""
+        """One more row, which denoises."""
         t = self.next_time[-1]
         return append(self, AdaptiveSteps(t, t, noise, self.tolerance, jnp.ones((), bool)))
 
@@ -173,23 +173,23 @@ class AdaptiveSteps(Steps):
 def adaptive(
     noise: NoiseProcess, times: Times, *, tolerance: Tolerance | None = None
 ) -> AdaptiveSteps:
-    """Diffrax's adaptive solvers between the grid's times; `functools.partial` for a tolerance.
+    """Adaptive solvers of Diffrax between the grid's times; set a tolerance by `functools.partial`.
 
     Parameters
     ----------
     noise
         The process.
     times
-        `(num_steps + 1,)`, falling, as a grid gives them.
+        `(num_steps + 1,)`, decreasing, as returned by a grid.
     tolerance
-        How to solve; `Tolerance()` by default.
+        Tolerances and solver; by default `Tolerance()`.
 
     Raises
     ------
     ValueError
-        If a tolerance is not above 0.
+        A tolerance is not above 0.
     TypeError
-        If the solver is no explicit Runge-Kutta method.
+        The solver is not an explicit Runge-Kutta method.
 
     Examples
     --------

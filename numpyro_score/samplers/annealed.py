@@ -1,11 +1,11 @@
-"""Annealed Langevin dynamics: a few Langevin steps at each level of a falling ladder of noise.
+"""Annealed Langevin dynamics: a few Langevin steps at each of a sequence of falling noise levels.
 
     x' = x + alpha_i / 2 s(x, sigma_i) + sqrt(alpha_i) z,
     alpha_i = alpha_L sigma_i^2 / sigma_L^2
 
 (Song and Ermon 2019, arXiv:1907.05600). In units of the level's noise every level makes the same
-step, `u = alpha_L / sigma_L^2`: the noise's own sd shrinks by `1 - u / 2`, so that from `u = 4` on
-it grows without bound. Step size of the package's Langevin kernels: half of `alpha_i`.
+step, `u = alpha_L / sigma_L^2`. A step multiplies deviations by `1 - u / 2`, so that the dynamics
+diverge for `u >= 4`. The step size of the package's Langevin kernels is half of `alpha_i`.
 """
 
 import math
@@ -29,38 +29,39 @@ LadderLevels = Sequence[float] | Float[np.ndarray | Array, " num_levels"]
 SMALLEST_STEP = 1e-8
 ROUNDING = 1e-12
 CLOSEST = 1.25
-"""Largest ratio of two levels of a ladder that is made without data."""
+"""Largest ratio of neighbouring levels in `default_ladder`."""
 LONG_STEP = 0.5
-"""Step in units of the last level's variance that also moves along the data's structure."""
+"""Default step of the samplers for posteriors, in units of the last level's variance."""
 
 
 def check_ladder(ladder: LadderLevels) -> Float[np.ndarray, " num_levels"]:
-    """The levels as an array.
+    """The levels as an array, after checks.
 
     Raises
     ------
     ValueError
-        Unless there is at least one, all above 0, and each below the last.
+        There is no level, one is not above 0, or they do not decrease.
     """
     sigmas = np.asarray(ladder, np.float64)
     if sigmas.ndim != 1 or sigmas.size == 0:
         raise ValueError(
-            f"the ladder has shape {sigmas.shape}; a vector of noise levels is needed, such as "
+            f"the ladder has shape {sigmas.shape}; give a vector of noise levels, such as "
             "geometric_ladder(10.0, 0.01, 10) or ladder_from_data(data).sigmas"
         )
     if not (np.isfinite(sigmas) & (sigmas > 0)).all() or not (np.diff(sigmas) < 0).all():
         raise ValueError(
             f"the ladder goes {sigmas[0]:g} .. {sigmas[-1]:g} and does not fall at every level; "
-            "levels above 0, from the largest to the smallest, are needed"
+            "give levels above 0, from the largest to the smallest"
         )
     return sigmas
 
 
 def default_ladder(noise: NoiseProcess, dim: int) -> Float[np.ndarray, " num_levels"]:
-    """Levels over all of a process's noise, as near to each other as `dim` dimensions ask.
+    """Noise levels over the whole range of a process, close enough for `dim` dimensions.
 
-    And no further apart than `CLOSEST`: what the dynamics forget of the data's own structure on the
-    way down grows with the number of levels, also where the noise of two levels overlaps.
+    Neighbouring levels have a ratio of at most `ladder_ratio(dim)` and of at most `CLOSEST`: with
+    more levels the dynamics have more steps to equilibrate, also where the noise of two levels
+    overlaps.
 
     Parameters
     ----------
@@ -81,31 +82,32 @@ def default_ladder(noise: NoiseProcess, dim: int) -> Float[np.ndarray, " num_lev
 
 
 def pick_step_size(ladder: LadderLevels, steps_per_level: int) -> float:
-    """The step of annealed Langevin that carries the noise of one level best to the next.
+    """The step of annealed Langevin dynamics that best matches the noise of consecutive levels.
 
-    After T steps at a level a point mass's noise, of variance `gamma^2` from the level before in
-    units of this level's own, has the variance
+    For data at one point, the noise has variance `gamma^2` at the start of a level, in units of
+    that level's variance, and after T steps
 
         (1 - u/2)^(2T) (gamma^2 - c) + c,    c = 1 / (1 - u/4),    u = alpha_L / sigma_L^2,
 
-    and the `u` is taken that brings it nearest to 1 (Song and Ermon 2020, arXiv:2006.09011,
-    technique 4, where the step is half of this one). `gamma` is the ladder's largest ratio.
+    The returned step brings this nearest to 1 (Song and Ermon 2020, arXiv:2006.09011, technique 4,
+    whose step is half of this one). `gamma` is the ladder's largest ratio.
 
-    The rule looks at noise alone. Data that vary in few dimensions need longer steps to come to
-    rest at the levels of their own scale: 35 levels from 20 to .01 with 20 steps each leave a
-    Gaussian of sd .5 wider by 7% with the picked step, and by 3% with `alpha_L = sigma_L^2 / 2`.
+    The rule considers the noise alone. Data that vary in few dimensions need longer steps to
+    equilibrate at levels near their own scale: with 35 levels from 20 to .01 and 20 steps each, the
+    sd of a Gaussian of sd .5 is too large by 7% with this step, and by 3% with
+    `alpha_L = sigma_L^2 / 2`.
 
     Parameters
     ----------
     ladder
-        Noise levels that fall, at least two.
+        At least two decreasing noise levels.
     steps_per_level
         T, at least 1.
 
     Raises
     ------
     ValueError
-        If the ladder is none, has one level, or there is no step.
+        The ladder is not valid or has one level, or there is no step.
 
     Examples
     --------
@@ -127,7 +129,7 @@ def pick_step_size(ladder: LadderLevels, steps_per_level: int) -> float:
         limit = 1 / (1 - u / 4)
         return (1 - u / 2) ** (2 * steps_per_level) * (gamma**2 - limit) + limit
 
-    # from above 1 throughout, and with one minimum below u = 2, where a step forgets all
+    # above 1 everywhere, with one minimum below u = 2, where a step loses all memory
     best = minimize_scalar(
         variance, bounds=(math.log(SMALLEST_STEP), math.log(2)), method="bounded"
     )
@@ -152,10 +154,10 @@ def annealed_langevin(
     Parameters
     ----------
     score
-        `score(x, sigma)` of data with noise of sd `sigma`; with `noise` given, `score(x, t)` of
-        that process's laws instead, read where `sigma / alpha` is the level.
+        `score(x, sigma)` of data with noise of sd `sigma`. If `noise` is given, `score(x, t)` of
+        that process, evaluated at the times at which `sigma / alpha` is the level.
     ladder
-        Noise levels, falling, in units of the data.
+        Decreasing noise levels, in units of the data.
     shape
         Shape of one point.
     steps_per_level
@@ -166,22 +168,23 @@ def annealed_langevin(
     noise
         The process of a score that takes times.
     denoise
-        Whether to end with `E[x_0 | x]`, one more call.
+        Whether to end with `E[x_0 | x]`, which costs one more call.
     data_mean, data_sd
-        Mean and sd of the data, for the Gaussian to start from; by default those that the score
-        knows (trained models and mixtures do), else 0.
+        Mean and sd of the data, for the Gaussian to start from; by default those of the score,
+        which trained models and mixtures know, else 0.
 
     Returns
     -------
-    The sampler; the time in its state is the noise level, or with `noise` that process's time.
+    The sampler. The time in its state is the noise level, or the process's time if `noise` is
+    given.
 
     Raises
     ------
     ValueError
-        If the ladder does not fall, there is no step, the process has no such level, shapes do not
+        The ladder does not decrease, there is no step, the process has no such level, shapes do not
         match, or the step is so large that the dynamics diverge.
-    TypeError
-        If an argument is not of its kind.
+        TypeError
+            An argument has the wrong type.
 
     Examples
     --------
@@ -227,12 +230,12 @@ def annealed_langevin(
 def of_ratio(
     score: Score, noise: NoiseProcess, sigmas: Float[np.ndarray, " num_levels"]
 ) -> tuple[Score, Float[Array, " num_levels"]]:
-    """Score of `x / alpha` at the process's times, and those times at the given ratios.
+    """Score of `x / alpha` as a function of time, and the times of the given noise levels.
 
     Raises
     ------
     ValueError
-        If the process never has such a ratio.
+        The process has no such level.
     """
     levels = jnp.asarray(sigmas)
     times = noise.time_of(levels)
@@ -240,7 +243,7 @@ def of_ratio(
         low, high = float(noise.ratio(0.0)), float(noise.ratio(1.0))
         raise ValueError(
             f"the ladder goes from {sigmas[0]:g} to {sigmas[-1]:g}, but {type(noise).__name__} has "
-            f"noise from {low:g} to {high:g} times the signal; take levels within"
+            f"noise from {low:g} to {high:g} times the signal; give levels within this range"
         )
 
     def level_score(x: Event, t: Scalar) -> Event:

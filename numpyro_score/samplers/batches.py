@@ -1,4 +1,4 @@
-"""Independent draws to the host, some at a time: bounded memory, one compilation."""
+"""Independent draws in batches: bounded memory, one compilation."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,7 +10,7 @@ from numpyro_score.checks import check_whole
 from numpyro_score.progress import Bar
 
 BATCH_NUMBERS = 2**20
-"""Coordinates in a batch where the user gives no size; a network takes several times that."""
+"""Numbers in a batch if the user gives no batch size; a network needs several times that memory."""
 
 
 def draw_in_batches(
@@ -26,18 +26,18 @@ def draw_in_batches(
     Parameters
     ----------
     draw
-        Indices `(num,)` -> the draws of these indices `(num, ...)`, whatever they are drawn with.
+        Indices `(num,)` -> the draws with these indices, `(num, ...)`.
     shape
-        Shape of one point, by which batches are sized where no size is given.
+        Shape of one point, from which the default batch size follows.
     num_samples, batch_size
-        How many, and how many at a time.
+        Number of draws, and number of draws at a time.
     progress
-        Whether to show a bar.
+        Whether to show a progress bar.
 
     Raises
     ------
     ValueError, TypeError
-        If a number is not a whole one above 0.
+        A number is not a whole number of at least 1.
     """
     check_whole("num_samples", num_samples)
     if batch_size is None:
@@ -47,7 +47,7 @@ def draw_in_batches(
     draws: np.ndarray | None = None
     with Bar(num_samples, progress=progress, phase="sampling", unit="draw") as bar:
         for first in range(0, num_samples, size):
-            # the last batch runs past the end: another shape would be compiled anew
+            # the last batch has the same size and is cut: another shape would compile again
             batch = np.asarray(draw(first + jnp.arange(size)))
             kept = min(size, num_samples - first)
             if draws is None:

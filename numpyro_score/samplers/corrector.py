@@ -1,16 +1,16 @@
-"""Predictor-corrector: after each step of a method, Langevin steps towards the law of that time.
+"""Predictor-corrector methods: Langevin steps after each step of another method.
 
     x' = x + eps s(x, t) + sqrt(2 eps) z,    eps = 2 (r |z| / |s|)^2
 
 with the signal-to-noise ratio r of a step (Song et al. 2021, arXiv:2011.13456, algorithms 4 and 5).
-There the norms are means over a batch. Draws are independent of each other here, so the norms are
-those that hold in the mean: `|z|^2 = d`, and `|s|^2 = d / sigma^2`, which is the most that a noised
-law allows and what it comes near to where noise outweighs the data. So
+They average the norms over a batch. Here draws must not depend on each other, so the norms are
+replaced by expectations: `E|z|^2 = d`, and `E|s|^2 = d / sigma^2`, an upper bound that is nearly
+attained where noise dominates the data. So
 
     eps = 2 r^2 sigma(t)^2,
 
-with a ratio of signal to noise that is r at most, and stable at every level for r < 1. The factor
-`1 - beta` of algorithm 5, near 1 on any fine grid, is left out.
+whose signal-to-noise ratio is at most r, and which is stable at every level for r < 1. The factor
+`1 - beta` of algorithm 5, which is near 1 on fine grids, is left out.
 """
 
 from typing import final
@@ -27,18 +27,18 @@ from numpyro_score.samplers.stochastic import Method, Times, reverse_diffusion
 
 @final
 class CorrectedSteps(Steps):
-    """Steps of any plan, each followed by Langevin steps at the time it ends at.
+    """Steps of any method, each followed by Langevin steps at the time at which it ends.
 
     Parameters
     ----------
     time, next_time
         Ends of each step.
     predictor
-        The plan.
+        The steps of the method.
     step_size
-        Langevin step after each of its steps; 0 for none.
+        Langevin step size after each of them; 0 for no correction.
     num_corrections
-        Langevin steps after each.
+        Number of Langevin steps after each.
     """
 
     time: Row
@@ -49,27 +49,27 @@ class CorrectedSteps(Steps):
 
     @property
     def num_noises(self) -> int:
-        """Those of the predictor and one a correction."""
+        """Those of the predictor, and one for each correction."""
         return self.predictor.num_noises + self.num_corrections
 
     @property
     def evaluations(self) -> int | None:
-        """Those of the predictor and one a correction."""
+        """Those of the predictor, and one for each correction."""
         each = self.predictor.evaluations
         return None if each is None else each + self.num_corrections
 
     def count(self, memory: Memory, num_made: Count) -> Count:
-        """Those of the predictor and one a correction."""
+        """Those of the predictor, and one for each correction."""
         return self.predictor.count(memory, num_made) + self.num_corrections * num_made
 
     def remember(self, x: Event) -> Memory:
-        """What the predictor remembers."""
+        """The memory of the predictor."""
         return self.predictor.remember(x)
 
     def advance(
         self, score: Score, x: Event, memory: Memory, z: Event | None
     ) -> tuple[Event, Memory]:
-        """Step one row on, then correct."""
+        """One step of the predictor, then the corrections."""
         assert z is not None
         zs = z if self.num_noises > 1 else z[None]
         num = self.predictor.num_noises
@@ -83,7 +83,7 @@ class CorrectedSteps(Steps):
         return jax.lax.scan(correct, x, zs[num:])[0], memory
 
     def then_denoise(self, noise: NoiseProcess) -> "CorrectedSteps":
-        """The predictor's last row, not corrected."""
+        """The predictor followed by its denoising step, which is not corrected."""
         predictor = self.predictor.then_denoise(noise)
         step_size = jnp.append(self.step_size, 0.0)
         return _around(predictor, step_size, self.num_corrections)
@@ -103,25 +103,25 @@ def corrected(
     num_corrections: int = 1,
     snr: float = 0.16,
 ) -> CorrectedSteps:
-    """A method with Langevin corrector steps; `functools.partial` sets what it is made of.
+    """A method with Langevin corrector steps; set its options by `functools.partial`.
 
     Parameters
     ----------
     noise, times
-        As for every method.
+        As for every method, the process and decreasing times `(num_steps + 1,)`.
     predictor
-        Any method, random or not, of one step or two.
+        Any other method.
     num_corrections
-        Langevin steps after each of its steps.
+        Number of Langevin steps after each of its steps.
     snr
-        r, above 0 and below 1; .16 is that of Song et al. for VE.
+        r, above 0 and below 1; .16 is the value of Song et al. for VE.
 
     Raises
     ------
     ValueError
-        If there is no correction, or `snr` is not between 0 and 1.
+        There is no correction, or `snr` is not between 0 and 1.
     TypeError
-        If the predictor is no method.
+        The predictor is not a method.
 
     Examples
     --------
@@ -138,7 +138,7 @@ def corrected(
     """
     check_whole("num_corrections", num_corrections)
     if not 0 < snr < 1:
-        raise ValueError(f"snr is {snr:g}; it must lie between 0 and 1, such as 0.16")
+        raise ValueError(f"snr is {snr:g} but must lie between 0 and 1, such as 0.16")
     if not callable(predictor):
         raise TypeError(
             f"predictor is {predictor!r}; a method of this package is needed, such as ancestral"

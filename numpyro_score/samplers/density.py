@@ -1,13 +1,12 @@
-"""Log densities along the probability flow, by the change of variables.
+"""Log densities along the probability flow, by the change-of-variables formula.
 
 Along the flow `dx/dt = v(x, t)` the log density changes by the divergence of v,
 
     log p_s(x_s) = log p_1(x_1) + int_s^1 div v(x_t, t) dt
 
 (Chen et al. 2018, arXiv:1806.07366; for diffusions Song et al. 2021, arXiv:2011.13456, appendix D).
-The divergence is the trace of the derivative: exact, with as many derivatives of the score as there
-are dimensions, or estimated from random signs e by `e . (dv/dx) e`, whose mean it is (Hutchinson
-1990, doi:10.1080/03610919008812866; Grathwohl et al. 2019, arXiv:1810.01367).
+The divergence is computed exactly or estimated from random signs (see `numpyro_score.divergence`;
+Grathwohl et al. 2019, arXiv:1810.01367).
 """
 
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from numpyro_score.samplers.steps import Event, Score
 from numpyro_score.types import Scalar
 
 Trace = Callable[[Callable[[Event], Event], Event], tuple[Event, Float[Array, "..."]]]
-"""A rule `(field, x)` -> the field at x and the trace of its derivative there."""
+"""A rule `(field, x)` -> the field and its divergence, or estimates of it, at x."""
 
 
 class LogProbEstimate(NamedTuple):
@@ -34,10 +33,10 @@ class LogProbEstimate(NamedTuple):
     Attributes
     ----------
     log_prob
-        Mean over the random signs: unbiased for the log density, but not for the density, so that
-        importance weights and accept/reject must not be made of it.
+        Mean over the random signs. It is unbiased for the log density but not for the density, so
+        that importance weights and acceptance probabilities must not use it.
     standard_error
-        Of that mean.
+        Standard error of that mean.
 
     Examples
     --------
@@ -68,11 +67,11 @@ def flow_log_prob(
     start_sd: Event,
     trace: Trace = exact_divergence,
 ) -> tuple[Float[Array, "..."], Int[Array, ""]]:
-    """Log density at one point of the flow's law at `time`, started from a Gaussian at t = 1.
+    """Log density of the flow's distribution at `time`, at one point; at t = 1 it is Gaussian.
 
     Returns
     -------
-    One log density for each trace that the rule gives, and how often the rule was called.
+    One log density for each divergence that the rule returns, and the number of calls of the rule.
     """
 
     def velocity(t: Array, y: tuple[Event, Array], args: object) -> tuple[Event, Array]:

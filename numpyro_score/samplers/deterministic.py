@@ -1,15 +1,16 @@
 """Steps of the probability flow, `dx/dt = f x - g^2 score / 2`, in either direction of time.
 
 In `y = x / alpha` and `rho = sigma / alpha` the flow is `dy/drho = e`, with `e = -sigma score` the
-noise that the score sees in x: straight lines where the data are one point, so that all methods
-are exact there (Karras et al. 2022, arXiv:2206.00364; Song, Meng and Ermon 2021, arXiv:2010.02502).
+predicted noise in x. Its solutions are straight lines if the data are one point, for which all
+methods are exact (Karras et al. 2022, arXiv:2206.00364; Song, Meng and Ermon 2021,
+arXiv:2010.02502).
 
     DDIM (eta = 0)    y' = y + (rho' - rho) e, Euler's step; weak order 1
     Heun              the mean of `e` at both ends; order 2, two calls of the score
-    DPM-Solver++ 2M   exponential integrator with two steps; order 2, one call
+    DPM-Solver++ 2M   two-step exponential integrator; order 2, one call
 
-DPM-Solver++: Lu et al. 2022, arXiv:2211.01095. With `eta > 0` DDIM's steps are random, `eta = 1`
-being the ancestral step.
+DPM-Solver++: Lu et al. 2022, arXiv:2211.01095. With `eta > 0` DDIM's steps are random; `eta = 1`
+gives the ancestral step.
 """
 
 from typing import final
@@ -32,16 +33,16 @@ from numpyro_score.samplers.stochastic import Times, levels, two_step
 
 
 def ddim(noise: NoiseProcess, times: Times, *, eta: float = 0.0) -> LinearSteps:
-    """DDIM's steps; `functools.partial(ddim, eta=...)` for random ones.
+    """DDIM steps; use `functools.partial(ddim, eta=...)` for random ones.
 
     Parameters
     ----------
     noise
         The process.
     times
-        `(num_steps + 1,)`, falling, as a grid gives them.
+        `(num_steps + 1,)`, decreasing, as returned by a grid.
     eta
-        From 0, no noise on the way, to 1, ancestral steps.
+        From 0, deterministic steps, to 1, ancestral steps.
 
     Raises
     ------
@@ -60,7 +61,9 @@ def ddim(noise: NoiseProcess, times: Times, *, eta: float = 0.0) -> LinearSteps:
     True
     """
     if not 0 <= eta <= 1:
-        raise ValueError(f"eta is {eta:g}; from 0, the probability flow, to 1, ancestral steps")
+        raise ValueError(
+            f"eta is {eta:g} but must lie between 0, the probability flow, and 1, ancestral steps"
+        )
     knots = levels(noise, times)
     variance = eta**2 * knots.next_sigma**2 * -jnp.expm1(-2 * knots.advance)
     kept = jnp.sqrt(knots.next_sigma**2 - variance)
@@ -82,7 +85,7 @@ def dpm_solver(noise: NoiseProcess, times: Times) -> LinearSteps:
     noise
         The process.
     times
-        `(num_steps + 1,)`, falling, as a grid gives them.
+        `(num_steps + 1,)`, decreasing, as returned by a grid.
 
     Examples
     --------
@@ -104,7 +107,7 @@ def dpm_solver(noise: NoiseProcess, times: Times) -> LinearSteps:
 
 @final
 class HeunSteps(Steps):
-    """Steps of Heun in `sigma / alpha`.
+    """Heun steps in `sigma / alpha`.
 
     Parameters
     ----------
@@ -113,9 +116,9 @@ class HeunSteps(Steps):
     alpha, next_alpha, sigma, next_sigma
         Signal and noise there.
     change
-        Rise of `sigma / alpha`.
+        Change of `sigma / alpha`.
     weight
-        Share of the second evaluation: a half.
+        Weight of the second evaluation, one half.
     """
 
     time: Row
@@ -138,7 +141,7 @@ class HeunSteps(Steps):
         return 2
 
     def count(self, memory: Memory, num_made: Count) -> Count:
-        """Two a step."""
+        """Two for each step."""
         del memory
         return 2 * num_made
 
@@ -150,7 +153,7 @@ class HeunSteps(Steps):
     def advance(
         self, score: Score, x: Event, memory: Memory, z: Event | None
     ) -> tuple[Event, Memory]:
-        """Step one row on."""
+        """One step."""
         row: HeunSteps = jax.tree.map(lambda a: a.astype(x.dtype), self)
         y = x / row.alpha
         first = -row.sigma * score(x, row.time)
@@ -160,10 +163,11 @@ class HeunSteps(Steps):
         return row.next_alpha * (y + row.change * slope), memory
 
     def then_denoise(self, noise: NoiseProcess) -> "HeunSteps":
-        """One more row: Euler's step to no noise at all."""
+        """One more step: an Euler step to noise 0."""
         t = self.next_time[-1]
         alpha, sigma = noise.alpha(t), noise.sigma(t)
-        # the second evaluation, of weight 0, stays where there is noise
+        # the second evaluation, of weight 0, is at the same time: at noise 0 the score may be
+        # unbounded
         row = HeunSteps(
             t, t, alpha, jnp.ones_like(t), sigma, sigma, -sigma / alpha, jnp.zeros_like(t)
         )
@@ -171,14 +175,14 @@ class HeunSteps(Steps):
 
 
 def heun(noise: NoiseProcess, times: Times) -> HeunSteps:
-    """Heun's steps; order 2.
+    """Heun steps; order 2.
 
     Parameters
     ----------
     noise
         The process.
     times
-        `(num_steps + 1,)`, falling, as a grid gives them.
+        `(num_steps + 1,)`, decreasing, as returned by a grid.
 
     Examples
     --------

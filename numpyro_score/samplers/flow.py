@@ -1,7 +1,8 @@
-"""Draws, codes and densities by the probability flow: the diffusion's laws without its noise.
+"""The probability flow: deterministic draws, their inverse, and densities.
 
-The flow is a bijection: a draw is a function of its starting noise, `encode` gives the noise back,
-and densities follow by the change of variables. Song et al. 2021, arXiv:2011.13456, section 4.3.
+The flow has the same distribution as the diffusion at every time, and is a bijection: a draw is a
+function of its initial noise, `encode` returns the noise, and densities follow by the change of
+variables. Song et al. 2021, arXiv:2011.13456, section 4.3.
 """
 
 from collections.abc import Sequence
@@ -35,14 +36,14 @@ from numpyro_score.types import RngKey
 
 @final
 class FlowSampler(eqx.Module):
-    """The probability flow both ways; made by `probability_flow`.
+    """The probability flow in both directions; made by `probability_flow`.
 
     Parameters
     ----------
     decoder
         The sampler from noise to data.
     encoder
-        The same steps from data to noise; None where steps are random.
+        The same steps from data to noise; None if steps are random.
     noise
         The process.
 
@@ -56,7 +57,7 @@ class FlowSampler(eqx.Module):
     >>> score = target_score(two_modes(), VE(sigma_min=0.05, sigma_max=20.0))
     >>> flow = probability_flow(score, score.noise, (2,), num_steps=20)
     >>> draws = flow.sample(jax.random.key(0), 500)
-    >>> code = flow.encode(jax.numpy.asarray(draws[0]))  # the noise that this draw came from
+    >>> code = flow.encode(jax.numpy.asarray(draws[0]))  # the noise that this draw started from
     >>> draws.shape, code.shape, flow.evaluations
     ((500, 2), (2,), 40)
     """
@@ -67,17 +68,17 @@ class FlowSampler(eqx.Module):
 
     @property
     def num_steps(self) -> int:
-        """Steps on the way."""
+        """Number of steps."""
         return self.decoder.num_steps
 
     @property
     def evaluations(self) -> int | None:
-        """Calls of the score for one draw; None where an adaptive method decides: see `draw`."""
+        """Calls of the score for one draw; None for an adaptive method: see `draw`."""
         return self.decoder.evaluations
 
     @property
     def end(self) -> Float[Array, ""]:
-        """The time of the draws, near 0; densities and codes are of points of that time."""
+        """The time of the draws, near 0, at which densities and `encode` are defined."""
         return self.decoder.steps.next_time[-1]
 
     def sample(
@@ -92,53 +93,54 @@ class FlowSampler(eqx.Module):
         return self.decoder.sample(rng_key, num_samples, batch_size=batch_size, progress=progress)
 
     def draw(self, rng_key: RngKey) -> tuple[Event, Int[Array, ""]]:
-        """One draw and how often the score was called for it; pure."""
+        """One draw, and the number of score calls; a pure function."""
         return self.decoder.draw(rng_key)
 
     def trajectory(self, rng_key: RngKey, num_samples: int) -> Trajectory:
-        """Draws with all of their way; see `DiffusionSampler.trajectory`."""
+        """Draws with their paths; see `DiffusionSampler.trajectory`."""
         return self.decoder.trajectory(rng_key, num_samples)
 
     def init(self, position: Event, rng_key: RngKey | None = None) -> DiffusionState:
-        """The state at t = 1, BlackJAX's `init`."""
+        """The state at t = 1, as BlackJAX's `init`."""
         return self.decoder.init(position, rng_key)
 
     def step(self, rng_key: RngKey, state: DiffusionState) -> tuple[DiffusionState, DiffusionInfo]:
-        """One step on, BlackJAX's `step`."""
+        """One step, as BlackJAX's `step`."""
         return self.decoder.step(rng_key, state)
 
     def decode(self, x: Event) -> Event:
-        """The data point that a point of noise (one, at t = 1) flows to."""
+        """The data point that one noise point at t = 1 flows to."""
         self._check_point(x)
         return _flow(self._deterministic("decode", self.decoder), x)
 
     def encode(self, x: Event) -> Event:
-        """The noise, at t = 1, that flows to a data point (one).
+        """The noise at t = 1 that flows to one data point.
 
         Raises
         ------
         ValueError
-            If the steps are random, or the point has another shape.
+            The steps are random, or the point has another shape.
         """
         self._check_point(x)
         return _flow(self._deterministic("encode", self.encoder), x)
 
     def log_prob(self, x: Event, *, rtol: float = 1e-5, atol: float = 1e-5) -> Float[Array, ""]:
-        """Log density at one point of the flow's law at time `end`.
+        """Log density of the flow's distribution at time `end`, at one point.
 
-        By Diffrax to a tolerance, with the exact trace, whatever the method of the draws.
+        It is integrated by Diffrax to a tolerance, with the exact divergence, whatever the method
+        of the draws.
 
         Raises
         ------
         ValueError
-            If the point has another shape, or a tolerance is not above 0.
+            The point has another shape, or a tolerance is not above 0.
         """
         return self._log_prob(x, Tolerance(rtol, atol), exact_divergence)[0]
 
     def log_prob_and_count(
         self, x: Event, *, rtol: float = 1e-5, atol: float = 1e-5
     ) -> tuple[Float[Array, ""], Int[Array, ""]]:
-        """`log_prob`, and what it took: calls of the score, each derivative counted as one more."""
+        """`log_prob` and its cost in calls of the score, each derivative counted as one more."""
         log_prob, calls = self._log_prob(x, Tolerance(rtol, atol), exact_divergence)
         return log_prob, calls * (1 + x.size)
 
@@ -151,23 +153,23 @@ class FlowSampler(eqx.Module):
         rtol: float = 1e-5,
         atol: float = 1e-5,
     ) -> LogProbEstimate:
-        """An estimate of `log_prob` whose cost does not grow with the dimension; by Hutchinson.
+        """Hutchinson's estimate of `log_prob`, at a cost that does not grow with the dimension.
 
         Parameters
         ----------
         rng_key
-            For the random signs, which stay the same along the way.
+            For the random signs, which are the same at all times.
         x
             One point.
         num_probes
-            Vectors of signs, at least 2.
+            Number of vectors of signs, at least 2.
         rtol, atol
             As for `log_prob`.
 
         Raises
         ------
         ValueError, TypeError
-            As `log_prob` does, or if there are fewer than 2 probes.
+            As `log_prob`, or there are fewer than 2 probes.
         """
         check_whole("num_probes", num_probes, 2)
         signs = jax.random.rademacher(rng_key, (num_probes, x.size), x.dtype)
@@ -218,7 +220,7 @@ def probability_flow(
     score
         `score(x, t)` of one point and a scalar time.
     noise
-        The process whose laws the score is of.
+        The process whose distributions the score is of.
     shape
         Shape of one point.
     num_steps

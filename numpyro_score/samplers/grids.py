@@ -1,10 +1,10 @@
-"""Where a sampler stops on its way from noise to data: falling times from 1 to `end`.
+"""Time grids of samplers: decreasing times from 1 (noise) to `end` (data).
 
-    uniform     t falls evenly
-    quadratic   sqrt(t) falls evenly: steps shorten towards the data
-    EDM         (sigma / alpha)^(1/rho) falls evenly (Karras et al. 2022, arXiv:2206.00364, eq. 5)
+    uniform     t is evenly spaced
+    quadratic   sqrt(t) is evenly spaced: steps shorten towards the data
+    EDM         (sigma / alpha)^(1/rho) is evenly spaced (Karras et al. 2022, arXiv:2206.00364)
 
-A grid is any function `(noise, num_steps) -> times`; `functools.partial` sets the rest.
+A grid is any function `(noise, num_steps) -> times`; `functools.partial` sets further arguments.
 """
 
 from collections.abc import Callable
@@ -18,28 +18,28 @@ from numpyro_score.checks import check_positive, check_whole
 from numpyro_score.noise import NoiseProcess
 
 END = 1e-3
-"""Default last time; before it most processes have noise too small to matter."""
+"""Default last time; the noise of most processes is negligible below it."""
 
 
 TimeGrid = Callable[[NoiseProcess, int], Float[Array, "..."]]
-"""A rule `(noise, num_steps)` -> times `(num_steps + 1,)`, falling from 1."""
+"""A rule `(noise, num_steps)` -> times `(num_steps + 1,)`, decreasing from 1."""
 
 
 def _check(num_steps: int, end: float) -> None:
     check_whole("num_steps", num_steps)
     if not 0 <= end < 1:
-        raise ValueError(f"a time grid that ends at {end:g}; 0 <= end < 1 is needed")
+        raise ValueError(f"end is {end:g} but a time grid must end at 0 <= end < 1")
 
 
 def uniform_times(noise: NoiseProcess, num_steps: int, *, end: float = END) -> Float[Array, " k"]:
-    """Times that fall evenly from 1 to `end`.
+    """Evenly spaced times from 1 to `end`.
 
     Parameters
     ----------
     noise
-        The process; here it does not matter which.
+        The process; it is not used.
     num_steps
-        Steps, one less than times.
+        Number of steps, one less than times.
     end
         Last time.
 
@@ -60,14 +60,14 @@ def uniform_times(noise: NoiseProcess, num_steps: int, *, end: float = END) -> F
 
 
 def quadratic_times(noise: NoiseProcess, num_steps: int, *, end: float = END) -> Float[Array, " k"]:
-    """Times whose square roots fall evenly, from 1 to `end`.
+    """Times with evenly spaced square roots, from 1 to `end`.
 
     Parameters
     ----------
     noise
-        The process; here it does not matter which.
+        The process; it is not used.
     num_steps
-        Steps, one less than times.
+        Number of steps, one less than times.
     end
         Last time.
 
@@ -90,18 +90,18 @@ def quadratic_times(noise: NoiseProcess, num_steps: int, *, end: float = END) ->
 def edm_times(
     noise: NoiseProcess, num_steps: int, *, end: float = END, rho: float = 7.0
 ) -> Float[Array, " k"]:
-    """Times at which the rho-th root of the noise-to-signal ratio falls evenly.
+    """Times with evenly spaced rho-th roots of the noise-to-signal ratio, from 1 to `end`.
 
     Parameters
     ----------
     noise
         The process.
     num_steps
-        Steps, one less than times.
+        Number of steps, one less than times.
     end
         Last time.
     rho
-        Above 0: 1 is even in `sigma / alpha`, towards infinity it becomes even in its logarithm.
+        Above 0: with 1, `sigma / alpha` is evenly spaced; as rho grows, its logarithm is.
 
     Raises
     ------
@@ -124,12 +124,12 @@ def edm_times(
 
 
 def check_times(noise: NoiseProcess, times: Float[Array, " knots"]) -> None:
-    """Refuse times that do not fall, leave [0, 1], or end where there is no noise.
+    """Check that times decrease within [0, 1] and end where there is noise, unless traced.
 
     Raises
     ------
     ValueError
-        In these cases, where the values are known.
+        They do not.
     """
     if isinstance(times, jax.core.Tracer):
         return
@@ -139,12 +139,12 @@ def check_times(noise: NoiseProcess, times: Float[Array, " knots"]) -> None:
     if not (np.diff(values) < 0).all() or values[0] > 1 or values[-1] < 0:
         raise ValueError(
             f"times go from {values[0]:g} to {values[-1]:g} and do not all fall within [0, 1]; "
-            "a grid falls at every step: use uniform_times, quadratic_times or edm_times, and "
-            "float64 for very fine ones"
+            "times must decrease at every step: use uniform_times, quadratic_times or edm_times, "
+            "and float64 for very fine grids"
         )
     if not float(noise.variance(float(values[-1]))) > 0:
         raise ValueError(
             f"the grid ends at t = {values[-1]:g}, where {type(noise).__name__} has no noise and "
-            "scores are not bounded; end above 0, as with functools.partial(uniform_times, "
+            "scores are not bounded; end it above 0, as with functools.partial(uniform_times, "
             f"end={END:g})"
         )

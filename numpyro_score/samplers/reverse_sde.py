@@ -1,6 +1,6 @@
-"""Draws by running the noise process backwards in time, driven by the score.
+"""Draws by the time reversal of the noise process, with the score.
 
-Song et al. 2021, arXiv:2011.13456. The start is the Gaussian that the process ends in.
+Song et al. 2021, arXiv:2011.13456. Draws start from the Gaussian in which the process ends.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from numpyro_score.samplers.stochastic import Method, dpm_solver_sde
 
 
 def plan(noise: NoiseProcess, num_steps: int, method: Method, grid: TimeGrid) -> Steps:
-    """Steps of a method on a grid, both checked.
+    """Steps of a method on a grid, after checks of both.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not of its kind, or the grid's times cannot be used.
+        An argument has the wrong type, or the grid's times cannot be used.
     """
     if not isinstance(noise, NoiseProcess):
         raise TypeError(f"noise is a {type(noise).__name__}; a process such as VP() is needed")
@@ -51,35 +51,35 @@ def reverse_sde(
     data_mean: Any = None,
     data_sd: Any = None,
 ) -> DiffusionSampler:
-    """A sampler that follows the reverse diffusion from noise to data.
+    """A sampler by the reverse diffusion from noise to data.
 
     Parameters
     ----------
     score
         `score(x, t)` of one point and a scalar time.
     noise
-        The process whose laws the score is of.
+        The process for which the score was trained or derived.
     shape
         Shape of one point.
     num_steps
-        Steps, each one call of the score.
+        Number of steps, each with one call of the score.
     method
         `euler_maruyama`, `reverse_diffusion`, `ancestral` or `dpm_solver_sde`.
     grid
-        `uniform_times`, `quadratic_times`, `edm_times`, or any rule of that form.
+        `uniform_times`, `quadratic_times`, `edm_times`, or a function like them.
     denoise
-        Whether to end with `E[x_0 | x]`, which takes away the noise left at the grid's end (one
-        more call).
+        Whether to end with `E[x_0 | x]`, which removes the noise that is left at the end of the
+        grid and costs one more call.
     data_mean, data_sd
-        Mean and sd of the data, for the Gaussian to start from; by default those that the score
-        knows (trained models and mixtures do), else 0.
+        Mean and sd of the data, for the Gaussian to start from; by default those of the score,
+        which trained models and mixtures know, else 0.
 
     Raises
     ------
     ValueError
-        If there is no step, the grid does not fall or ends without noise, or shapes do not match.
+        There is no step, the grid does not decrease or ends without noise, or shapes do not match.
     TypeError
-        If an argument is not of its kind.
+        An argument has the wrong type.
 
     Examples
     --------

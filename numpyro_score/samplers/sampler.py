@@ -1,8 +1,8 @@
-"""The sampler that every plan of steps shares: batches of bounded memory.
+"""`DiffusionSampler`: independent draws by any `Steps`, in batches of bounded memory.
 
-Sample i has a key of its own, `fold_in(rng_key, i)`, whatever the batch.
+Sample i has its own key, `fold_in(rng_key, i)`, for every batch size.
 
-The form is that of the samplers of Song et al. 2021, arXiv:2011.13456.
+The samplers are those of Song et al. 2021, arXiv:2011.13456.
 """
 
 from functools import partial
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 
 def check_score(score: Score, shape: tuple[int, ...], time: Any) -> None:
-    """Refuse a score that does not map a point and a scalar to an array like the point.
+    """Check that a score maps a point and a scalar time to an array of the point's shape.
 
     Raises
     ------
     TypeError
-        If it cannot be called, or returns something else than one real array.
+        It cannot be called, or does not return one real array.
     ValueError
-        If what it returns has another shape, or it was learned in whitened coordinates.
+        The array has another shape, or the score was learned in whitened coordinates.
     """
     if not callable(score):
         raise TypeError(f"the score is a {type(score).__name__}; a callable (x, t) is needed")
@@ -56,25 +56,25 @@ def check_score(score: Score, shape: tuple[int, ...], time: Any) -> None:
         raise TypeError(f"score(x, t) returns {out}; one array of real numbers like x is needed")
     if out.shape != shape:
         raise ValueError(
-            f"score(x, t) returns shape {out.shape} for a point of shape {shape}; it has to be "
-            "x's own: give the shape of ONE point, and a score of one point (batches are made by "
-            "jax.vmap inside)"
+            f"score(x, t) returns shape {out.shape} for a point of shape {shape}; it must be "
+            "the same: give the shape of ONE point, and a score of one point (the sampler applies "
+            "jax.vmap itself)"
         )
 
 
 @final
 class DiffusionSampler(eqx.Module):
-    """Independent draws by a fixed number of steps; made by `reverse_sde` and its like.
+    """Independent draws by a fixed number of steps; made by `reverse_sde` and similar functions.
 
-    The draws follow the score's law up to the error of the steps and of the start: they are
-    approximate, and no Markov chain corrects them.
+    The draws are approximate: they have the error of the score, of the discretisation and of the
+    starting distribution, which no Metropolis step corrects.
 
     Parameters
     ----------
     score
         `score(x, t)` of one point.
     steps
-        The plan.
+        The steps of a method.
     shape
         Shape of one point.
     start_mean, start_sd
@@ -83,9 +83,9 @@ class DiffusionSampler(eqx.Module):
     Raises
     ------
     ValueError
-        If the score, or the start, does not fit the shape.
+        The score or the starting Gaussian does not have the shape.
     TypeError
-        If the score is no function of a point and a time.
+        The score is not a function of a point and a time.
 
     Examples
     --------
@@ -121,27 +121,27 @@ class DiffusionSampler(eqx.Module):
 
     @property
     def num_steps(self) -> int:
-        """Steps on the way."""
+        """Number of steps."""
         return len(self.steps.time)
 
     @property
     def evaluations(self) -> int | None:
-        """Calls of the score for one draw; None where an adaptive method decides: see `draw`."""
+        """Calls of the score for one draw; None for an adaptive method: see `draw`."""
         each = self.steps.evaluations
         return None if each is None else self.num_steps * each
 
     @property
     def times(self) -> Float[Array, " knots"]:
-        """`(num_steps + 1,)`: when steps start, and when the last one ends."""
+        """`(num_steps + 1,)`: the times at which steps start, and the last step ends."""
         return jnp.append(self.steps.time, self.steps.next_time[-1])
 
     def start(self, rng_key: RngKey) -> Event:
-        """A point to start from."""
+        """A starting point."""
         z = jax.random.normal(rng_key, self.shape)
         return self.start_mean + self.start_sd * z
 
     def init(self, position: Event, rng_key: RngKey | None = None) -> DiffusionState:
-        """The state at the first time, BlackJAX's `init`."""
+        """The state at the first time, as BlackJAX's `init`."""
         del rng_key
         if jnp.shape(position) != self.shape:
             raise ValueError(
@@ -152,7 +152,7 @@ class DiffusionSampler(eqx.Module):
         return DiffusionState(position, memory, jnp.zeros((), int), self.times[0])
 
     def step(self, rng_key: RngKey, state: DiffusionState) -> tuple[DiffusionState, DiffusionInfo]:
-        """One step on, BlackJAX's `step`; at the end it stays."""
+        """One step, as BlackJAX's `step`; after the last one the state does not change."""
         at = jnp.minimum(state.num_made, self.num_steps - 1)
         row = row_of(self.steps, at)
         moved, memory = advance(row, self.score, rng_key, state.position, state.memory)
@@ -163,7 +163,7 @@ class DiffusionSampler(eqx.Module):
         return new, DiffusionInfo(new.num_made >= self.num_steps, calls)
 
     def algorithm(self) -> "blackjax.SamplingAlgorithm":
-        """`init` and `step` as plain functions, which `jax.jit` takes as it takes BlackJAX's."""
+        """`init` and `step` as a BlackJAX `SamplingAlgorithm`."""
         from blackjax import SamplingAlgorithm
 
         def init(position: Event, rng_key: RngKey | None = None) -> DiffusionState:
@@ -189,11 +189,11 @@ class DiffusionSampler(eqx.Module):
         rng_key
             One random key; draw i is the same for every batch size, up to rounding.
         num_samples
-            How many, at least 1.
+            Number of draws, at least 1.
         batch_size
-            How many at a time: bounds the memory of the device.
+            Number of draws at a time, which bounds the memory on the device.
         progress
-            Whether to show a bar.
+            Whether to show a progress bar.
 
         Returns
         -------
@@ -202,30 +202,30 @@ class DiffusionSampler(eqx.Module):
         Raises
         ------
         ValueError, TypeError
-            If a number is not a whole one above 0.
+            A number is not a whole number of at least 1.
         """
         return draw_in_batches(
             partial(_draw, self, rng_key), self.shape, num_samples, batch_size, progress=progress
         )
 
     def trajectory(self, rng_key: RngKey, num_samples: int) -> Trajectory:
-        """The same draws as `sample` with all of their way, for pictures.
+        """The same draws as `sample` with their paths, for plots.
 
         Raises
         ------
         ValueError, TypeError
-            If `num_samples` is not a whole number above 0.
+            `num_samples` is not a whole number of at least 1.
         """
         check_whole("num_samples", num_samples)
-        positions = _draw_ways(self, rng_key, jnp.arange(num_samples))
+        positions = _draw_paths(self, rng_key, jnp.arange(num_samples))
         return Trajectory(np.asarray(self.times), np.asarray(positions))
 
     def run(self, rng_key: RngKey, position: Event) -> Event:
-        """The end of the way from a point; pure, for `jax.vmap` and `jax.grad`."""
+        """The end of the path from a starting point; a pure function."""
         return walk(self.steps, self.score, rng_key, position)[0]
 
     def draw(self, rng_key: RngKey) -> tuple[Event, Int[Array, ""]]:
-        """One draw, start included, and how often the score was called for it; pure."""
+        """One draw, and the number of score calls; a pure function."""
         start = self.start(jax.random.fold_in(rng_key, 0))
         x, memory, _ = walk(self.steps, self.score, rng_key, start)
         return x, jnp.asarray(self.steps.count(memory, self.num_steps), jnp.int32)
@@ -237,11 +237,11 @@ def _draw(sampler: DiffusionSampler, rng_key: RngKey, which: Int[Array, " num"])
 
 
 @eqx.filter_jit
-def _draw_ways(sampler: DiffusionSampler, rng_key: RngKey, which: Int[Array, " num"]) -> Array:
+def _draw_paths(sampler: DiffusionSampler, rng_key: RngKey, which: Int[Array, " num"]) -> Array:
     def one(index: Array) -> Array:
         key = jax.random.fold_in(rng_key, index)
         x = sampler.start(jax.random.fold_in(key, 0))
-        _, _, way = walk(sampler.steps, sampler.score, key, x, keeps_way=True)
+        _, _, way = walk(sampler.steps, sampler.score, key, x, keeps_path=True)
         return jnp.concatenate([x[None], jnp.asarray(way)])
 
     return jax.vmap(one)(which)

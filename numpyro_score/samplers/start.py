@@ -1,8 +1,9 @@
-"""Where a sampler starts: the Gaussian of the data's moments with the noise of the first time.
+"""Where a sampler starts: a Gaussian with the moments of the data plus noise at the first time.
 
-The law at the end of the noise process is the data's spread by all of the noise. A Gaussian of its
-mean and sd is as near to it as a Gaussian by coordinate can be. With mean 0 in place of the data's,
-`sigma_max = 20` and modes of weights .2 and .8 at (-5, -5) and (5, 5), the larger one gets .74.
+The distribution at the end of the noise process is that of the data plus the largest noise. The
+Gaussian with its mean and sds is the closest Gaussian with independent coordinates. With mean 0 in
+place of the data's, `sigma_max = 20` and modes of weights .2 and .8 at (-5, -5) and (5, 5), the
+larger one gets a weight of .74.
 """
 
 from typing import Any
@@ -17,19 +18,19 @@ Moments = tuple[Float[Array, "..."], Float[Array, "..."]]
 
 
 def data_moments(score: Score, data_mean: Any = None, data_sd: Any = None) -> Moments:
-    """Mean and sd of the data: as given, else as the score knows them, else 0.
+    """Mean and sd of the data: as given, else from the score, else 0.
 
     Parameters
     ----------
     score
-        Its attribute `data_moments`, where there is one, is a pair, or None for not known.
+        Its attribute `data_moments`, if it has one, is a pair, or None if they are not known.
     data_mean, data_sd
         Numbers or arrays that broadcast to a point's shape, or None.
 
     Raises
     ------
     ValueError
-        If an sd is below 0, or a number not finite.
+        An sd is below 0, or a value is not finite.
 
     Examples
     --------
@@ -42,8 +43,8 @@ def data_moments(score: Score, data_mean: Any = None, data_sd: Any = None) -> Mo
     mean = mean if data_mean is None else data_mean
     sd = sd if data_sd is None else data_sd
     if not np.isfinite(np.asarray(mean)).all():
-        raise ValueError("data_mean is not finite; leave it out where it is not known")
+        raise ValueError("data_mean is not finite; leave it out if it is not known")
     if not (np.isfinite(np.asarray(sd)) & (np.asarray(sd) >= 0)).all():
-        raise ValueError("data_sd must be finite and 0 or more; leave it out where it is not known")
+        raise ValueError("data_sd must be finite and at least 0; leave it out if it is not known")
     dtype = jnp.result_type(float)
     return jnp.asarray(mean, dtype), jnp.asarray(sd, dtype)

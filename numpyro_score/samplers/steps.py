@@ -1,11 +1,11 @@
-"""What one step of a finite-time sampler is, and the step that most of them share.
+"""Steps of finite-time samplers: the interface, and the linear step that most methods use.
 
-A plan is a pytree whose arrays have one row for each step. `advance` is the pure transition of one
-row: it gets the noise instead of drawing it, so that a step can be tested as a formula.
+`Steps` is a pytree whose arrays have one row for each step. `advance` is the transition of one row.
+It takes the noise as an argument, so that a step can be tested as a formula.
 
-A row's memory is whatever pytree the method carries from step to step, None for none.
+The memory is any pytree that a method carries from step to step, or None.
 
-The form is that of the samplers of Song et al. 2021, arXiv:2011.13456.
+The samplers are those of Song et al. 2021, arXiv:2011.13456.
 """
 
 from abc import abstractmethod
@@ -29,14 +29,14 @@ Score = Callable[[Event, Scalar], Event]
 
 
 class Steps(eqx.Module):
-    """The interface of a plan.
+    """All steps of a sampler, one row each; the interface.
 
     Attributes
     ----------
     time
-        When each step starts.
+        Time at which each step starts.
     next_time
-        When it ends.
+        Time at which it ends.
 
     Examples
     --------
@@ -54,49 +54,49 @@ class Steps(eqx.Module):
     @property
     @abstractmethod
     def num_noises(self) -> int:
-        """Standard normal arrays like x that a step takes; 0 for a deterministic one."""
+        """Number of standard normal arrays like x that a step needs; 0 if it is deterministic."""
 
     @property
     def is_random(self) -> bool:
-        """Whether a step takes noise."""
+        """Whether a step needs noise."""
         return self.num_noises > 0
 
     @property
     @abstractmethod
     def evaluations(self) -> int | None:
-        """Calls of the score in a step; None where the step decides."""
+        """Calls of the score in a step; None if the step chooses them adaptively."""
 
     @abstractmethod
     def remember(self, x: Event) -> Memory:
-        """What to carry into the first step."""
+        """The memory before the first step."""
 
     @abstractmethod
     def advance(
         self, score: Score, x: Event, memory: Memory, z: Event | None
     ) -> tuple[Event, Memory]:
-        """Step a single row on: new point and new memory.
+        """One step, for a single row: new point and new memory.
 
-        `z` is standard normal noise like x, behind one more axis if there are several arrays of it.
+        `z` is standard normal noise of the shape of x, with a leading axis if a step needs several.
         """
 
     @abstractmethod
     def count(self, memory: Memory, num_made: Count) -> Count:
-        """Calls of the score in the `num_made` steps that led to this memory."""
+        """Calls of the score in the first `num_made` steps, which ended with this memory."""
 
     @abstractmethod
     def then_denoise(self, noise: NoiseProcess) -> "Steps":
-        """The same plan with one step more: from its last time to `E[x_0 | x]` there."""
+        """The same steps followed by one that replaces x by `E[x_0 | x]` at the last time."""
 
 
 class Recall(NamedTuple):
-    """How a two-step method uses the last denoised point, and gets the present one.
+    """Coefficients of the denoised points in a two-step method.
 
     Attributes
     ----------
     previous
-        Factor of the last denoised point.
+        Coefficient of the previous denoised point in the step.
     position, score
-        Factors of x and score in the present one: `1 / alpha` and `sigma^2 / alpha`.
+        Coefficients of x and score in the current denoised point: `1 / alpha`, `sigma^2 / alpha`.
     """
 
     previous: Row
@@ -106,22 +106,22 @@ class Recall(NamedTuple):
 
 @final
 class LinearSteps(Steps):
-    """`x' = a x + b score(x, t) + c D_previous + e z`: one evaluation, and all else is numbers.
+    """`x' = a x + b score(x, t) + c D_previous + e z`: one evaluation of the score.
 
     Parameters
     ----------
     time, next_time
-        Start and end of each step.
+        Times at which each step starts and ends.
     position, score
-        Factors `a` and `b`.
+        Coefficients `a` and `b`.
     noise
-        Factor `e`; None for a deterministic method.
+        Coefficient `e`; None for a deterministic method.
     recall
-        The memory of a two-step method; None for one step.
+        Coefficients of a two-step method; None for a one-step method.
 
     Examples
     --------
-    A method of one's own, Euler's steps of the probability flow in t:
+    A custom method, Euler steps of the probability flow in t:
 
     >>> import jax
     >>> from numpyro_score.noise import VE
@@ -147,7 +147,7 @@ class LinearSteps(Steps):
 
     @property
     def num_noises(self) -> int:
-        """One, where there is a factor of noise."""
+        """One, unless the method is deterministic."""
         return int(self.noise is not None)
 
     @property
@@ -156,18 +156,18 @@ class LinearSteps(Steps):
         return 1
 
     def count(self, memory: Memory, num_made: Count) -> Count:
-        """One a step."""
+        """One for each step."""
         del memory
         return num_made
 
     def remember(self, x: Event) -> Event | None:
-        """Zeros where there is memory: the first step has no use for it."""
+        """Zeros for a two-step method, whose first step does not use the memory; else None."""
         return None if self.recall is None else jnp.zeros_like(x)
 
     def advance(
         self, score: Score, x: Event, memory: Memory, z: Event | None
     ) -> tuple[Event, Memory]:
-        """Step one row on."""
+        """One step."""
         row: LinearSteps = jax.tree.map(lambda a: a.astype(x.dtype), self)
         s = score(x, row.time)
         new = row.position * x + row.score * s
@@ -179,7 +179,7 @@ class LinearSteps(Steps):
         return new, memory
 
     def then_denoise(self, noise: NoiseProcess) -> "LinearSteps":
-        """One more row, `(x + sigma^2 score) / alpha`."""
+        """One more step, `(x + sigma^2 score) / alpha`."""
         t = self.next_time[-1]
         alpha, variance, zero = noise.alpha(t), noise.variance(t), jnp.zeros_like(t)
         recall = None if self.recall is None else Recall(zero, zero, zero)
@@ -188,7 +188,7 @@ class LinearSteps(Steps):
 
 
 def append[S: Steps](steps: S, row: S) -> S:
-    """A plan with one row more."""
+    """Steps with one more row."""
 
     def join(a: Any, b: Any) -> Any:
         return jnp.append(a, b.astype(a.dtype)) if eqx.is_array(a) else a

@@ -6,14 +6,14 @@ From t to s < t the forward process goes from s to t by `x_t = a x_s + G z`, exa
     Euler-Maruyama      x' = x - (f x - g^2 score) (t - s) + g sqrt(t - s) z
     reverse diffusion   x' = (2 - a) x + G^2 score + G z
     ancestral           x' = (x + G^2 score) / a + (G sigma_s / sigma_t) z
-    DPM-Solver++ 2M     ancestral with the denoised point D taken half a step ahead,
+    DPM-Solver++ 2M     ancestral with the denoised point D extrapolated half a step,
                         D + (D - D_previous) / (2 r), r = last step / this one in log(alpha/sigma)
 
 Reverse diffusion and ancestral: Song et al. 2021, arXiv:2011.13456, appendices E and F (there for
 VP and VE; the ancestral step is the mean of `x_s` given `x_t` and the denoised point, with the
 variance of `x_s` given both ends, as in DDPM, Ho et al. 2020, arXiv:2006.11239, for every process).
 The multistep method: Lu et al. 2022, arXiv:2211.01095. The first three have weak order 1, the last
-one 2. A method is any function `(noise, times) -> Steps`.
+has 2. A method is any function `(noise, times) -> Steps`.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ Times = Float[Array, " knots"]
 
 
 Method = Callable[[NoiseProcess, Times], Steps]
-"""A rule `(noise, times)` -> plan, with one row for each pair of neighbouring times."""
+"""A rule `(noise, times)` -> `Steps`, with one row for each pair of neighbouring times."""
 
 
 class Levels(NamedTuple):
@@ -57,7 +57,7 @@ class Levels(NamedTuple):
 
 
 def levels(noise: NoiseProcess, times: Times) -> Levels:
-    """What a step needs to know of the process, for all steps."""
+    """Signal and noise at both ends of every step."""
     alpha, sigma = noise.alpha(times), noise.sigma(times)
     advance = jnp.diff(noise.log_snr(times)) / 2
     return Levels(times[:-1], times[1:], alpha[:-1], alpha[1:], sigma[:-1], sigma[1:], advance)
@@ -65,20 +65,20 @@ def levels(noise: NoiseProcess, times: Times) -> Levels:
 
 def _forward(knots: Levels) -> tuple[Array, Array]:
     """`a` and `G^2` of each step."""
-    # 1 - (a sigma_s / sigma_t)^2, with its digits kept for short steps
+    # 1 - (a sigma_s / sigma_t)^2, accurate for short steps
     gone = -jnp.expm1(-2 * knots.advance)
     return knots.alpha / knots.next_alpha, knots.sigma**2 * gone
 
 
 def euler_maruyama(noise: NoiseProcess, times: Times) -> LinearSteps:
-    """Steps of Euler and Maruyama in t; weak order 1.
+    """Euler-Maruyama steps in t; weak order 1.
 
     Parameters
     ----------
     noise
         The process.
     times
-        `(num_steps + 1,)`, falling, as a grid gives them.
+        `(num_steps + 1,)`, decreasing, as returned by a grid.
 
     Examples
     --------
@@ -101,14 +101,14 @@ def euler_maruyama(noise: NoiseProcess, times: Times) -> LinearSteps:
 
 
 def reverse_diffusion(noise: NoiseProcess, times: Times) -> LinearSteps:
-    """Steps that mirror the forward process's own discretisation; weak order 1.
+    """Steps that mirror the discretisation of the forward process; weak order 1.
 
     Parameters
     ----------
     noise
         The process.
     times
-        `(num_steps + 1,)`, falling, as a grid gives them.
+        `(num_steps + 1,)`, decreasing, as returned by a grid.
 
     Examples
     --------
@@ -125,14 +125,14 @@ def reverse_diffusion(noise: NoiseProcess, times: Times) -> LinearSteps:
 
 
 def ancestral(noise: NoiseProcess, times: Times) -> LinearSteps:
-    """DDPM's steps, for any process; weak order 1.
+    """Ancestral sampling as in DDPM, for any process; weak order 1.
 
     Parameters
     ----------
     noise
         The process.
     times
-        `(num_steps + 1,)`, falling, as a grid gives them.
+        `(num_steps + 1,)`, decreasing, as returned by a grid.
 
     Examples
     --------
@@ -155,14 +155,14 @@ def ancestral(noise: NoiseProcess, times: Times) -> LinearSteps:
 
 
 def dpm_solver_sde(noise: NoiseProcess, times: Times) -> LinearSteps:
-    """DPM-Solver++ 2M for the SDE: exponential integrator, two steps; weak order 2.
+    """DPM-Solver++ 2M for the SDE: a two-step exponential integrator; weak order 2.
 
     Parameters
     ----------
     noise
         The process.
     times
-        `(num_steps + 1,)`, falling, as a grid gives them.
+        `(num_steps + 1,)`, decreasing, as returned by a grid.
 
     Examples
     --------
@@ -185,11 +185,11 @@ def dpm_solver_sde(noise: NoiseProcess, times: Times) -> LinearSteps:
 
 
 def two_step(knots: Levels, position: Array, denoised: Array, noise: Array | None) -> LinearSteps:
-    """`x' = a x + b D_ahead + e z`, with the denoised point half a step ahead of the present.
+    """`x' = a x + b D_ahead + e z`, with the denoised point extrapolated by half a step.
 
-    The first step has no past and takes `D` itself.
+    The first step has no previous point and uses `D` itself.
     """
-    # this step over the last one, halved
+    # half the ratio of this step and the last one
     ahead = jnp.append(jnp.zeros(1), knots.advance[1:] / knots.advance[:-1] / 2)
     of_x, of_score = 1 / knots.alpha, knots.sigma**2 / knots.alpha
     present = denoised * (1 + ahead)

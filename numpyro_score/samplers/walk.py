@@ -1,8 +1,8 @@
-"""A sample's way from noise to data: its state, one step, and the one loop over all steps.
+"""The path of a sample from noise to data: its state, one step, and the loop over all steps.
 
-A sample's start takes `fold_in(key, 0)` of its own key, and its step k `fold_in(key, k + 1)`.
+A sample has a key: its starting point uses `fold_in(key, 0)`, and step k `fold_in(key, k + 1)`.
 
-The form is that of the samplers of Song et al. 2021, arXiv:2011.13456.
+The samplers are those of Song et al. 2021, arXiv:2011.13456.
 """
 
 from typing import Any, NamedTuple
@@ -18,18 +18,18 @@ from numpyro_score.types import RngKey
 
 
 class DiffusionState(NamedTuple):
-    """A sample on its way.
+    """State of a sample.
 
     Attributes
     ----------
     position
         The point.
     memory
-        What the method keeps of the steps so far, or None.
+        What the method carries from step to step, or None.
     num_made
-        Steps made.
+        Number of steps made.
     time
-        Time reached; for annealed Langevin the next noise level.
+        Current time; for annealed Langevin the next noise level.
 
     Examples
     --------
@@ -53,14 +53,14 @@ class DiffusionState(NamedTuple):
 
 
 class DiffusionInfo(NamedTuple):
-    """What a step was like.
+    """What happened in a step.
 
     Attributes
     ----------
     is_finished
-        Whether the way's end is reached; a step after it changes nothing.
+        Whether this was the last step; further steps change nothing.
     num_evaluations
-        Calls of the score on the way so far.
+        Calls of the score so far.
 
     Examples
     --------
@@ -82,7 +82,7 @@ class DiffusionInfo(NamedTuple):
 
 
 class Trajectory(NamedTuple):
-    """Samples and all of their way.
+    """Samples at all times of their paths.
 
     Attributes
     ----------
@@ -100,8 +100,8 @@ class Trajectory(NamedTuple):
     >>> from numpyro_score.targets import two_modes
     >>> score = target_score(two_modes(), VE(sigma_min=0.05, sigma_max=20.0))
     >>> sampler = reverse_sde(score, score.noise, (2,), num_steps=20)
-    >>> way = sampler.trajectory(jax.random.key(0), 5)
-    >>> way.times.shape, way.positions.shape
+    >>> path = sampler.trajectory(jax.random.key(0), 5)
+    >>> path.times.shape, path.positions.shape
     ((21,), (5, 21, 2))
     """
 
@@ -110,7 +110,7 @@ class Trajectory(NamedTuple):
 
 
 def row_of(steps: Steps, index: Int[Array, ""]) -> Steps:
-    """A single row of a plan."""
+    """A single row of the steps."""
     arrays, rest = eqx.partition(steps, eqx.is_array)
     return eqx.combine(jax.tree.map(lambda a: a[index], arrays), rest)
 
@@ -118,7 +118,7 @@ def row_of(steps: Steps, index: Int[Array, ""]) -> Steps:
 def advance(
     row: Steps, score: Score, rng_key: RngKey, x: Event, memory: Memory
 ) -> tuple[Event, Memory]:
-    """One step, with its noise drawn."""
+    """One step, with noise drawn by the key."""
     num = row.num_noises
     shape = x.shape if num == 1 else (num, *x.shape)
     z = jax.random.normal(rng_key, shape, x.dtype) if num else None
@@ -126,16 +126,16 @@ def advance(
 
 
 def walk(
-    steps: Steps, score: Score, rng_key: RngKey, x: Event, *, keeps_way: bool = False
+    steps: Steps, score: Score, rng_key: RngKey, x: Event, *, keeps_path: bool = False
 ) -> tuple[Event, Memory, Event | None]:
-    """Last point and memory; with `keeps_way` all points after the first, else None."""
+    """Last point and memory, and with `keeps_path` all points after the first, else None."""
     arrays, rest = eqx.partition(steps, eqx.is_array)
 
     def body(carry: Any, xs: Any) -> tuple[Any, Any]:
         index, row = xs
         key = jax.random.fold_in(rng_key, index + 1)
         carry = advance(eqx.combine(row, rest), score, key, *carry)
-        return carry, carry[0] if keeps_way else None
+        return carry, carry[0] if keeps_path else None
 
     xs = (jnp.arange(len(steps.time)), arrays)
     (x, memory), way = jax.lax.scan(body, (x, steps.remember(x)), xs)

@@ -1,7 +1,6 @@
 """Scores at every noise level: networks, formulas and Monte Carlo, each a plain callable pytree."""
 
 from numpyro_score.scores.analytic import (
-    GaussianMixtureScore,
     empirical_score,
     fitted_gaussian,
     gaussian_score,
@@ -12,6 +11,7 @@ from numpyro_score.scores.conv import ConvNet
 from numpyro_score.scores.energy import EnergyNet, EnergyScore
 from numpyro_score.scores.features import drop_condition
 from numpyro_score.scores.function import FunctionScore
+from numpyro_score.scores.gaussian_mixture import GaussianMixtureScore
 from numpyro_score.scores.importance import ImportanceScore
 from numpyro_score.scores.inner_mala import MalaScore
 from numpyro_score.scores.kernel_density import KernelDensity, silverman_bandwidth

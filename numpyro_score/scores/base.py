@@ -1,9 +1,9 @@
-"""What every time-dependent score offers, whoever computes it: a network, a formula, Monte Carlo.
+"""The interface of scores at every noise level, from networks, formulas or Monte Carlo.
 
 A score model is a callable `model(x, t)` of ONE point and a scalar time: the gradient in `x` of the
-log density of the law of `x_t = alpha(t) x_0 + sigma(t) z`. It carries its noise process, and gives
-the same knowledge in its other forms (see `numpyro_score.noise.convert`). A conditional model also
-takes `y`. Batches are `jax.vmap`.
+log density of the distribution of `x_t = alpha(t) x_0 + sigma(t) z`. It holds its noise process,
+and converts its output into denoised points, noise and velocities (see
+`numpyro_score.noise.convert`). A conditional model also takes `y`. Use `jax.vmap` for batches.
 
 Song et al. 2021, arXiv:2011.13456; Vincent 2011, doi:10.1162/NECO_a_00142.
 """
@@ -23,12 +23,12 @@ Condition = Float[Array, " condition"]
 
 
 class ScoreModel(eqx.Module):
-    """The interface of a score at every noise level; its leaves define `noise` and `__call__`.
+    """The interface of a score at every noise level; subclasses define `noise` and `__call__`.
 
     Attributes
     ----------
     noise
-        The process whose laws the score is of.
+        The noise process; the score at time t is that of the distribution of `x_t`.
 
     Examples
     --------
@@ -65,20 +65,20 @@ class ScoreModel(eqx.Module):
 
     @property
     def shape(self) -> tuple[int, ...] | None:
-        """Shape of one point, where the model knows it."""
+        """Shape of one point, or None if the model does not know it."""
         return None
 
     @property
     def data_moments(self) -> tuple[Event, Event] | None:
-        """Mean and sd of the data by coordinate, where the model knows them: samplers start there.
+        """Mean and sd of each coordinate of the data, or None; samplers start from them.
 
-        Of shapes that broadcast to a point's.
+        Their shapes broadcast to the shape of a point.
         """
         return None
 
 
 def refuse_condition(model: ScoreModel, y: Condition | None) -> None:
-    """Raise for a condition that the model cannot take.
+    """Raise an error if a condition is given to a model that takes none.
 
     Raises
     ------
@@ -93,15 +93,15 @@ def refuse_condition(model: ScoreModel, y: Condition | None) -> None:
 
 
 class Constant(eqx.Module):
-    """An array inside of a model that training must leave alone, such as the mean of the data.
+    """An array in a model that training must not change, such as the mean of the data.
 
-    No gradient flows into it; and because an optimizer may move what has no gradient (weight decay
-    does), `trainable` says which leaves are to be given to one.
+    No gradient flows into it. An optimizer with weight decay changes parameters without a gradient
+    too, so `trainable` selects the leaves to optimize.
 
     Parameters
     ----------
     array
-        Any array; kept in its own precision, read in that of the data.
+        Any array. It is stored in its own precision and used in that of the data.
 
     Examples
     --------

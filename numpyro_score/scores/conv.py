@@ -1,10 +1,10 @@
-"""A small convolutional network for images of some 8x8 to 32x32 pixels: `ConvNet`, a U-Net.
+"""`ConvNet`: a small U-Net for images of about 8x8 to 32x32 pixels.
 
-Blocks of two 3x3 convolutions, each after group normalisation and SiLU, shifted by level and
-condition, with a skip past them; the picture is halved in size between stages on the way down and
-doubled on the way up, where each stage also sees its counterpart of the way down (Ronneberger et
-al. 2015, arXiv:1505.04597; with noise levels: Ho et al. 2020, arXiv:2006.11239). With
-`num_halvings=0` it is a plain convolutional network.
+Residual blocks of two 3x3 convolutions, each after group normalisation and SiLU, are shifted by
+level and condition. Images are downsampled by 2 between the stages of the encoder and upsampled in
+the decoder, with skip connections between stages of equal size (Ronneberger et al. 2015,
+arXiv:1505.04597; with noise levels: Ho et al. 2020, arXiv:2006.11239). With `num_halvings=0` it is
+a plain convolutional network.
 """
 
 from typing import final
@@ -16,16 +16,16 @@ from jaxtyping import Array, Float
 
 from numpyro_score.checks import check_whole
 from numpyro_score.scores.features import Features
-from numpyro_score.scores.mlp import check_event, quiet
+from numpyro_score.scores.mlp import check_event, near_zero
 from numpyro_score.types import RngKey
 
 GROUP = 8
 
 
 class Conv(eqx.Module):
-    """A convolution of an image with zeros around it, as one matrix product.
+    """A zero-padded convolution as one matrix product.
 
-    XLA's own on a CPU is many times slower inside of a compiled loop, where training runs.
+    XLA's convolution on a CPU is many times slower inside a compiled loop, where training runs.
     """
 
     weight: Float[Array, "after patch"]
@@ -43,7 +43,7 @@ class Conv(eqx.Module):
     def __call__(
         self, image: Float[Array, "before height width"]
     ) -> Float[Array, "after height width"]:
-        """Image of as many pixels."""
+        """Output image of the same height and width."""
         _, height, width = image.shape
         border = self.size // 2
         padded = jnp.pad(image, ((0, 0), (border, border), (border, border)))
@@ -58,7 +58,7 @@ class Conv(eqx.Module):
 
 
 class Block(eqx.Module):
-    """Two convolutions and a skip, shifted between them by level and condition."""
+    """Residual block of two convolutions with a shift by level and condition between them."""
 
     norms: tuple[eqx.nn.GroupNorm, eqx.nn.GroupNorm]
     convs: tuple[Conv, Conv]
@@ -81,7 +81,7 @@ class Block(eqx.Module):
     def __call__(
         self, image: Float[Array, "before height width"], features: Float[Array, " features"]
     ) -> Float[Array, "after height width"]:
-        """Image of as many pixels."""
+        """Output image of the same height and width."""
         hidden = self.convs[0](jax.nn.silu(self.norms[0](image)))
         hidden = hidden + self.shift(features)[:, None, None]
         hidden = self.convs[1](jax.nn.silu(self.norms[1](hidden)))
@@ -89,13 +89,13 @@ class Block(eqx.Module):
 
 
 def halve(image: Float[Array, "channels height width"]) -> Float[Array, "channels _h _w"]:
-    """Means of 2x2 pixels."""
+    """Downsampling by 2: means of 2x2 pixels."""
     channels, height, width = image.shape
     return image.reshape(channels, height // 2, 2, width // 2, 2).mean((2, 4))
 
 
 def double(image: Float[Array, "channels height width"]) -> Float[Array, "channels _h _w"]:
-    """Each pixel as 2x2."""
+    """Upsampling by 2: each pixel repeated 2x2 times."""
     return jnp.repeat(jnp.repeat(image, 2, axis=1), 2, axis=2)
 
 
@@ -110,7 +110,7 @@ class ConvNet(eqx.Module):
     width
         Channels of the first stage, a multiple of 8; each later stage has twice as many.
     num_halvings
-        How often the picture is halved; height and width must allow it.
+        How often images are downsampled by 2; height and width must be divisible.
     y_dim
         Length of the condition, 0 for none.
     rng_key
@@ -119,7 +119,7 @@ class ConvNet(eqx.Module):
     Raises
     ------
     ValueError
-        If sizes do not allow it; when called, if the image or condition has another shape.
+        The sizes do not allow it; when called, the image or condition has another shape.
 
     Examples
     --------
@@ -182,7 +182,7 @@ class ConvNet(eqx.Module):
             )
         )
         self.norm = eqx.nn.GroupNorm(width // GROUP, width)
-        self.last = quiet(Conv(width, channels, rng_key=key_last))
+        self.last = near_zero(Conv(width, channels, rng_key=key_last))
 
     def __call__(
         self,

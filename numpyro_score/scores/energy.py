@@ -1,16 +1,16 @@
-"""Networks that give an energy, whose score is its gradient: a density that kernels can use.
+"""Energy networks: unnormalised densities that kernels can sample, and their scores by gradients.
 
 `EnergyNet` is one density, `log p(x) = -E(x)` up to a constant, with
 
     E(x) = |u|^2 / 2 + network(u),    u = (x - mean) / sd.
 
-The network grows at most linearly in `u`, so the density has a finite mass whatever is learned.
-`EnergyScore` is a density at each noise level, on the scales of `ScoreNetwork`:
+The network grows at most linearly in `u`, so that the density can always be normalised.
+`EnergyScore` is a density at each noise level, scaled as in `ScoreNetwork`:
 
     log p_t(x) = -|u|^2 / 2 - sum c u network(u, level),    c = a / sqrt(s^2 + r^2),
 
-an inner product that turns any network into a number (Salimans and Ho 2021, Should EBMs model the
-energy or the score?, who find it hardly worse than the score itself).
+an inner product that makes a scalar of any network's output (Salimans and Ho 2021, Should EBMs
+model the energy or the score?, who find it nearly as good as learning the score).
 """
 
 import math
@@ -25,7 +25,7 @@ from jaxtyping import Array, Float
 from numpyro_score.checks import check_whole
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.scores.base import Condition, Event, ScoreModel
-from numpyro_score.scores.mlp import as_shape, check_event, quiet
+from numpyro_score.scores.mlp import as_shape, check_event, near_zero
 from numpyro_score.scores.network import FINEST, check_finest
 from numpyro_score.scores.standardisation import Data, Standardisation
 from numpyro_score.types import RngKey, Scalar
@@ -33,7 +33,7 @@ from numpyro_score.types import RngKey, Scalar
 
 @final
 class EnergyNet(eqx.Module):
-    """A density up to a constant, as an energy; called, it is the density's score.
+    """An unnormalised density given by an energy network; calling it gives the score.
 
     Parameters
     ----------
@@ -42,18 +42,19 @@ class EnergyNet(eqx.Module):
     width, depth
         Units and number of hidden layers.
     data
-        `(num, *event)` whose mean and sd become the network's units; None for standardised data.
+        `(num, *event)` whose mean and sd standardise the network's input; None for standardised
+        data.
     axis
         The axes of `data` that means and sds are taken over.
     rng_key
-        For the initial weights; the last layer starts near 0, the energy as that of the
+        For the initial weights. The last layer starts near 0, so that the initial density is about
         Gaussian.
 
     Raises
     ------
     ValueError
-        If a size is below 1, or data are empty or not finite; when called, if the point has
-        another shape.
+        A size is below 1, or data are empty or not finite; when called, the point has another
+        shape.
 
     Examples
     --------
@@ -89,7 +90,7 @@ class EnergyNet(eqx.Module):
             eqx.nn.Linear(before, after, key=key)
             for before, after, key in zip(sizes, sizes[1:], keys, strict=False)
         ]
-        self.layers = (*hidden, quiet(eqx.nn.Linear(width, 1, key=key_last)))
+        self.layers = (*hidden, near_zero(eqx.nn.Linear(width, 1, key=key_last)))
         self.units = Standardisation(data, axis)
 
     def energy(self, x: Event) -> Float[Array, ""]:
@@ -112,9 +113,9 @@ class EnergyNet(eqx.Module):
 
 @final
 class EnergyScore(ScoreModel):
-    """A density at every noise level, up to a constant at each; its score by differentiation.
+    """An unnormalised density at every noise level, and its score by differentiation.
 
-    Trained as a `ScoreNetwork` is, at about twice the cost.
+    It is trained like a `ScoreNetwork`, at about twice the cost.
 
     Parameters
     ----------
@@ -159,7 +160,7 @@ class EnergyScore(ScoreModel):
         self.finest = float(finest)
 
     def logdensity(self, x: Event, t: Scalar, y: Condition | None = None) -> Float[Array, ""]:
-        """Log density of the noised law at one point, up to a function of `t` (and `y`)."""
+        """Log density of the noised distribution, up to a term that depends only on `t` and `y`."""
         at = self.units.at(self.noise, x, t)
         steepness = at.alpha / jnp.sqrt(at.sigma**2 + self.finest**2)
         output = self.network(at.u, at.level, y)

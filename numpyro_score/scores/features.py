@@ -1,8 +1,8 @@
-"""How a network is told the noise level and the condition.
+"""Inputs of a network besides the point: noise level and condition.
 
-The level is a log, and enters as itself and as a few slow sines and cosines. A condition is a
-vector; one that is missing is a vector of NaN, or None, and the network is told so by an indicator:
-so a batch can hold both, which classifier-free guidance trains on (Ho and Salimans 2022,
+The log level enters linearly and through slow sines and cosines. A condition is a vector. A missing
+one is None or a vector of NaN, and is marked by an indicator. A batch may thus mix points with and
+without condition, as training for classifier-free guidance does (Ho and Salimans 2022,
 arXiv:2207.12598).
 """
 
@@ -15,16 +15,16 @@ from jaxtyping import Array, Float
 from numpyro_score.types import RngKey
 
 FREQUENCIES = np.geomspace(0.25, 1.0, 4)
-"""Of the log level: from its whole range to about one unit."""
+"""Frequencies in the log level: periods from its whole range down to about 6."""
 
 
 def drop_condition(
     rng_key: RngKey, y: Float[Array, " condition"], rate: float
 ) -> Float[Array, " condition"]:
-    """Leave out one condition with probability `rate`, as a vector of NaN.
+    """Replace a condition by a vector of NaN with probability `rate`.
 
-    For training: a network that has seen points with and without their conditions knows both
-    scores, as classifier-free guidance needs.
+    Used in training: a network that is trained on points with and without conditions learns both
+    scores, which classifier-free guidance needs.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def drop_condition(
     y
         One condition `(condition,)`.
     rate
-        Probability of leaving it out.
+        Probability with which it is dropped.
 
     Examples
     --------
@@ -52,7 +52,7 @@ class Features(eqx.Module):
     Parameters
     ----------
     y_dim
-        Length of the condition; 0 for a network without.
+        Length of the condition; 0 for a network without one.
     """
 
     y_dim: int = eqx.field(static=True, default=0)

@@ -1,6 +1,7 @@
 """A score model from any callable: a function, or a model of another library.
 
-Its other forms follow by Tweedie's formula (Efron 2011, doi:10.1198/jasa.2011.tm11181).
+Denoised points, noise and velocity follow by Tweedie's formula (Efron 2011,
+doi:10.1198/jasa.2011.tm11181).
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ class FunctionScore(ScoreModel):
     noise
         The process.
     prediction
-        What the output stands for: `PredictScore()`, the default, `PredictNoise()`,
+        What the output predicts: `PredictScore()`, the default, `PredictNoise()`,
         `PredictDenoised()` or `PredictVelocity()`.
 
     Raises
@@ -74,6 +75,6 @@ class FunctionScore(ScoreModel):
         if jnp.shape(output) != x.shape:
             raise ValueError(
                 f"the function returned an array of shape {jnp.shape(output)} for a point of shape "
-                f"{x.shape}; it gets one point and has to return an array like it"
+                f"{x.shape}; it takes one point and has to return an array of its shape"
             )
         return self.prediction.to_score(x, self.noise.alpha(t), self.noise.sigma(t), output)

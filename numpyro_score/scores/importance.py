@@ -27,8 +27,8 @@ from numpyro_score.types import LogDensityFn, RngKey, Scalar
 class ImportanceScore(ScoreModel):
     """Score of a noised density by self-normalised importance sampling.
 
-    Good where draws of the proposal often hit the posterior: small noise, few dimensions, or a
-    reference near the target. `effective_sample_size` says so.
+    Accurate where the proposal is close to the posterior: at small noise, in few dimensions, or
+    with a reference near the target. `effective_sample_size` measures it.
 
     Parameters
     ----------
@@ -37,21 +37,21 @@ class ImportanceScore(ScoreModel):
     noise
         The process.
     rng_key
-        Key of all random numbers; another key, another estimate.
+        Key of all random numbers; another key gives another estimate.
     num_samples
-        Draws for each call.
+        Number of draws in each call.
     reference
-        The target's outline.
+        A Gaussian approximation of the target.
     local_sd
-        Width of the target's modes: gradients of the log density are then used too, which takes
-        away most of the error at noise below it. None: no gradients.
+        Width of the target's modes. If given, gradients of the log density are used too, which
+        removes most of the error at noise below it.
 
     Raises
     ------
     TypeError
         If the log density cannot be called.
     ValueError
-        If there are no draws, or a width is not above 0.
+        `num_samples` is below 1, or a width is not above 0.
 
     Examples
     --------
@@ -89,7 +89,7 @@ class ImportanceScore(ScoreModel):
         self.local_sd = local_sd
 
     def __call__(self, x: Event, t: Scalar, y: Condition | None = None) -> Event:
-        """The score at one point `x` and time `t`; NaN where no draw has a density."""
+        """The score at one point `x` and time `t`; NaN where all draws have density 0."""
         refuse_condition(self, y)
         posterior, draws = self._draws(x, t)
         weights = jax.nn.softmax(draws.log_weights)
@@ -100,7 +100,7 @@ class ImportanceScore(ScoreModel):
         return score.astype(x.dtype)
 
     def effective_sample_size(self, x: Event, t: Scalar) -> Float[Array, ""]:
-        """How many draws the weights leave, `1 / sum w^2`, from 1 to `num_samples`."""
+        """Effective sample size of the weights, `1 / sum w^2`, from 1 to `num_samples`."""
         log_weights = self._draws(x, t)[1].log_weights
         return jnp.exp(2 * jax.nn.logsumexp(log_weights) - jax.nn.logsumexp(2 * log_weights))
 

@@ -21,31 +21,31 @@ from numpyro_score.types import LogDensityFn, RngKey, Scalar
 
 @final
 class MalaScore(ScoreModel):
-    """Score of a noised density by MALA chains on the posterior of the data point.
+    """Score of a noised density by MALA chains on the posterior of `x_0`.
 
-    Chains start from importance draws, so that they are spread over the posterior's modes as well
-    as those say, and run in parallel. Their average leaves out the first half of the steps.
+    The chains start from resampled importance draws, which spread over the posterior's modes, and
+    run in parallel. The first half of the steps is discarded as burn-in.
 
     Parameters
     ----------
     logdensity_fn, noise, rng_key, reference
         As of `ImportanceScore`.
     local_sd
-        Width of the target's modes. It sets the step size where noise is large, and lets
-        gradients take away the error where it is small. None: the reference's sd, no gradients.
+        Width of the target's modes. It sets the step size at high noise, and gradients of the log
+        density reduce the error at low noise. None uses the reference's sd and no gradients.
     num_inner_chains, num_steps
-        Chains, and MALA steps of each.
+        Number of chains, and of MALA steps of each.
     num_samples
-        Importance draws that the chains' starts are drawn from.
+        Number of importance draws from which the chains' starting points are resampled.
     step_scale
-        Factor of the step size; 1 is best for a Gaussian posterior.
+        Factor of the step size; 1 is optimal for a Gaussian posterior.
 
     Raises
     ------
     TypeError
         If the log density cannot be called.
     ValueError
-        If a number is below 1, or a width or the step scale is not above 0.
+        A number is below 1, or a width or the step scale is not above 0.
 
     Examples
     --------

@@ -2,7 +2,8 @@
 
     p_h(x) = 1/n sum_i N(x; x_i, h^2 I),    grad log p_h(x) = (sum_i w_i(x) x_i - x) / h^2,
 
-with `w_i` the softmax of `-|x - x_i|^2 / 2 h^2`. Data go through in chunks with a running maximum.
+with `w_i` the softmax of `-|x - x_i|^2 / 2 h^2`. Data are processed in chunks with a running
+log-sum-exp. `empirical_score` is the same density at every noise level of a process.
 
 Silverman, Density Estimation for Statistics and Data Analysis (1986).
 """
@@ -19,11 +20,11 @@ from jaxtyping import Array, Float
 from numpyro_score.checks import check_positive
 
 CHUNK = 512
-"""Data points that are compared with a query at a time."""
+"""Data points that are compared with a query at once."""
 
 
 def silverman_bandwidth(data: Any) -> float:
-    """Bandwidth by Silverman's rule: best for a Gaussian, too wide for data in several modes.
+    """Bandwidth by Silverman's rule: optimal for a Gaussian, too wide for multimodal data.
 
     `h = s (4 / (d + 2))^(1 / (d + 4)) n^(-1 / (d + 4))`, with `s^2` the mean of the coordinates'
     variances (Silverman 1986, Density estimation for statistics and data analysis, section 4.3).
@@ -47,23 +48,23 @@ def silverman_bandwidth(data: Any) -> float:
 
 @final
 class KernelDensity(eqx.Module):
-    """Mixture of equal Gaussians at the data points; as a callable, its score.
+    """Gaussian kernel density estimate; calling it gives its score.
 
     Parameters
     ----------
     data
         `(n, *event)`.
     bandwidth
-        Sd h of every kernel, units of the data; by default `silverman_bandwidth(data)`.
+        Sd h of each kernel, in units of the data; by default `silverman_bandwidth(data)`.
 
     Raises
     ------
     ValueError
-        If data are empty or not finite, or the bandwidth is not above 0.
+        The data are empty or not finite, or the bandwidth is not above 0.
 
     Examples
     --------
-    Between two points the score vanishes; beyond them it points back:
+    The score vanishes midway between two points, and points back outside of them:
 
     >>> import jax.numpy as jnp
     >>> density = KernelDensity(jnp.array([[-1.0], [1.0]]), bandwidth=0.5)

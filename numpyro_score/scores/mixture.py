@@ -1,21 +1,21 @@
-"""Several scores, each learned on its own part of the data, as one.
+"""The score of a mixture, from the scores of its components.
 
-The law `p = sum_i w_i p_i` has, at every noise level, weights of its own at every point:
+The score of `p = sum_i w_i p_i` at time t is the average of the components' scores, weighted by the
+posterior probabilities of the components at the point:
 
     score(x, t) = sum_i r_i(x, t) score_i(x, t),    r_i proportional to w_i p_{i,t}(x),
 
-and the same for denoisers. It is exact, and needs the densities of the noised components, up to
-one factor that all of them share. A score network has none: a score knows its density up to a
-factor, and the factor of one component against another is the point. So densities come from
+and likewise for denoisers. The formula is exact. It needs the densities of the noised components up
+to a common factor, which scores alone do not determine. The densities come from
 
 * the components themselves, where they have `log_prob` (analytic scores);
-* `log_probs`: for networks, a Gaussian fitted to each part (`fitted_gaussian`), which is right
-  where parts are nearly Gaussian or far apart, the data points of each part (`empirical_score`), or
-  a classifier of noised points, whose logits less the logs of the weights are log densities up to
-  a shared term.
+* `log_probs`: for networks, a Gaussian fitted to each part (`fitted_gaussian`), accurate
+where parts are nearly Gaussian or far apart; the data points of each part (`empirical_score`); or
+a classifier of noised points, whose logits minus the log weights are log densities up to a
+common term.
 
-An unnormalised energy does not qualify: its unknown constant would act as another weight. For draws
-alone no density is needed: draw i with probability `w_i` and run the sampler with score i.
+An unnormalised energy cannot be used: its unknown constant would act as a weight. To draw from the
+mixture no density is needed: choose i with probability `w_i` and run a sampler with score i.
 
 Du et al. 2023, arXiv:2302.11552, on mixtures and products of scores and energies.
 """
@@ -36,17 +36,17 @@ from numpyro_score.types import Scalar
 
 @final
 class Mixture(ScoreModel):
-    """A mixture of score models with one noise process.
+    """The score of a mixture of score models that share a noise process.
 
     Parameters
     ----------
     scores
-        At least one score model; all with the same process.
+        At least one score model; all must have the same process.
     weights
-        Shares of the components, positive; they are made to sum to 1.
+        Weights of the components, positive; they are normalised to sum to 1.
     log_probs
-        For each component a function `(x, t)` -> scalar log density of its noised law, up to a
-        term that all share; None where each score has a method `log_prob` of that kind.
+        For each component a function `(x, t)` -> scalar log density of its noised distribution, up
+        to a common term; None if every score has such a method `log_prob`.
 
     Raises
     ------
@@ -93,7 +93,7 @@ class Mixture(ScoreModel):
                 if not hasattr(score, "log_prob"):
                     raise TypeError(
                         f"a {type(score).__name__} has no log_prob, and a score alone does not say "
-                        "how likely its part is at a point; give log_probs, such as "
+                        "the probability of its component at a point; give log_probs, such as "
                         "[fitted_gaussian(part, noise).log_prob for part in parts]"
                     )
         elif len(log_probs) != len(scores):
@@ -114,12 +114,12 @@ class Mixture(ScoreModel):
 
     @property
     def shape(self) -> tuple[int, ...] | None:
-        """Shape of one point, where a component knows it."""
+        """Shape of one point, or None if no component knows it."""
         return next((score.shape for score in self.scores if score.shape is not None), None)
 
     @property
     def data_moments(self) -> tuple[Event, Event] | None:
-        """Mean and sd of the mixture, by coordinate, where every component knows its own."""
+        """Mean and sd of each coordinate, or None if a component does not know its own."""
         known = [score.data_moments for score in self.scores]
         if any(each is None for each in known):
             return None

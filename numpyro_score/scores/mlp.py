@@ -1,7 +1,7 @@
 """Fully connected networks for vectors: `TwoLayer` and `ResidualMLP`.
 
-Both are `network(u, level, y)` for one point `u` of variance 1; `ScoreNetwork` makes a score of
-them.
+Both are called as `network(u, level, y)` with one point `u` of variance 1. `ScoreNetwork` makes a
+score of them.
 
 Residual blocks: He et al. 2016, arXiv:1512.03385. Two layers: Montanari 2023, arXiv:2305.10690.
 """
@@ -18,12 +18,12 @@ from numpyro_score.checks import check_whole
 from numpyro_score.scores.features import Features
 from numpyro_score.types import RngKey
 
-QUIET = 1e-5
-"""Factor of the usual initial weights in last layers."""
+NEAR_ZERO = 1e-5
+"""Factor that multiplies the usual initial weights of last layers."""
 
 
 def check_event(x: Array, shape: tuple[int, ...]) -> None:
-    """Refuse a point of another shape than the network's."""
+    """Check that a point has the shape that the network was made for."""
     if x.shape != shape:
         raise ValueError(
             f"the point has shape {x.shape} but the network was made for {shape}; it takes one "
@@ -31,17 +31,17 @@ def check_event(x: Array, shape: tuple[int, ...]) -> None:
         )
 
 
-def quiet[Layer](layer: Layer) -> Layer:
-    """The layer with parameters of next to nothing: a network that starts with no opinion.
+def near_zero[Layer](layer: Layer) -> Layer:
+    """The layer with near-zero initial parameters, so that the network's output starts near 0.
 
-    Not of 0, because products with matrices of equal numbers, as constants of a compiled program,
-    come out wrong from XLA's CPU compiler of jax 0.12.
+    They are not exactly 0: XLA's CPU compiler (jax 0.12) miscompiles products with constant
+    matrices of equal entries.
     """
-    return jax.tree.map(lambda weight: QUIET * weight, layer)
+    return jax.tree.map(lambda weight: NEAR_ZERO * weight, layer)
 
 
 def as_shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a point: a vector's length or a tuple."""
+    """The shape of a point as a tuple, from a length or a shape."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     for axis, size in enumerate(shape):
         check_whole(f"size {axis} of the shape", size)
@@ -50,7 +50,7 @@ def as_shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:
 
 @final
 class TwoLayer(eqx.Module):
-    """Two fully connected layers with a ReLU between: `W_2 relu(W_1 [u, level] + b_1) + b_2`.
+    """Two fully connected layers with a ReLU between them: `W_2 relu(W_1 [u, level] + b_1) + b_2`.
 
     Parameters
     ----------
@@ -106,14 +106,14 @@ class TwoLayer(eqx.Module):
 
 @final
 class ResidualMLP(eqx.Module):
-    """Blocks `h + W silu(h + c)`, where the vector `c` of each block carries level and condition.
+    """Residual blocks `h + W silu(h + c)`; the vector `c` of a block encodes level and condition.
 
     Parameters
     ----------
     shape
         Length of a point, or its shape, which is flattened.
     width
-        Units of a layer; 64 learn mixtures of a few modes in up to 10 dimensions.
+        Units of a layer; 64 suffice for mixtures of a few modes in up to 10 dimensions.
     depth
         Blocks.
     y_dim
@@ -159,7 +159,7 @@ class ResidualMLP(eqx.Module):
         self.first = eqx.nn.Linear(dim, width, key=key_first)
         self.level = eqx.nn.Linear(self.features.size, depth * width, key=key_level)
         self.blocks = tuple(eqx.nn.Linear(width, width, key=key) for key in keys)
-        self.last = quiet(eqx.nn.Linear(width, dim, key=key_last))
+        self.last = near_zero(eqx.nn.Linear(width, dim, key=key_last))
 
     def __call__(
         self,

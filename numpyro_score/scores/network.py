@@ -1,20 +1,20 @@
-"""A network as a score model: units, preconditioning, and what its output stands for.
+"""Networks as score models: standardisation, preconditioning and the meaning of the output.
 
-The network sees the point `u` in units of its noise level (see `standardisation`) and the log of
-that level. With velocity as its output this is the preconditioning of Karras et al. (2022,
+The network takes the point `u`, standardised at its noise level (see `standardisation`), and the
+log of that level. With velocity as its output this is the preconditioning of Karras et al. (2022,
 arXiv:2206.00364, table 1): the identity plus a network whose target has variance 1 at every level.
 
-For a density that is smooth below some scale `r` (units of the data's sd), noise smaller than `r`
-changes the score no more, and the mean of noise or velocity given the point falls like `s / r`.
-The output is therefore multiplied by
+If the density is smooth below a scale `r` (in units of the data's sd), the score no longer depends
+on noise smaller than `r`, and the mean of noise or velocity given the point is proportional to
+`s / r`. The output is therefore multiplied by
 
     s / sqrt(s^2 + r^2),
 
-with `s` the noise in `u`. At `r = 0` that is 1, as for images, whose data lie near a surface.
-Otherwise the network's output stays put as noise falls, so that what larger levels teach serves the
-small ones, whose targets are nearly all noise. For mixtures whose components have a fifth of the
-overall sd, r = .05 to .2 takes the error at the smallest levels down by two to four times; where
-they have a fiftieth, r = .05 doubles it.
+with `s` the noise in `u`. At `r = 0` the factor is 1, as for images, whose data lie near a
+low-dimensional surface. Otherwise the network's output changes little as the noise falls, and what
+is learned at larger levels carries over to small ones, whose training targets are nearly all noise.
+For mixtures whose components have a fifth of the overall sd, r = .05 to .2 reduces the error at the
+smallest levels by a factor of two to four; for components with a fiftieth, r = .05 doubles it.
 """
 
 from collections.abc import Callable
@@ -36,12 +36,12 @@ FINEST = 0.05
 
 
 def gain(at: Standardised, finest: float) -> Float[Array, "..."] | float:
-    """`s / sqrt(s^2 + r^2)`: how the output falls with the noise below the finest structure."""
+    """`s / sqrt(s^2 + r^2)`, the factor of the output at noise `s` for finest structure `r`."""
     return at.sigma / jnp.sqrt(at.sigma**2 + finest**2) if finest > 0 else 1.0
 
 
 def check_finest(finest: float) -> None:
-    """Refuse a finest scale that is none."""
+    """Check that the finest scale is finite and at least 0."""
     if not 0 <= finest < float("inf"):
         raise ValueError(
             f"finest is {finest} but must be 0 or more: the smallest structure of the data in "
@@ -51,7 +51,7 @@ def check_finest(finest: float) -> None:
 
 @final
 class ScoreNetwork(ScoreModel):
-    """A network that learns the score at every noise level.
+    """A network that is trained to be the score at every noise level.
 
     Parameters
     ----------
@@ -61,15 +61,15 @@ class ScoreNetwork(ScoreModel):
     noise
         The process.
     data
-        `(num, *event)` whose mean and sd become the network's units; None for data that are
+        `(num, *event)` whose mean and sd standardise the network's input; None for data that are
         standardised already.
     axis
         The axes of `data` that means and sds are taken over; `(0, 2, 3)` for images.
     prediction
-        What the network's output stands for, in its units.
+        What the network's output predicts, in standardised units.
     finest
-        The finest structure of the density, in units of the data's sd; 0 for data near a surface.
-        Used where the output is noise or velocity.
+        Scale of the finest structure of the density, in units of the data's sd; 0 for data near a
+        low-dimensional surface. Used if the output is noise or velocity.
 
     Raises
     ------
@@ -125,28 +125,29 @@ class ScoreNetwork(ScoreModel):
 
     @property
     def shape(self) -> tuple[int, ...] | None:
-        """Shape of one point, where the network has one of its own."""
+        """Shape of one point, or None if the network does not know it."""
         return getattr(self.network, "shape", None)
 
     @property
     def data_moments(self) -> tuple[Event, Event] | None:
-        """Mean and sd that the data were standardised by."""
+        """Mean and sd that standardise the data."""
         return self.units.mean.array, self.units.sd.array
 
 
 @final
 class StaticScore(eqx.Module):
-    """A network that learns one score, of the data or of data at a single noise level.
+    """A network that is trained to be one score, of the data or of data at a single noise level.
 
-    For implicit, sliced and single-level denoising score matching. The Gaussian of the data's
-    moments plus the network, in the data's units: `(-u + network(u)) / sd`.
+    For implicit, sliced and single-level denoising score matching. The score is that of a Gaussian
+    with the data's moments plus the network: `(-u + network(u)) / sd` with `u = (x - mean) / sd`.
 
     Parameters
     ----------
     network
         As of `ScoreNetwork`; its level is always 0.
     data
-        `(num, *event)` whose mean and sd become the network's units; None for standardised data.
+        `(num, *event)` whose mean and sd standardise the network's input; None for standardised
+        data.
     axis
         The axes of `data` that means and sds are taken over.
 
@@ -160,7 +161,7 @@ class StaticScore(eqx.Module):
     >>> import jax, jax.numpy as jnp
     >>> from numpyro_score.scores import ResidualMLP
     >>> score = StaticScore(ResidualMLP(2, rng_key=jax.random.key(0)))
-    >>> score(jnp.ones(2)).round(3).tolist()  # a network starts near 0: a standard Gaussian's
+    >>> score(jnp.ones(2)).round(3).tolist()  # the network starts near 0: the score of N(0, I)
     [-1.0, -1.0]
     """
 

@@ -1,21 +1,21 @@
-"""Denoisers from an unnormalised log density alone, by Monte Carlo: no data, no training.
+"""Scores of an unnormalised log density by Monte Carlo, without data or training.
 
 The denoised point is the mean of the posterior of `x_0` given `x_t = x`,
 
     q(x_0) proportional to p(x_0) N(x; alpha x_0, sigma^2 I).
 
-`ImportanceScore` weighs draws of a Gaussian (used for samplers by Huang et al. 2023,
-arXiv:2307.02037, and Akhound-Sadegh et al. 2024, arXiv:2402.06121); `MalaScore` starts short MALA
-chains from such draws. With a reference `N(m, v^2 I)`, as wide as the target or wider, the
-proposal is the posterior under the reference, and the weights are `p / reference` at the draw.
+`ImportanceScore` uses weighted draws from a Gaussian (as the samplers of Huang et al. 2023,
+arXiv:2307.02037, and Akhound-Sadegh et al. 2024, arXiv:2402.06121). `MalaScore` starts short MALA
+chains from such draws. With a reference `N(m, v^2 I)`, at least as wide as the target, the proposal
+is the posterior under the reference, and the weights are `p / reference`.
 
-From posterior draws the score follows in two ways, the mean of `(alpha x_0 - x) / sigma^2`, exact
-where noise is large, and the mean of `grad log p(x_0) / alpha`, exact where it is small. Of a
-Gaussian of sd `v` their sum with weights `1 - k` and `k`, `k = alpha^2 v^2 / (alpha^2 v^2 +
-sigma^2)`, has no Monte Carlo error at all (De Bortoli et al. 2024, arXiv:2402.08667).
+The score is the posterior mean of `(alpha x_0 - x) / sigma^2`, which has low variance at high
+noise, and also that of `grad log p(x_0) / alpha`, which has low variance at low noise. For a
+Gaussian of sd `v` the combination with weights `1 - k` and `k`, `k = alpha^2 v^2 / (alpha^2 v^2 +
+sigma^2)`, has no Monte Carlo error (De Bortoli et al. 2024, arXiv:2402.08667).
 
-Estimates are functions: the random numbers at `(x, t)` come from the model's key and the bits of
-`x` and `t`, so that a call is repeatable and different points have different errors.
+An estimate is a deterministic function of `(x, t)`: its random key is derived from the model's key
+and the bits of `x` and `t`. Calls are repeatable, and different points have independent errors.
 """
 
 import math
@@ -47,14 +47,15 @@ class WeightedDraws(NamedTuple):
 
 
 class Reference(eqx.Module):
-    """The Gaussian `N(mean, sd^2 I)` that proposals take for the target's outline.
+    """The Gaussian `N(mean, sd^2 I)` that proposals use as an approximation of the target.
 
     Parameters
     ----------
     mean
         A number, or a tuple of one per coordinate.
     sd
-        As wide as the target or wider; infinite for none, which suits small noise alone.
+        At least as wide as the target. Infinite for a flat reference, which is suitable only for
+        small noise.
 
     Raises
     ------
@@ -110,7 +111,7 @@ def key_at(rng_key: RngKey, x: Event, t: Scalar) -> RngKey:
     """A key for the point and time, from their bits."""
     values = jnp.append(jax.lax.stop_gradient(x).reshape(-1), t).astype(jnp.float32)
     bits = jax.lax.bitcast_convert_type(values, jnp.uint32)
-    # scramble each, so that no pattern of signs or exponents cancels in the sum
+    # hash each, so that patterns of signs or exponents do not cancel in the sum
     for _ in range(2):
         bits = (bits ^ (bits >> 16)) * jnp.uint32(0x9E3779B1)
     odd = 2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1
@@ -118,7 +119,7 @@ def key_at(rng_key: RngKey, x: Event, t: Scalar) -> RngKey:
 
 
 class Posterior(eqx.Module):
-    """The law of `x_0` given one noised point, as kernels take it."""
+    """Log density of `x_0` given one noised point, for kernels."""
 
     logdensity_fn: LogDensityFn
     x: Event
@@ -134,7 +135,7 @@ class Posterior(eqx.Module):
         return (self.alpha * x0 - self.x) / self.sigma**2
 
     def blend(self, local_sd: float | None) -> Array:
-        """What times `grad log q` is added to `pull`: its mean is 0, and it takes variance away."""
+        """Coefficient of the control variate `grad log q`, whose posterior mean is 0."""
         if local_sd is None:
             return jnp.zeros_like(self.alpha)
         signal = (self.alpha * local_sd) ** 2
@@ -142,7 +143,7 @@ class Posterior(eqx.Module):
 
 
 def check_density(logdensity_fn: LogDensityFn, local_sd: float | None) -> None:
-    """Refuse what is no log density, and a width that is none."""
+    """Check that the log density can be called and that the width, if given, is positive."""
     if not callable(logdensity_fn):
         raise TypeError(
             f"logdensity_fn is a {type(logdensity_fn).__name__}, which cannot be called; give a "

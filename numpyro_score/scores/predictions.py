@@ -1,6 +1,6 @@
-"""What the output of a function stands for: noise, denoised point, velocity or score.
+"""What the output of a network predicts: noise, denoised point, velocity or score.
 
-Each is a class with one method, from output to score; the formulas are in
+Each is a class with one method, which converts the output to the score; the formulas are in
 `numpyro_score.noise.convert`.
 
 Noise: Ho, Jain and Abbeel 2020, arXiv:2006.11239. Velocity: Salimans and Ho 2022, arXiv:2202.00512.
@@ -18,12 +18,12 @@ Event = Float[Array, "..."]
 
 
 class Prediction(eqx.Module):
-    """The interface: how an output becomes a score.
+    """The interface: the conversion of an output to a score.
 
     Attributes
     ----------
     falls_with_noise
-        Whether, of a smooth density, the output tends to 0 with the noise.
+        Whether the output tends to 0 with the noise, if the density is smooth.
 
     Examples
     --------
@@ -63,7 +63,7 @@ class PredictNoise(Prediction):
 
 @final
 class PredictDenoised(Prediction):
-    """The output is `E[x_0 | x]`; small noise is read off a small difference.
+    """The output is `E[x_0 | x]`; at small noise the score is a small difference of large numbers.
 
     Examples
     --------
@@ -81,7 +81,7 @@ class PredictDenoised(Prediction):
 
 @final
 class PredictVelocity(Prediction):
-    """The output is `E[alpha z - sigma x_0 | x]`: noise where there is little, data where much.
+    """The output is `E[alpha z - sigma x_0 | x]`: nearly `z` at low noise, `-x_0` at high noise.
 
     Examples
     --------

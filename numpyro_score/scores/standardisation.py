@@ -1,12 +1,12 @@
-"""Data in their own units: means and sds that a model carries, so that users never see them.
+"""Standardisation of data: means and sds that a model holds and applies itself.
 
-At noise `x = alpha x_0 + sigma z`, for data of mean m and sd v in a coordinate, the network sees
+For `x = alpha x_0 + sigma z` and data of mean m and sd v in a coordinate, the network's input is
 
     u = (x - alpha m) / n,    n^2 = alpha^2 v^2 + sigma^2,
 
-which has variance 1 at every noise level, and is itself a signal of size `a = alpha v / n` in noise
-of size `s = sigma / n`, with `a^2 + s^2 = 1` (the scaling of inputs of Karras et al. 2022,
-arXiv:2206.00364, per coordinate). A score in `u` over `n` is the score in `x`.
+which has variance 1 at every noise level. It is a signal of scale `a = alpha v / n` plus noise of
+scale `s = sigma / n`, with `a^2 + s^2 = 1` (the input scaling of Karras et al. 2022,
+arXiv:2206.00364, for each coordinate). The score in `x` is the score in `u` divided by `n`.
 """
 
 import math
@@ -35,18 +35,19 @@ Data = Float[np.ndarray | Array, "num *event"]
 
 
 class Standardised(NamedTuple):
-    """A noised point in units of its noise level.
+    """A noised point, standardised at its noise level.
 
     Attributes
     ----------
     u
         The point, of the data's shape, variance 1.
     alpha, sigma
-        Signal and noise in `u`, squares adding to 1; of shapes that broadcast to `u`'s.
+        Scales of signal and noise in `u`, whose squares sum to 1; their shapes broadcast to that of
+        `u`.
     scale
         `n`, one unit of `u` in units of `x`.
     level
-        Scalar log of noise over signal, in units of the data's overall sd.
+        Scalar log ratio of noise and signal, with the data's overall sd as unit.
     """
 
     u: Float[Array, "..."]
@@ -57,7 +58,7 @@ class Standardised(NamedTuple):
 
 
 class Standardisation(eqx.Module):
-    """Mean and sd of the data, which training does not touch.
+    """Mean and sd of the data, which training does not change.
 
     Parameters
     ----------
@@ -97,11 +98,12 @@ class Standardisation(eqx.Module):
         return (x - self.mean.like(x)) / self.sd.like(x)
 
     def at(self, noise: NoiseProcess, x: Float[Array, "..."], t: Scalar) -> Standardised:
-        """One noised point in units of its noise level."""
+        """One noised point, standardised at its noise level."""
         mean, sd = self.mean.like(x), self.sd.like(x)
         overall = jnp.sqrt(jnp.mean(sd**2))
         alpha = noise.alpha(t).astype(x.dtype)
-        # a little noise at least: at none a model of the noise says nothing
+        # at least a little noise: without any, a prediction of the noise does not determine the
+        # score
         sigma = jnp.maximum(noise.sigma(t).astype(x.dtype), SMALLEST_NOISE * overall * alpha)
         scale = jnp.sqrt((alpha * sd) ** 2 + sigma**2)
         level = jnp.log(sigma / (alpha * overall))

@@ -1,4 +1,4 @@
-"""Learned proposals for exact kernels: draws of a score's law together with their density."""
+"""Learned proposals for exact kernels: draws from a score together with their density."""
 
 from numpyro_score.samplers.proposals.defensive import LearnedProposal
 from numpyro_score.samplers.proposals.flow import flow_proposal

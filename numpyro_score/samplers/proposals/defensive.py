@@ -1,12 +1,13 @@
-"""An independence proposal: a law that a score makes, and a heavy-tailed law beside it.
+"""Independence proposals: a mixture of a learned and a heavy-tailed distribution.
 
-    q = (1 - w) q_law + w t_nu
+    q = (1 - w) q_learned + w t_nu
 
-`q_law` is the law of `MonotoneFlow` or of `DenoisingPath`, in coordinates `u`,
-`x = center + factor u`; `t_nu` a multivariate Student t in the same coordinates. The tails of both
-are about those of a Gaussian; beside the other part, of small weight, `p / q` stays bounded for
-targets with tails up to the t's, so that no point holds an independence chain for long (Hesterberg
-1995, doi:10.1080/00401706.1995.10484303; Owen and Zhou 2000, doi:10.1080/01621459.2000.10473909).
+`q_learned` is the distribution of a `MonotoneFlow` or a `DenoisingPath` in whitened coordinates
+`u`, `x = center + factor u`, and `t_nu` a multivariate Student t in the same coordinates. The tails
+of `q_learned` are about those of a Gaussian. With the second component, of small weight, `p / q` is
+bounded for targets whose tails are at most as heavy as those of the t, so that an independence
+chain does not get stuck (Hesterberg 1995, doi:10.1080/00401706.1995.10484303; Owen and Zhou 2000,
+doi:10.1080/01621459.2000.10473909).
 """
 
 from functools import partial
@@ -27,15 +28,15 @@ from numpyro_score.types import RngKey
 Point = Float[Array, " dim"]
 
 START_KEY = 11
-"""Seed of the auxiliary variables that a chain of an independence sampler starts with."""
+"""Seed of the auxiliary variables at the start of a chain."""
 
 
 @runtime_checkable
 class ScoreDistribution(Protocol):
-    """A law that is drawn together with its density, and whose density is found at any point.
+    """A distribution that is sampled with its log density, and can be evaluated at any point.
 
-    The density may be that of the point together with auxiliary variables, over the law of those
-    variables given the point; they are drawn whenever it is asked for.
+    The density may be joint with auxiliary variables, divided by their conditional distribution
+    given the point. The auxiliary variables are then drawn at every evaluation.
     """
 
     @property
@@ -44,26 +45,26 @@ class ScoreDistribution(Protocol):
         ...
 
     def sample_and_log_prob(self, rng_key: RngKey) -> tuple[Point, Float[Array, ""]]:
-        """A point and the log density of the law there."""
+        """One draw and its log density."""
         ...
 
     def log_prob(self, rng_key: RngKey, u: Point) -> Float[Array, ""]:
-        """Log density of the law at a point; -inf where the law does not reach it."""
+        """Log density at a point; -inf where it is 0 or could not be computed."""
         ...
 
 
 class Draft(NamedTuple):
-    """A draw whose density is not known yet, where it came from the heavy-tailed law.
+    """A draw. If it came from the heavy-tailed component its learned density is not evaluated yet.
 
     Attributes
     ----------
     u
-        The draw, in the law's coordinates.
+        The draw, in whitened coordinates.
     log_learned
-        Log density of the score's law there; only where `is_heavy` is False. +inf where it was not
-        found: the draw is to be refused.
+        Log density of the learned distribution, valid where `is_heavy` is False. +inf where it
+        could not be computed: the draw must be rejected.
     is_heavy
-        Whether it came from the heavy-tailed law.
+        Whether the draw came from the heavy-tailed component.
     """
 
     u: Point
@@ -78,11 +79,11 @@ class LearnedProposal(eqx.Module):
     Parameters
     ----------
     learned
-        The score's law, in coordinates `u`.
+        The learned distribution, in whitened coordinates `u`.
     center, factor
         `x = center + factor u`; `(dim,)` and lower triangular `(dim, dim)`.
     weight
-        Of the heavy-tailed law, in [0, 1).
+        Weight of the heavy-tailed component, in [0, 1).
     df
         Its degrees of freedom, a whole number.
 
@@ -129,14 +130,15 @@ class LearnedProposal(eqx.Module):
         u = self.whiten(x)
         return self.mix(u, self.learned.log_prob(rng_key, u))
 
-    # -- in parts, for those who draw many at a time ----------------------------------------------
+    # -- in parts, for many draws at a time
+    # ---------------------------------------------------------
 
     def draft(self, rng_key: RngKey) -> Draft:
-        """One draw, with as much of its density as comes with it."""
+        """One draw, with the part of its density that needs no further evaluation."""
         key_law, key_heavy, key_which = jax.random.split(rng_key, 3)
         dtype = self.center.dtype
         u, log_learned = self.learned.sample_and_log_prob(key_law)
-        # where the law's density was not found it counts as 0 for every draw: such a one is refused
+        # a density that could not be computed is 0 in `log_prob`: such a draw must be rejected
         log_learned = jnp.where(log_learned > -jnp.inf, log_learned, jnp.inf)
         if self.weight == 0:
             return Draft(u, log_learned, jnp.zeros((), bool))
@@ -147,7 +149,7 @@ class LearnedProposal(eqx.Module):
         return Draft(jnp.where(is_heavy, heavy, u), log_learned, is_heavy)
 
     def mix(self, u: Point, log_learned: Float[Array, ""]) -> Float[Array, ""]:
-        """Log density of the proposal, in `x`, where that of the law, in `u`, is known."""
+        """Log density of the proposal in `x`, from that of the learned distribution in `u`."""
         log_det = jnp.sum(jnp.log(jnp.diagonal(self.factor)))
         if self.weight == 0:
             return log_learned - log_det
@@ -156,11 +158,11 @@ class LearnedProposal(eqx.Module):
         return jnp.logaddexp(log_weights[0] + log_learned, log_weights[1] + log_heavy) - log_det
 
     def unwhiten(self, u: Point) -> Point:
-        """The point of coordinates `u`."""
+        """The point with whitened coordinates `u`."""
         return self.center + self.factor @ u
 
     def whiten(self, x: Point) -> Point:
-        """The coordinates of a point."""
+        """Whitened coordinates of a point."""
         return solve_triangular(self.factor, x - self.center, lower=True)
 
     def _heavy(self, dtype: Any) -> dist.MultivariateStudentT:
@@ -172,17 +174,17 @@ class LearnedProposal(eqx.Module):
 def with_defensive(
     learned: ScoreDistribution, center: Any, factor: Any, weight: float, df: int
 ) -> LearnedProposal:
-    """The proposal of a law, after checks of what was given beside it.
+    """The proposal of a learned distribution and a heavy-tailed one, after checks.
 
     Raises
     ------
     ValueError, TypeError
-        If the weight, the degrees of freedom or a shape cannot be one.
+        The weight, the degrees of freedom or a shape is not valid.
     """
     check_whole("df", df)
     if not 0 <= weight < 1:
         raise ValueError(
-            f"the heavy-tailed law has weight {weight}; one in [0, 1), such as 0.02, is needed"
+            f"the heavy-tailed component has weight {weight}; give one in [0, 1), such as 0.02"
         )
     dim, dtype = learned.dim, np.dtype(jnp.result_type(float))
     center = np.broadcast_to(np.asarray(center, dtype), (dim,))
@@ -198,27 +200,27 @@ def with_defensive(
 
 
 def finish(
-    proposal: LearnedProposal, keys: Any, drafts: Draft, places: Float[Array, "chain dim"]
+    proposal: LearnedProposal, keys: Any, drafts: Draft, positions: Float[Array, "chain dim"]
 ) -> tuple[Float[Array, " chain"], Float[Array, " chain"], Bool[Array, " chain"]]:
-    """Log densities, in `x`, at drafts and where chains are, by weighing only what has to be.
+    """Log densities in `x` at drafts and at the chains' positions, evaluating as few as possible.
 
     Parameters
     ----------
     proposal
-        The law.
+        The proposal.
     keys
         A key for each chain.
     drafts
-        One of its own drafts for each chain, leading axis `chain`.
-    places
-        Coordinates of where the chains are.
+        One draft of the proposal for each chain, leading axis `chain`.
+    positions
+        Whitened coordinates of the chains' positions.
 
     Returns
     -------
-    Log densities at the drafts and at the places, and whether the score's law was not found to
-    reach a place, so that its density is that of the heavy-tailed law alone. There is room for as
-    many heavy-tailed drafts as come in all but about one of a million batches; one without room has
-    +inf, and is refused.
+    Log densities at the drafts and at the positions, and whether the learned density at a position
+    could not be computed, so that only the heavy-tailed component counts there. Heavy-tailed drafts
+    are evaluated up to a number that about one in a million batches exceeds; those beyond it have
+    density +inf and are rejected.
     """
     num = drafts.log_learned.shape[0]
     mean, spread = num * proposal.weight, np.sqrt(num * proposal.weight)
@@ -227,10 +229,10 @@ def finish(
     keys = jax.vmap(jax.random.split)(keys)
     keys = jnp.concatenate([keys[:, 0], keys[which, 1]])
     log_learned = jax.vmap(proposal.learned.log_prob)(
-        keys, jnp.concatenate([places, drafts.u[which]])
+        keys, jnp.concatenate([positions, drafts.u[which]])
     )
     of_heavy = jnp.full_like(drafts.log_learned, jnp.inf).at[which].set(log_learned[num:])
     of_drafts = jnp.where(drafts.is_heavy, of_heavy, drafts.log_learned)
     mix = jax.vmap(proposal.mix)
-    of_places = log_learned[:num]
-    return mix(drafts.u, of_drafts), mix(places, of_places), ~jnp.isfinite(of_places)
+    of_positions = log_learned[:num]
+    return mix(drafts.u, of_drafts), mix(positions, of_positions), ~jnp.isfinite(of_positions)

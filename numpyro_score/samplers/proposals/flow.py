@@ -1,6 +1,6 @@
-"""The independence proposal of a score's probability flow, in steps that are one to one.
+"""Independence proposals from a score's probability flow, in invertible steps.
 
-The flow is that of Song et al. (2021, arXiv:2011.13456); `monotone.py` has the steps.
+The flow is that of Song et al. (2021, arXiv:2011.13456); the steps are in `monotone.py`.
 """
 
 from typing import Any
@@ -16,12 +16,12 @@ from numpyro_score.samplers.proposals.monotone import MonotoneFlow
 from numpyro_score.samplers.steps import Score
 
 NUM_STEPS = 24
-"""Default steps of the flow: more raise the acceptance by less than a hundredth."""
+"""Default number of steps: more raise the acceptance rate by less than .01."""
 
 
 @eqx.filter_jit
 def _steps(noise: NoiseProcess, before: Array) -> tuple[Array, Array]:
-    """When each step looks at the score, and by which factor it takes the noise down."""
+    """The time at which each step evaluates the score, and the factor by which it reduces noise."""
     after = jnp.append(before[1:], 0.0).astype(before.dtype)
     return noise.time_of(jnp.sqrt(before * (before + after) / 2)), after / before
 
@@ -43,39 +43,39 @@ def flow_proposal(
 ) -> LearnedProposal:
     """An independence proposal from a score and its noise process.
 
-    An exact kernel with it stays exact, to rounding, for any number of steps and any score whose
-    steps are one to one. For a learned score that is checked (determinants, `round_trip`), not
-    proved; `path_proposal` is exact for every score.
+    A Metropolis-Hastings kernel with it is exact up to rounding, for any number of steps and any
+    score whose steps are invertible. For a learned score invertibility is checked (determinants,
+    `round_trip`) but not guaranteed; `path_proposal` is exact for every score.
 
     Parameters
     ----------
     score
         `score(u, t)` of one point, a vector, and a scalar time; a `ScoreModel` or any function.
     noise
-        The process whose laws the score is of.
+        The noise process of the score.
     dim
         Length of a point.
     num_steps
-        Steps of the flow.
+        Number of steps.
     least_noise
-        Noise before the last step, which goes to none, in units of the data's sd.
+        Noise before the last step, which removes it, in units of the data's sd.
     data_mean, data_sd
-        Mean and sd of what the score was trained on, each one number or `(dim,)`; by default those
-        of `data`, or 0 and 1.
+        Mean and sd of the score's training data, each one number or `(dim,)`; by default those of
+        `data`, or 0 and 1.
     data
-        Points `(num, dim)` of about the score's law, or None.
+        Points `(num, dim)` of about the score's distribution, or None.
     center, factor
-        Where the score was trained on `u` with `x = center + factor u`: `(dim,)` and a lower
-        triangular matrix `(dim, dim)`, or sds `(dim,)`. By default `u` is `x`.
+        For a score that was trained on `u` with `x = center + factor u`: `(dim,)`, and a lower
+        triangular matrix `(dim, dim)` or sds `(dim,)`. By default `u` is `x`.
     weight, df
-        Weight, in [0, 1), and degrees of freedom, a whole number, of the Student t beside the flow.
+        Weight, in [0, 1), and degrees of freedom, a whole number, of the Student t component.
 
     Raises
     ------
     ValueError
-        If a size, weight or shape cannot be one.
-    TypeError
-        If the numbers of steps or dimensions are not whole.
+        A size, weight or shape is not valid.
+        TypeError
+            The number of steps or dimensions is not a whole number.
 
     Examples
     --------

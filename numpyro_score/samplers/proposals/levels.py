@@ -1,4 +1,4 @@
-"""What proposals share: `y = x / alpha`, the noise levels, the Gaussian that they start from."""
+"""Shared by the proposals: `y = x / alpha`, noise levels, and the Gaussian to start from."""
 
 from typing import Any, NamedTuple
 
@@ -19,18 +19,18 @@ LEAST_NOISE = 0.03
 
 
 def denoised(score: Score, noise: NoiseProcess, y: Point, t: Scalar) -> Point:
-    """`E[y_0 | y]` under the law that a score is of, in `y = x / alpha`."""
+    """`E[y_0 | y]` from a score, in `y = x / alpha`."""
     x = noise.alpha(t).astype(y.dtype) * y
     return noise.denoised(x, t, score(x, t)).astype(y.dtype)
 
 
 class NoiseLevels(NamedTuple):
-    """Levels of `rho = sigma / alpha`, and the law of `y = x / alpha` at the largest.
+    """Levels of `rho = sigma / alpha`, and the Gaussian of `y = x / alpha` at the largest.
 
     Attributes
     ----------
     ratios
-        `(num_steps,)`, falling; after the last one comes 0.
+        `(num_steps,)`, decreasing; the level after the last one is 0.
     start_mean, start_sd
         `(dim,)` each.
     """
@@ -60,7 +60,7 @@ def noise_levels(
     data_sd: Any,
     data: Any,
 ) -> NoiseLevels:
-    """Levels that are even in the log of the noise.
+    """Noise levels that are evenly spaced in the logarithm.
 
     Parameters
     ----------
@@ -69,18 +69,18 @@ def noise_levels(
     dim
         Length of a point.
     num_steps
-        How many.
+        Number of levels.
     least_noise
-        The last, in units of the smallest of the data's sds.
+        The last level, in units of the smallest of the data's sds.
     data_mean, data_sd
-        Moments of the data, each one number or `(dim,)`; None for those of `data`, else 0 and 1.
+        Moments of the data, each one number or `(dim,)`; None for those of `data`, or 0 and 1.
     data
         Points `(num, dim)` or None.
 
     Raises
     ------
     ValueError, TypeError
-        If a size or a shape cannot be one.
+        A size or a shape is not valid.
     """
     check_whole("dim", dim)
     check_whole("num_steps", num_steps)
@@ -96,7 +96,7 @@ def noise_levels(
     lowest, highest = float(least_noise * sd.min()), float(noise.ratio(1.0))
     if not 0 < lowest < highest:
         raise ValueError(
-            f"least_noise is {least_noise:g}, noise of {lowest:g} in the score's units, but it "
-            f"must be above 0 and below the process's own largest, {highest:g}"
+            f"least_noise is {least_noise:g}, noise of {lowest:g} in the score's units, but must "
+            f"be above 0 and below the largest noise of the process, {highest:g}"
         )
     return _levels(noise, jnp.asarray(mean), jnp.asarray(sd), jnp.asarray(lowest, dtype), num_steps)

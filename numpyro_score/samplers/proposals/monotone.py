@@ -1,4 +1,4 @@
-"""The probability flow in steps that can be undone, with the density of the steps' own map.
+"""The probability flow in invertible steps, with the exact density of the discrete map.
 
 In `y = x / alpha` and `rho = sigma / alpha` the flow from noise to data is
 
@@ -8,22 +8,22 @@ In `y = x / alpha` and `rho = sigma / alpha` the flow from noise to data is
 
     y' = r y + (1 - r) D(y, tau),    tau^2 = rho (rho + rho') / 2.
 
-At `tau = rho` it is DDIM's (Song, Meng and Ermon 2021, arXiv:2010.02502), of order 1. The noise
-level `tau` above makes it exact to second order where the data are Gaussian, of any covariance:
-with variance v and `rho = 1`, both `sqrt((v + r^2) / (v + 1))`, the flow's own factor, and
-`r + (1 - r) v / (v + tau^2)` are `1 - a e + (a - a^2) e^2 / 2`, where `e = 1 - r`,
-`a = 1 / (v + 1)`, up to `e^3`.
+At `tau = rho` it is the step of DDIM (Song, Meng and Ermon 2021, arXiv:2010.02502), of order 1.
+With the noise level `tau` above it is of order 2 for Gaussian data of any covariance: for variance
+v and `rho = 1`, both the exact factor `sqrt((v + r^2) / (v + 1))` and the step's factor
+`r + (1 - r) v / (v + tau^2)` are `1 - a e + (a - a^2) e^2 / 2 + O(e^3)`, where `e = 1 - r` and
+`a = 1 / (v + 1)`.
 
-The step's Jacobian is `r I + (1 - r) Cov(y_0 | y) / tau^2` for a true score: positive definite
-whatever the step's length. The map is therefore one to one, its determinant is computed as it is,
-step by step, and Newton's method finds the way back. The density that follows is that of the
-points that are drawn, not of the differential equation, so that, as long as the steps are one to
-one, the number of steps and the score's error bear on how good a proposal is, and not on whether a
-chain with it is exact.
+For an exact score the Jacobian of a step is `r I + (1 - r) Cov(y_0 | y) / tau^2`, which is positive
+definite for any step length. The map is therefore one to one. Its determinant is computed exactly,
+step by step, and Newton's method inverts it. The density is that of the discrete map, not of the
+differential equation. As long as the steps are invertible, the number of steps and the error of the
+score affect the quality of the proposal, but not the exactness of a chain.
 
-For a learned score positivity is checked where the map is used: a point at which a step's
-determinant is not above 0, or whose way back is not found, has density 0. That catches most
-failures, not all: a map may fold with positive determinants. `round_trip` measures what is left.
+For a learned score invertibility is checked at every point used: a point at which the determinant
+of a step is not positive, or at which the inversion fails, has density 0. This detects most
+failures but not all, since a map may fold with positive determinants. `round_trip` measures the
+rest.
 """
 
 from typing import NamedTuple, final
@@ -42,26 +42,26 @@ from numpyro_score.types import RngKey, Scalar
 Point = Float[Array, " dim"]
 
 MAX_NEWTON = 10
-"""Turns of Newton's method in one step, at most; two to four are usual."""
+"""Largest number of Newton iterations in one step; two to four are usual."""
 
 TIGHT = 16
 """Residual, in units of rounding, at which Newton's method stops."""
 
 LOOSE = 2048
-"""Residual, in units of rounding, above which the way back counts as not found."""
+"""Residual, in units of rounding, above which the inversion has failed."""
 
 
 class Encoded(NamedTuple):
-    """A point's noise.
+    """The noise of a point, and its density.
 
     Attributes
     ----------
     z
         Standard normal coordinates of the noise.
     log_prob
-        Log density of the flow's law at the point; -inf where the way back was not found.
+        Log density of the flow's distribution at the point; -inf where the inversion failed.
     residual
-        Largest error of a step undone, in units of the point's size.
+        Largest error of an inverted step, relative to the size of the point.
     """
 
     z: Point
@@ -82,20 +82,20 @@ class _Search(NamedTuple):
 
 @final
 class MonotoneFlow(eqx.Module):
-    """A bijection from standard normal noise to data, made of a score.
+    """A bijection from standard normal noise to data, from a score.
 
     Parameters
     ----------
     score
         `score(x, t)` of one point, a vector.
     noise
-        The process whose laws the score is of.
+        The noise process of the score.
     times
-        `(num_steps,)`: at which time each step looks at the score.
+        `(num_steps,)`: the time at which each step evaluates the score.
     ratios
-        `(num_steps,)`: `rho' / rho` of each step; 0 for one to no noise at all.
+        `(num_steps,)`: `rho' / rho` of each step; 0 for a step to noise 0.
     start_mean, start_sd
-        Of the law to start from, in `y`, each `(dim,)`.
+        Mean and sd of the Gaussian to start from, in `y`, each `(dim,)`.
     """
 
     score: Score
@@ -111,7 +111,7 @@ class MonotoneFlow(eqx.Module):
         return self.start_mean.shape[0]
 
     def _step(self, y: Point, t: Scalar, r: Scalar) -> tuple[Point, Float[Array, "dim dim"]]:
-        """A step from `y` and its Jacobian, which shares the evaluation."""
+        """A step from `y`, and its Jacobian."""
 
         def step(y: Point) -> tuple[Point, Point]:
             new = r * y + (1 - r) * denoised(self.score, self.noise, y, t)
@@ -127,16 +127,16 @@ class MonotoneFlow(eqx.Module):
         return self.times.astype(dtype), self.ratios.astype(dtype)
 
     def sample_and_log_prob(self, rng_key: RngKey) -> tuple[Point, Float[Array, ""]]:
-        """A point of the flow's law and the log density there."""
+        """One draw from the flow's distribution, and its log density."""
         return self.decode(jax.random.normal(rng_key, (self.dim,), self.start_sd.dtype))
 
     def log_prob(self, rng_key: RngKey, u: Point) -> Float[Array, ""]:
-        """Log density of the flow's law at a point; the key is not needed."""
+        """Log density of the flow's distribution at a point; the key is not used."""
         del rng_key
         return self.encode(u).log_prob
 
     def decode(self, z: Point) -> tuple[Point, Float[Array, ""]]:
-        """The point that standard normal noise flows to, and the log density of its law there."""
+        """The point that standard normal noise flows to, and its log density."""
 
         def body(carry: tuple[Array, Array], row: tuple[Array, Array]) -> tuple[tuple, None]:
             y, log_prob = carry
@@ -149,7 +149,7 @@ class MonotoneFlow(eqx.Module):
         return x, jnp.where(jnp.isfinite(log_prob), log_prob, -jnp.inf)
 
     def encode(self, x: Point) -> Encoded:
-        """The noise that flows to a point, and the log density of the flow's law there."""
+        """The noise that flows to a point, and the log density of the point."""
         unit = jnp.finfo(x.dtype).eps
 
         def body(carry: tuple, row: tuple[Array, Array]) -> tuple[tuple, None]:
@@ -167,7 +167,7 @@ class MonotoneFlow(eqx.Module):
         return Encoded(z, jnp.where(is_found, log_prob, -jnp.inf), error)
 
     def _undo(self, target: Point, t: Scalar, r: Scalar) -> tuple[Point, Array, Array]:
-        """The point that a step takes to `target`, the log determinant there, and the error."""
+        """The point that a step maps to `target`, the log determinant there, and the error."""
         unit = jnp.finfo(target.dtype).eps
         size = 1 + jnp.max(jnp.abs(target))
 
@@ -176,7 +176,7 @@ class MonotoneFlow(eqx.Module):
             new, jacobian = self._step(y, t, r)
             gap = target - new
             error = jnp.max(jnp.abs(gap)) / size
-            # where rounding keeps the error from falling, it is as small as it gets
+            # converged to rounding error: the residual is small and no longer decreases
             stays = (error > search.error / 2) & (error < LOOSE * unit)
             is_open = (error > TIGHT * unit) & ~stays
             factors = lu_factor(jacobian)
@@ -186,7 +186,7 @@ class MonotoneFlow(eqx.Module):
         def goes_on(search: _Search) -> Bool[Array, ""]:
             return search.is_open & (search.turns < MAX_NEWTON)
 
-        # one explicit step backwards; the last one, to no noise, moves next to nothing
+        # starting point: one explicit step backwards
         ahead = (1 - r) * (target - denoised(self.score, self.noise, target, t))
         zero = jnp.zeros((), target.dtype)
         begin = _Search(target, ahead, zero, zero + jnp.inf, zero < 1, jnp.zeros((), jnp.int32))
@@ -196,7 +196,7 @@ class MonotoneFlow(eqx.Module):
 
 
 def log_determinant(factors: tuple[Float[Array, "dim dim"], Int[Array, " dim"]]) -> Array:
-    """Log of the determinant of an LU factored matrix, NaN where that is not above 0."""
+    """Log determinant of an LU-factored matrix; NaN where the determinant is not positive."""
     upper, pivots = factors
     diagonal = jnp.diagonal(upper)
     num_swaps = jnp.sum(pivots != jnp.arange(pivots.size))

@@ -1,25 +1,25 @@
-"""The independence proposal of a score's whole reverse path, weighed against a forward one.
+"""Independence proposals from reverse diffusion paths, weighted by forward paths.
 
 In `y = x / alpha` and levels `0 = rho_0 < rho_1 < ... < rho_K` of `rho = sigma / alpha`, noising is
 the chain `y_k = y_{k-1} + sqrt(rho_k^2 - rho_{k-1}^2) z`. Its reversal is approximated by
 
     y_K ~ N(m, s^2),    y_{k-1} ~ N(D(y_k) + (1 - b_k) (y_k - D(y_k)), v_k)
 
-with `b_k = 1 - (rho_{k-1} / rho_k)^2`, whose mean is exact for the true denoiser `D`, and a
-variance by coordinate
+with `b_k = 1 - (rho_{k-1} / rho_k)^2`, whose mean is exact for the true denoiser `D`, and with
+the variance of each coordinate
 
     v_k = rho_{k-1}^2 b_k + b_k^2 c_k
 
-where `c_k` is the mean of the denoiser's squared error: the best that does not depend on the place
-(Bao et al. 2022, arXiv:2201.06503). For a target p of `y_0` the weight
+where `c_k` is the mean squared error of the denoiser: the optimal variance that does not depend on
+the point (Bao et al. 2022, arXiv:2201.06503). For a target p of `y_0` the weight
 
     w = p(y_0) prod q(y_k | y_{k-1}) / (q_K(y_K) prod r(y_{k-1} | y_k))
 
-of a path drawn backwards has the mean `Z`, the integral of p, whatever the score and however few
-the steps (annealed importance sampling's argument, Neal 2001, doi:10.1023/A:1008923215028; for
-diffusions Doucet et al. 2022, arXiv:2208.07698). Metropolis-Hastings on paths is therefore exact.
-No derivative of the score is needed, so a step costs one evaluation in any dimension; the steps
-have to be short, since a Gaussian stands for the law of `y_{k-1}` given `y_k`.
+of a reverse path has mean `Z`, the integral of p, for any score and any number of steps (as in
+annealed importance sampling, Neal 2001, doi:10.1023/A:1008923215028; for diffusions Doucet et al.
+2022, arXiv:2208.07698). Metropolis-Hastings on paths is therefore exact. It needs no derivative of
+the score, so a step costs one evaluation in any dimension. Steps must be short, since a Gaussian
+approximates the distribution of `y_{k-1}` given `y_k`.
 """
 
 from typing import Any, final
@@ -39,31 +39,31 @@ from numpyro_score.types import RngKey, Scalar
 Point = Float[Array, " dim"]
 
 NUM_STEPS = 128
-"""Default steps of the path."""
+"""Default number of steps."""
 
 NUM_POINTS = 2048
-"""Points at which the denoiser's error is looked at."""
+"""Number of points from which the denoiser's error is estimated."""
 
 TOGETHER = 16
-"""Levels at which a forward path asks for the score at once."""
+"""Number of levels at which a forward path evaluates the score at once."""
 
 
 @final
 class DenoisingPath(eqx.Module):
-    """The law of a reverse path's end, with weights of the whole path.
+    """The distribution of the end of a reverse path, with the weight of the whole path.
 
     Parameters
     ----------
     score
         `score(x, t)` of one point, a vector.
     noise
-        The process whose laws the score is of.
+        The noise process of the score.
     ratios
-        `(num_steps,)`: the levels `rho_K` to `rho_1`, falling.
+        `(num_steps,)`: the decreasing levels `rho_K` to `rho_1`.
     spreads
         `(num_steps, dim)`: sd of each reverse step.
     start_mean, start_sd
-        Of the law to start from, in `y`, each `(dim,)`.
+        Mean and sd of the Gaussian to start from, in `y`, each `(dim,)`.
     """
 
     score: Score
@@ -79,12 +79,12 @@ class DenoisingPath(eqx.Module):
         return self.start_mean.shape[0]
 
     def _rows(self) -> tuple[Array, Array, Array, Array]:
-        """Of each step down: time, level before, level after, sd."""
+        """For each step down: time, level before, level after, sd."""
         after = jnp.append(self.ratios[1:], 0.0).astype(self.ratios.dtype)
         return self.noise.time_of(self.ratios), self.ratios, after, self.spreads
 
     def _mean(self, y: Point, t: Scalar, before: Scalar, after: Scalar) -> Point:
-        """Mean of the place one level lower."""
+        """Mean of the point one level lower."""
         end = denoised(self.score, self.noise, y, t)
         return end + (after / before) ** 2 * (y - end)
 
@@ -93,7 +93,7 @@ class DenoisingPath(eqx.Module):
         return -0.5 * jnp.sum(z**2 + jnp.log(2 * jnp.pi * self.start_sd**2))
 
     def _gain(self, lower: Point, upper: Point, mean: Point, row: tuple) -> Float[Array, ""]:
-        """Log density of a step down less that of the same step up."""
+        """Log density of a step down minus that of the reversed step up."""
         _, before, after, spread = row
         width = jnp.sqrt((before - after) * (before + after))
         down, up = (lower - mean) / spread, (upper - lower) / width
@@ -124,7 +124,7 @@ class DenoisingPath(eqx.Module):
         _, before, after, _ = rows
         widths = jnp.sqrt((before - after) * (before + after))
         noise = jax.random.normal(rng_key, (len(widths), self.dim), u.dtype)
-        # levels fall along the rows, so a path goes up through them from the last one
+        # levels decrease along the rows, so that a forward path starts at the last one
         uppers = u + jnp.cumsum((widths[:, None] * noise)[::-1], axis=0)[::-1]
         lowers = jnp.concatenate([uppers[1:], u[None]])
 
@@ -142,7 +142,7 @@ class DenoisingPath(eqx.Module):
 def _errors(
     score: Score, noise: NoiseProcess, ratios: Array, data: Array, rng_key: RngKey
 ) -> Float[Array, "num_steps dim"]:
-    """Mean squared error of the denoiser at each level, by coordinate."""
+    """Mean squared error of the denoiser, for each level and coordinate."""
 
     def one(row: tuple) -> Array:
         ratio, key = row
@@ -169,43 +169,43 @@ def path_proposal(
     weight: float = 0.02,
     df: int = 5,
 ) -> LearnedProposal:
-    """An independence proposal from whole reverse paths of a score: no derivative of it is needed.
+    """An independence proposal from reverse paths of a score, without derivatives of the score.
 
-    An exact kernel with it stays exact however bad the score is and however few the steps. Beside
-    `flow_proposal` it costs one evaluation of the score a step instead of one for every dimension,
-    but needs several times as many steps.
+    A Metropolis-Hastings kernel with it is exact for any score and any number of steps. Compared
+    with `flow_proposal` a step costs one evaluation of the score instead of one for each dimension,
+    but several times as many steps are needed.
 
     Parameters
     ----------
     score
         `score(u, t)` of one point, a vector, and a scalar time; a `ScoreModel` or any function.
     noise
-        The process whose laws the score is of.
+        The noise process of the score.
     dim
         Length of a point.
     num_steps
-        Steps of the path.
+        Number of steps.
     least_noise
-        Noise before the last step, which goes to none, in units of the data's sd.
+        Noise before the last step, which removes it, in units of the data's sd.
     data_mean, data_sd
-        Mean and sd of what the score was trained on, each one number or `(dim,)`; by default those
-        of `data`, or 0 and 1.
+        Mean and sd of the score's training data, each one number or `(dim,)`; by default those of
+        `data`, or 0 and 1.
     data
-        Points `(num, dim)` of about the score's law, from which the sds of the steps are learned.
-        Without them they are those for a Gaussian of the sd above, too large where the data are
-        several narrow modes: give them.
+        Points `(num, dim)` of about the score's distribution, from which the sds of the steps are
+        estimated. By default the sds are those for a Gaussian of the sd above, which are too large
+        if the data have several narrow modes.
     center, factor
-        Where the score was trained on `u` with `x = center + factor u`: `(dim,)` and a lower
-        triangular matrix `(dim, dim)`, or sds `(dim,)`. By default `u` is `x`.
+        For a score that was trained on `u` with `x = center + factor u`: `(dim,)`, and a lower
+        triangular matrix `(dim, dim)` or sds `(dim,)`. By default `u` is `x`.
     weight, df
-        Weight, in [0, 1), and degrees of freedom, a whole number, of the Student t beside the path.
+        Weight, in [0, 1), and degrees of freedom, a whole number, of the Student t component.
 
     Raises
     ------
     ValueError
-        If a size, weight or shape cannot be one.
-    TypeError
-        If the numbers of steps or dimensions are not whole.
+        A size, weight or shape is not valid.
+        TypeError
+            The number of steps or dimensions is not a whole number.
 
     Examples
     --------
@@ -241,10 +241,10 @@ def path_proposal(
         errors = np.asarray(found, np.float64)
     after = np.append(before[1:], 0.0)[:, None]
     share = 1 - (after / before) ** 2
-    # an error of next to nothing would make a step that no other path could have taken
+    # a near-zero error would make the density of a forward path's steps near-zero
     errors = np.maximum(errors, 1e-6 * before**2)
     spreads = np.sqrt(after**2 * share + share**2 * errors)
-    law = DenoisingPath(
+    path = DenoisingPath(
         score,
         noise,
         ratios,
@@ -252,4 +252,4 @@ def path_proposal(
         levels.start_mean,
         levels.start_sd,
     )
-    return with_defensive(law, center, factor, weight, df)
+    return with_defensive(path, center, factor, weight, df)

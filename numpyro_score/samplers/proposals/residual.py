@@ -1,7 +1,7 @@
-"""How well a flow is undone: its draws flowed back to noise, and the two densities compared.
+"""Errors of inverting a flow: draws are mapped back to noise, and the densities compared.
 
-A chain whose moves are undone only roughly is biased by about the residual (Noe et al. 2019,
-doi:10.1126/science.aaw1147, for flows as proposals).
+A chain with a flow proposal is biased by about the error of the inversion (flows as proposals: Noe
+et al. 2019, doi:10.1126/science.aaw1147).
 """
 
 from typing import NamedTuple
@@ -16,17 +16,17 @@ from numpyro_score.types import RngKey
 
 
 class RoundTrip(NamedTuple):
-    """Errors over draws of a flow; of the order of rounding where its density is exact.
+    """Inversion errors over draws of a flow, of the order of rounding if its density is exact.
 
     Attributes
     ----------
     noise_error
-        Largest error of a coordinate of the noise that comes back.
+        Largest error of a coordinate of the recovered noise.
     log_prob_gap
-        Largest difference of the log densities computed on the two ways.
+        Largest difference of the log densities computed in the two directions.
     lost
-        Share of draws whose way back was not found. A chain treats such a point as one that the
-        flow does not reach, so that anything but 0 is a bias of about its size.
+        Share of draws for which the inversion failed. A chain gives such a point density 0, so that
+        the bias is of about this size.
 
     Examples
     --------
@@ -42,16 +42,16 @@ class RoundTrip(NamedTuple):
 
 @eqx.filter_jit
 def round_trip(flow: MonotoneFlow, rng_key: RngKey, num_draws: int = 1000) -> RoundTrip:
-    """Draw, flow back to noise, and compare.
+    """Draw from a flow, invert it, and compare.
 
     Parameters
     ----------
     flow
-        The law of a proposal that `flow_proposal` made.
+        The flow in a proposal of `flow_proposal`, its attribute `learned`.
     rng_key
         One key.
     num_draws
-        Draws.
+        Number of draws.
 
     Examples
     --------
