@@ -45,6 +45,6 @@ def data_moments(score: Score, data_mean: Any = None, data_sd: Any = None) -> Mo
     if not np.isfinite(np.asarray(mean)).all():
         raise ValueError("data_mean is not finite; leave it out if it is not known")
     if not (np.isfinite(np.asarray(sd)) & (np.asarray(sd) >= 0)).all():
-        raise ValueError("data_sd must be finite and at least 0; leave it out if it is not known")
+        raise ValueError("data_sd must be finite and 0 or more; leave it out if it is not known")
     dtype = jnp.result_type(float)
     return jnp.asarray(mean, dtype), jnp.asarray(sd, dtype)
