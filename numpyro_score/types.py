@@ -20,6 +20,9 @@ ScoreFn: TypeAlias = Callable[[Any], Any]
 DriftFn: TypeAlias = ScoreFn
 """Position -> vector field that a Langevin proposal follows in place of the gradient."""
 
+type MapChains = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""One chain's function -> that of a batch of chains: `jax.vmap`, or what computes the same."""
+
 Scalar: TypeAlias = float | Float[Array, ""]
 """One real number, traced or not."""
 

@@ -11,7 +11,7 @@ import re
 import sys
 import textwrap
 from itertools import pairwise
-from typing import Any
+from typing import Any, is_typeddict
 
 import pytest
 from blackjax import GenerateSamplingAPI
@@ -96,8 +96,10 @@ def lacking(room: str, thing: Any) -> list[str]:
     if not doc:
         return ["a docstring"]
     wrong = []
-    signature = inspect.signature(thing)
-    names = [] if inspect.isabstract(thing) else required(signature)
+    if is_typeddict(thing):
+        names = [*thing.__required_keys__, *thing.__optional_keys__]
+    else:
+        names = [] if inspect.isabstract(thing) else required(inspect.signature(thing))
     if missing := [name for name in names if name not in described(doc)]:
         wrong.append(f"a description of {', '.join(missing)}")
     if raises(thing) and "Raises" not in sections(doc):

@@ -86,6 +86,13 @@ class PooledState(NamedTuple):
     num_restarts: Int[Array, " chain"]
 
 
+def map_per_chain(change: Callable[[Array], Array], state: PooledState) -> PooledState:
+    """The state with its fields of shape `(chain,)` changed, and the shared ones left alone."""
+    return state._replace(
+        log_step_size=change(state.log_step_size), num_restarts=change(state.num_restarts)
+    )
+
+
 class PooledWarmup(NamedTuple):
     """The functions of a warmup.
 

@@ -1,4 +1,4 @@
-"""Kernels in NumPyro's `MCMCKernel` protocol: one adapter, one thin class a kernel.
+"""Kernels for NumPyro: samplers of batches of chains, and one class that has NumPyro's protocol.
 
 The names are listed in `__init__.pyi` and loaded when first used: `MALA` imports nothing of what
 learned kernels need.

@@ -1,29 +1,49 @@
+from .alternate import alternate
 from .blackjax import BlackJAXKernel
+from .draw_space import DrawSpace
 from .global_local import GlobalLocal
+from .independent import independent
 from .langevin import MALA, ULA, ScoreMetropolis, dense_mala
 from .localization import StochasticLocalization
+from .markov import markov
 from .metropolis import (
     IndependenceMetropolis,
     MetropolisHastings,
     RandomWalkMetropolis,
 )
+from .numpyro_kernel import NumPyroKernel
+from .particles import particles
+from .problem import Problem
+from .sampler import Sampler, prepared
 from .score_samplers import AnnealedLangevin, ProbabilityFlow, ReverseSDE
 from .tempering import ParallelTempering, TemperedSMC
+from .warmup import PreconditionerOptions, WarmupOptions
 
 __all__ = [
     "MALA",
     "ULA",
     "AnnealedLangevin",
     "BlackJAXKernel",
+    "DrawSpace",
     "GlobalLocal",
     "IndependenceMetropolis",
     "MetropolisHastings",
+    "NumPyroKernel",
     "ParallelTempering",
+    "PreconditionerOptions",
     "ProbabilityFlow",
+    "Problem",
     "RandomWalkMetropolis",
     "ReverseSDE",
+    "Sampler",
     "ScoreMetropolis",
     "StochasticLocalization",
     "TemperedSMC",
+    "WarmupOptions",
+    "alternate",
     "dense_mala",
+    "independent",
+    "markov",
+    "particles",
+    "prepared",
 ]

@@ -1,17 +1,20 @@
 """Any BlackJAX sampling algorithm in NumPyro's protocol."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from numpyro.infer.initialization import init_to_uniform
 
-from numpyro_score.infer.adapter import AdapterKernel
-from numpyro_score.infer.algorithm import Algorithm
+from numpyro_score.infer.markov import markov
+from numpyro_score.infer.numpyro_kernel import NumPyroKernel
+from numpyro_score.infer.problem import Problem
+from numpyro_score.infer.warmup import WarmupOptions
 from numpyro_score.kernels.api import KernelApi
+from numpyro_score.kernels.signature import algorithm_of
 from numpyro_score.types import LogDensityFn
 
 
-class BlackJAXKernel(AdapterKernel):
+class BlackJAXKernel(NumPyroKernel):
     """A `blackjax.GenerateSamplingAPI` as a NumPyro kernel.
 
     The kernel's signature is read: an argument `step_size` or `inverse_mass_matrix` is learned in
@@ -26,25 +29,23 @@ class BlackJAXKernel(AdapterKernel):
     parameters
         Further arguments of the algorithm's kernel and `init`, by name.
     exact
-        Whether the algorithm leaves the target invariant; False for `mclmc`, `sgld` and others
-        without accept/reject. Shown with the results.
+        Whether the algorithm leaves the target invariant, which is shown with the results. Known
+        for the kernels of BlackJAX and of this package; has to be given for any other.
     num_grad
-        Gradients evaluated a step, for cost; by default the number of integration steps that the
-        kernel reports, else 1 where it uses gradients.
-    step_size, inverse_mass_matrix, adapt_step_size, adapt_mass_matrix, dense_mass
-        As in `numpyro.infer.HMC`.
-    target_accept_prob
-        Acceptance that the step size is tuned to.
+        Gradients that every step evaluates, for the cost; by default what is known of BlackJAX's
+        kernels, what the kernel reports (`num_integration_steps`), else 1 where it has gradients.
     init_strategy
         Where chains start, as in `numpyro.infer.HMC`.
-    restart_stuck_chains
-        Whether chains left far below the others in warmup restart from another's place.
+    warmup
+        Options of the warmup, by name, described in `numpyro_score.infer.WarmupOptions`:
+        `step_size`, `inverse_mass_matrix`, `adapt_step_size`, `adapt_mass_matrix`, `dense_mass`,
+        `target_accept_prob`, `restart_stuck_chains`.
 
     Raises
     ------
     ValueError, TypeError
-        If the algorithm lacks a parameter, is given an unknown one, or reports no acceptance rate
-        while its step size is to be adapted.
+        If the algorithm lacks a parameter, is given an unknown one, reports no acceptance rate
+        while its step size is to be adapted, or if it is not known whether it is exact.
 
     Examples
     --------
@@ -67,16 +68,10 @@ class BlackJAXKernel(AdapterKernel):
         logdensity_fn: LogDensityFn | None = None,
         *,
         parameters: Mapping[str, Any] | None = None,
-        exact: bool = True,
+        exact: bool | None = None,
         num_grad: int | None = None,
-        step_size: float | None = None,
-        inverse_mass_matrix: Any = None,
-        adapt_step_size: bool | None = None,
-        adapt_mass_matrix: bool | None = None,
-        dense_mass: bool = False,
-        target_accept_prob: float = 0.8,
         init_strategy: Callable[..., Any] = init_to_uniform,
-        restart_stuck_chains: bool = True,
+        **warmup: Unpack[WarmupOptions],
     ) -> None:
         if not isinstance(algorithm, KernelApi):
             raise TypeError(
@@ -84,16 +79,9 @@ class BlackJAXKernel(AdapterKernel):
                 f"{type(algorithm).__name__}; give the algorithm itself, not what it returns."
             )
         super().__init__(
-            Algorithm(algorithm, dict(parameters or {}), is_exact=exact, num_grad=num_grad),
-            model,
-            potential_fn,
-            logdensity_fn,
-            step_size=step_size,
-            inverse_mass_matrix=inverse_mass_matrix,
-            adapt_step_size=adapt_step_size,
-            adapt_mass_matrix=adapt_mass_matrix,
-            dense_mass=dense_mass,
-            target_accept_prob=target_accept_prob,
-            init_strategy=init_strategy,
-            restart_stuck_chains=restart_stuck_chains,
+            Problem(type(self).__name__, model, potential_fn, logdensity_fn, init_strategy),
+            markov(
+                algorithm_of(algorithm, dict(parameters or {}), is_exact=exact, num_grad=num_grad),
+                **warmup,
+            ),
         )

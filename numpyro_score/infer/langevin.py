@@ -1,41 +1,44 @@
 """Langevin kernels in NumPyro's protocol: exact, unadjusted, and accepted by a score alone."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 from numpyro.infer.initialization import init_to_uniform
 
-from numpyro_score.infer.adapter import AdapterKernel
-from numpyro_score.infer.algorithm import Algorithm
+from numpyro_score.infer.markov import markov
+from numpyro_score.infer.numpyro_kernel import NumPyroKernel
+from numpyro_score.infer.problem import Problem
+from numpyro_score.infer.unadjusted import unadjusted
+from numpyro_score.infer.warmup import PreconditionerOptions, WarmupOptions
 from numpyro_score.kernels.langevin import ula
-from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
+from numpyro_score.kernels.mala import mala
 from numpyro_score.kernels.score_metropolis import NUM_NODES, check_nodes, score_metropolis
+from numpyro_score.kernels.signature import algorithm_of
 from numpyro_score.types import DriftFn, LogDensityFn, ScoreFn, Temperature
 
 ULA_STEP_SIZE = 0.1
 """Default step of the unadjusted chain: variances come out 5% too large where `P` is right."""
 
 
-class MALA(AdapterKernel):
+class MALA(NumPyroKernel):
     """Metropolis-adjusted Langevin algorithm; exact.
 
     Parameters
     ----------
     model, potential_fn, logdensity_fn
         What to sample: one of the three.
-    step_size, inverse_mass_matrix, adapt_step_size, adapt_mass_matrix, dense_mass
-        As in `numpyro.infer.HMC`; `step_size` is the Langevin `eps`, `P` the
-        `inverse_mass_matrix`, by default both learned in warmup.
-    target_accept_prob
-        Acceptance that the step size is tuned to, by default .574.
     init_strategy
         Where chains start, as in `numpyro.infer.HMC`.
     drift_fn
         Unconstrained position -> vector field to follow in place of the gradient.
     temperature
         Number or schedule of the step; T samples `p^(1/T)`, and the kernel is then not `exact`.
-    restart_stuck_chains
-        Whether chains left far below the others in warmup restart from another's place.
+    warmup
+        Options of the warmup, by name, described in `numpyro_score.infer.WarmupOptions`:
+        `step_size`, `inverse_mass_matrix`, `adapt_step_size`, `adapt_mass_matrix`, `dense_mass`,
+        `target_accept_prob`, `restart_stuck_chains`. `step_size` is the
+        Langevin `eps`, `P` the `inverse_mass_matrix`; by default both are learned, for an
+        acceptance of .574.
 
     Examples
     --------
@@ -62,40 +65,19 @@ class MALA(AdapterKernel):
         potential_fn: Callable[[Any], Any] | None = None,
         logdensity_fn: LogDensityFn | None = None,
         *,
-        step_size: float | None = None,
-        inverse_mass_matrix: Any = None,
-        adapt_step_size: bool = True,
-        adapt_mass_matrix: bool = True,
-        dense_mass: bool = False,
-        target_accept_prob: float = TARGET_ACCEPTANCE_RATE,
         init_strategy: Callable[..., Any] = init_to_uniform,
         drift_fn: DriftFn | None = None,
         temperature: Temperature = 1.0,
-        restart_stuck_chains: bool = True,
+        **warmup: Unpack[WarmupOptions],
     ) -> None:
+        parameters = {"drift_fn": drift_fn, "temperature": temperature}
         super().__init__(
-            Algorithm(
-                mala,
-                {"drift_fn": drift_fn, "temperature": temperature},
-                target_acceptance_rate=TARGET_ACCEPTANCE_RATE,
-                optimal_step_size=optimal_step_size,
-                takes_factored=True,
-            ),
-            model,
-            potential_fn,
-            logdensity_fn,
-            step_size=step_size,
-            inverse_mass_matrix=inverse_mass_matrix,
-            adapt_step_size=adapt_step_size,
-            adapt_mass_matrix=adapt_mass_matrix,
-            dense_mass=dense_mass,
-            target_accept_prob=target_accept_prob,
-            init_strategy=init_strategy,
-            restart_stuck_chains=restart_stuck_chains,
+            Problem(type(self).__name__, model, potential_fn, logdensity_fn, init_strategy),
+            markov(algorithm_of(mala, parameters), **warmup),
         )
 
 
-class ULA(AdapterKernel):
+class ULA(NumPyroKernel):
     """Unadjusted Langevin algorithm: **biased**, `exact` is False.
 
     Its step size cannot be tuned by acceptance, for it accepts everything; it is used as given.
@@ -110,16 +92,16 @@ class ULA(AdapterKernel):
         Unconstrained position -> gradient of the log density; enough without a density.
     step_size
         The Langevin `eps`; the variance of a unit Gaussian comes out as `1 / (1 - eps / 2)`.
-    inverse_mass_matrix, adapt_mass_matrix, dense_mass
-        As in `numpyro.infer.HMC`.
     adapt_step_size
         Must be False.
     init_strategy
         Where chains start, as in `numpyro.infer.HMC`.
     temperature
         Number or schedule of the step; 0 climbs to the nearest mode.
-    restart_stuck_chains
-        Whether chains left far below the others in warmup restart from another's place.
+    preconditioner
+        Options of the preconditioner, by name, described in
+        `numpyro_score.infer.PreconditionerOptions`: `inverse_mass_matrix`, `adapt_mass_matrix`,
+        `dense_mass`, `restart_stuck_chains`.
 
     Raises
     ------
@@ -149,49 +131,33 @@ class ULA(AdapterKernel):
         *,
         score_fn: ScoreFn | None = None,
         step_size: float = ULA_STEP_SIZE,
-        inverse_mass_matrix: Any = None,
         adapt_step_size: bool = False,
-        adapt_mass_matrix: bool | None = None,
-        dense_mass: bool = False,
         init_strategy: Callable[..., Any] = init_to_uniform,
         temperature: Temperature = 1.0,
-        restart_stuck_chains: bool = True,
+        **preconditioner: Unpack[PreconditionerOptions],
     ) -> None:
-        if adapt_step_size:
-            raise ValueError(
-                "ULA accepts every move, so its step size cannot be adapted to an acceptance "
-                "rate; give step_size (smaller is less biased), or use MALA."
-            )
-        if score_fn is not None and adapt_mass_matrix:
-            raise ValueError(
-                "ULA learns its preconditioner in MALA steps, which need a log density, but has a "
-                "score_fn; give inverse_mass_matrix, or leave score_fn out."
-            )
-        learns = score_fn is None if adapt_mass_matrix is None else adapt_mass_matrix
+        name = type(self).__name__
         super().__init__(
-            Algorithm(
-                ula,
-                {"score_fn": score_fn, "temperature": temperature},
-                is_exact=False,
-                target_acceptance_rate=TARGET_ACCEPTANCE_RATE,
-                optimal_step_size=optimal_step_size,
-                warmup_api=mala if learns else None,
-                takes_factored=True,
+            Problem(
+                name,
+                model,
+                potential_fn,
+                logdensity_fn,
+                init_strategy,
+                needs_density=score_fn is None,
             ),
-            model,
-            potential_fn,
-            logdensity_fn,
-            step_size=step_size,
-            inverse_mass_matrix=inverse_mass_matrix,
-            adapt_step_size=False,
-            adapt_mass_matrix=learns,
-            dense_mass=dense_mass,
-            init_strategy=init_strategy,
-            restart_stuck_chains=restart_stuck_chains,
+            unadjusted(
+                name,
+                algorithm_of(ula, {"score_fn": score_fn, "temperature": temperature}),
+                mala,
+                step_size,
+                preconditioner,
+                adapt_step_size=adapt_step_size,
+            ),
         )
 
 
-class ScoreMetropolis(AdapterKernel):
+class ScoreMetropolis(NumPyroKernel):
     """Langevin steps accepted by the line integral of a score: **approximate**, `exact` is False.
 
     For targets of which only the score is known: the log ratio of densities is the integral of the
@@ -205,10 +171,8 @@ class ScoreMetropolis(AdapterKernel):
         Unconstrained position -> gradient of the log density.
     num_nodes
         Evaluations of the score along a move; one more is made at its end.
-    step_size, inverse_mass_matrix, adapt_step_size, adapt_mass_matrix, dense_mass
-        As for `MALA`.
-    target_accept_prob
-        Acceptance that the step size is tuned to, by default .574.
+    warmup
+        Options of the warmup, as for `MALA`.
 
     Raises
     ------
@@ -231,37 +195,17 @@ class ScoreMetropolis(AdapterKernel):
         score_fn: ScoreFn,
         *,
         num_nodes: int = NUM_NODES,
-        step_size: float | None = None,
-        inverse_mass_matrix: Any = None,
-        adapt_step_size: bool = True,
-        adapt_mass_matrix: bool = True,
-        dense_mass: bool = False,
-        target_accept_prob: float = TARGET_ACCEPTANCE_RATE,
+        **warmup: Unpack[WarmupOptions],
     ) -> None:
         if not callable(score_fn):
             raise TypeError(f"score_fn must be callable, but is a {type(score_fn).__name__}.")
         check_nodes(num_nodes)
+        # what is carried for a log density counts from each chain's own start
+        warmup.setdefault("restart_stuck_chains", False)
+        parameters = {"score_fn": score_fn, "num_nodes": num_nodes}
         super().__init__(
-            Algorithm(
-                score_metropolis,
-                {"score_fn": score_fn, "num_nodes": num_nodes},
-                is_exact=False,
-                target_acceptance_rate=TARGET_ACCEPTANCE_RATE,
-                optimal_step_size=optimal_step_size,
-                takes_factored=True,
-                num_grad=num_nodes + 1,
-            ),
-            None,
-            None,
-            None,
-            step_size=step_size,
-            inverse_mass_matrix=inverse_mass_matrix,
-            adapt_step_size=adapt_step_size,
-            adapt_mass_matrix=adapt_mass_matrix,
-            dense_mass=dense_mass,
-            target_accept_prob=target_accept_prob,
-            # what is carried for a log density counts from each chain's own start
-            restart_stuck_chains=False,
+            Problem(type(self).__name__, None, None, None, needs_density=False),
+            markov(algorithm_of(score_metropolis, parameters), **warmup),
         )
 
 

@@ -1,6 +1,7 @@
 """Posteriors by stochastic localization, without training, as a NumPyro kernel."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -8,10 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from numpyro_score.deprecation import renamed_arguments
-from numpyro_score.infer.diffusion import DiffusionKernel
+from numpyro_score.infer.draw_space import DrawSpace
+from numpyro_score.infer.independent import Draw, independent
+from numpyro_score.infer.numpyro_kernel import NumPyroKernel
+from numpyro_score.infer.sampler import Context
 from numpyro_score.localization import (
     InnerChains,
     IsotropicGaussian,
@@ -20,11 +24,11 @@ from numpyro_score.localization import (
 )
 from numpyro_score.localization.times import check_times
 from numpyro_score.targets.prior import prior_proposal
-from numpyro_score.types import Position
+from numpyro_score.types import Position, RngKey
 
 
 class _Prior(NamedTuple):
-    """A model's prior over the flat unconstrained position, as `InnerChains` takes a law."""
+    """A model's prior over the flat unconstrained position, as `InnerChains` takes a reference."""
 
     model: Callable[..., Any]
     args: Any
@@ -41,13 +45,13 @@ class _Prior(NamedTuple):
         return log_prob(self.unravel(x))
 
 
-class StochasticLocalization(DiffusionKernel):
+class StochasticLocalization(NumPyroKernel):
     """Independent draws of a posterior by localization, with chains for the posterior mean.
 
-    Each draw is one run of `Y_t = t x + W_t` from knowing nothing to knowing all, with
-    `InnerChains` for `E[x | Y_t]`: no training, no chain between draws. Approximate, and marked so:
-    with too few inner chains weights of modes are off. `localization.choose_start` tells whether
-    they are enough.
+    Each draw is one run of `Y_t = t x + W_t` from time 0 to a late time, with `InnerChains` for
+    `E[x | Y_t]`: no training, no chain between draws. Approximate, and marked so: with too few
+    inner chains weights of modes are off. `localization.choose_start` tells whether they are
+    enough.
 
     Parameters
     ----------
@@ -113,34 +117,49 @@ class StochasticLocalization(DiffusionKernel):
             )
         if times is None:
             times = geometric_times(0.01 / scale**2, 1000 / local_sd**2, num_times)
-        self._times = np.asarray(times, float)
-        self._reference = reference
-        self._options: dict[str, Any] = {
+        times = np.asarray(times, float)
+        options = {
             "num_inner_chains": num_inner_chains,
             "num_steps": num_steps,
             "local_sd": float(local_sd),
         }
         # a wrong number is refused here, before anything is run
-        self._localizer(_flat, reference or dist.Normal(0.0, 1.0).expand([1]).to_event(1), None)
-        settings = {**self._options, "times": self._times.tolist(), "reference": reference}
-        super().__init__(model, None, None, None, settings=settings)
-
-    def _localizer(self, logdensity_fn: Any, reference: Any, dim: int | None) -> Localizer:
-        process = IsotropicGaussian(1 if dim is None else dim)
-        chains = InnerChains(process, logdensity_fn, reference, **self._options)
-        if dim is None:
-            check_times(self._times, process.last_time)
-        return Localizer(process, chains, jnp.asarray(self._times, float))
-
-    def _sampler_of(self, like: Position, args: Any, kwargs: dict[str, Any]) -> Localizer:
-        """Localization of the model's density, given its arguments."""
-        flat, unravel = ravel_pytree(like)
-        density = self._problem.logdensity_fn(args, kwargs)
-        assert density is not None
-        assert self.model is not None
-        reference = self._reference or _Prior(self.model, args, kwargs, unravel)
-        return self._localizer(lambda x: density(unravel(x)), reference, flat.size)
+        unit = dist.Normal(0.0, 1.0).expand([1]).to_event(1)
+        _localizer(lambda x: jnp.zeros(()), reference or unit, None, times, options)
+        super().__init__(
+            DrawSpace(name, model, None, None),
+            independent(
+                partial(_draw, reference, times, options),
+                is_exact=False,
+                has_logdensity=False,
+                settings={**options, "times": times.tolist(), "reference": reference},
+            ),
+        )
 
 
-def _flat(x: Array) -> Float[Array, ""]:
-    return jnp.zeros(())
+def _localizer(
+    logdensity_fn: Any, reference: Any, dim: int | None, times: Any, options: dict[str, Any]
+) -> Localizer:
+    process = IsotropicGaussian(1 if dim is None else dim)
+    chains = InnerChains(process, logdensity_fn, reference, **options)
+    if dim is None:
+        check_times(times, process.last_time)
+    return Localizer(process, chains, jnp.asarray(times, float))
+
+
+def _draw(
+    reference: Any,
+    times: Any,
+    options: dict[str, Any],
+    rng_key: RngKey,
+    template: Position,
+    context: Context,
+) -> Draw:
+    """One draw by localization of the model's density, given its arguments."""
+    flat, unravel = ravel_pytree(template)
+    if reference is None:
+        assert context.model is not None  # checked at construction
+        reference = _Prior(context.model, context.args, context.kwargs, unravel)
+    density = context.flat_logdensity_fn(template)
+    x, num_grad = _localizer(density, reference, flat.size, times, options).draw(rng_key)
+    return Draw(x, None, num_grad)

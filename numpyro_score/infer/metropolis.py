@@ -1,25 +1,25 @@
 """Metropolis-Hastings kernels in NumPyro's protocol: any proposal, a random walk, independence."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Unpack
 
 from numpyro.infer.initialization import init_to_uniform
 
-from numpyro_score.infer.adapter import AdapterKernel
-from numpyro_score.infer.algorithm import Algorithm
+from numpyro_score.infer.markov import markov
+from numpyro_score.infer.numpyro_kernel import NumPyroKernel
+from numpyro_score.infer.problem import Problem
+from numpyro_score.infer.sampler import Context
+from numpyro_score.infer.warmup import WarmupOptions
 from numpyro_score.kernels.independence import independence
 from numpyro_score.kernels.metropolis import Proposal, metropolis_hastings
 from numpyro_score.kernels.proposals import IndependentProposal, from_distribution
-from numpyro_score.kernels.random_walk import (
-    TARGET_ACCEPTANCE_RATE,
-    optimal_step_size,
-    random_walk,
-)
+from numpyro_score.kernels.random_walk import random_walk
+from numpyro_score.kernels.signature import Algorithm, algorithm_of
 from numpyro_score.targets.prior import prior_proposal
-from numpyro_score.types import LogDensityFn, Temperature
+from numpyro_score.types import LogDensityFn, Position, Temperature
 
 
-class MetropolisHastings(AdapterKernel):
+class MetropolisHastings(NumPyroKernel):
     """Metropolis-Hastings with a proposal of your own; exact.
 
     Parameters
@@ -60,31 +60,27 @@ class MetropolisHastings(AdapterKernel):
     ) -> None:
         parameters = {"proposal": proposal, "temperature": temperature}
         super().__init__(
-            Algorithm(metropolis_hastings, parameters),
-            model,
-            potential_fn,
-            logdensity_fn,
-            init_strategy=init_strategy,
+            Problem(type(self).__name__, model, potential_fn, logdensity_fn, init_strategy),
+            markov(algorithm_of(metropolis_hastings, parameters)),
         )
 
 
-class RandomWalkMetropolis(AdapterKernel):
+class RandomWalkMetropolis(NumPyroKernel):
     """Random walk Metropolis, `x' ~ N(x, step_size^2 P)`; exact, needs no gradient.
 
     Parameters
     ----------
     model, potential_fn, logdensity_fn
         What to sample: one of the three.
-    step_size, inverse_mass_matrix, adapt_step_size, adapt_mass_matrix, dense_mass
-        As in `numpyro.infer.HMC`; `P` is `inverse_mass_matrix`, by default learned in warmup.
-    target_accept_prob
-        Acceptance that the step size is tuned to, by default .234.
     init_strategy
         Where chains start, as in `numpyro.infer.HMC`.
     temperature
         Number or schedule of the step; T samples `p^(1/T)`, and the kernel is then not `exact`.
-    restart_stuck_chains
-        Whether chains left far below the others in warmup restart from another's place.
+    warmup
+        Options of the warmup, by name, described in `numpyro_score.infer.WarmupOptions`:
+        `step_size`, `inverse_mass_matrix`, `adapt_step_size`, `adapt_mass_matrix`, `dense_mass`,
+        `target_accept_prob`, `restart_stuck_chains`. By default step size and
+        `P` are learned, for an acceptance of .234.
 
     Examples
     --------
@@ -111,40 +107,18 @@ class RandomWalkMetropolis(AdapterKernel):
         potential_fn: Callable[[Any], Any] | None = None,
         logdensity_fn: LogDensityFn | None = None,
         *,
-        step_size: float | None = None,
-        inverse_mass_matrix: Any = None,
-        adapt_step_size: bool = True,
-        adapt_mass_matrix: bool = True,
-        dense_mass: bool = False,
-        target_accept_prob: float = TARGET_ACCEPTANCE_RATE,
         init_strategy: Callable[..., Any] = init_to_uniform,
         temperature: Temperature = 1.0,
-        restart_stuck_chains: bool = True,
+        **warmup: Unpack[WarmupOptions],
     ) -> None:
         super().__init__(
-            Algorithm(
-                random_walk,
-                {"temperature": temperature},
-                target_acceptance_rate=TARGET_ACCEPTANCE_RATE,
-                optimal_step_size=optimal_step_size,
-                takes_factored=True,
-            ),
-            model,
-            potential_fn,
-            logdensity_fn,
-            step_size=step_size,
-            inverse_mass_matrix=inverse_mass_matrix,
-            adapt_step_size=adapt_step_size,
-            adapt_mass_matrix=adapt_mass_matrix,
-            dense_mass=dense_mass,
-            target_accept_prob=target_accept_prob,
-            init_strategy=init_strategy,
-            restart_stuck_chains=restart_stuck_chains,
+            Problem(type(self).__name__, model, potential_fn, logdensity_fn, init_strategy),
+            markov(algorithm_of(random_walk, {"temperature": temperature}), **warmup),
         )
 
 
-class IndependenceMetropolis(AdapterKernel):
-    """Independence Metropolis: candidates from a law that ignores the chain; exact where it covers.
+class IndependenceMetropolis(NumPyroKernel):
+    """Independence Metropolis: candidates that ignore the chain; exact where they cover.
 
     Parameters
     ----------
@@ -194,16 +168,17 @@ class IndependenceMetropolis(AdapterKernel):
         if proposal is not None and not isinstance(proposal, IndependentProposal):
             proposal = from_distribution(proposal)
         super().__init__(
-            Algorithm(independence, {"proposal": proposal}),
-            model,
-            potential_fn,
-            logdensity_fn,
-            init_strategy=init_strategy,
+            Problem(type(self).__name__, model, potential_fn, logdensity_fn, init_strategy),
+            markov(
+                algorithm_of(independence, {"proposal": proposal}),
+                bind=_propose_from_prior if proposal is None else None,
+            ),
         )
 
-    def _bound_algorithm(self, model_args: Any, model_kwargs: Mapping[str, Any]) -> Algorithm:
-        if self._algorithm.parameters["proposal"] is not None:
-            return self._algorithm
-        assert self.model is not None  # checked at construction
-        proposal = prior_proposal(self.model, model_args, model_kwargs or {})
-        return self._algorithm._replace(parameters={"proposal": IndependentProposal(*proposal)})
+
+def _propose_from_prior(algorithm: Algorithm, context: Context, position: Position) -> Algorithm:
+    """The algorithm with the model's prior as its proposal."""
+    del position
+    assert context.model is not None  # checked at construction
+    proposal = prior_proposal(context.model, context.args, dict(context.kwargs))
+    return algorithm._replace(parameters={"proposal": IndependentProposal(*proposal)})

@@ -31,15 +31,22 @@ class Problem:
         Name of the kernel, for messages.
     model, potential_fn, logdensity_fn
         Exactly one of the three; none where only a score is known.
-    needs_density
-        False allows none of the three.
     init_strategy
         Where chains of a model start.
+    needs_density
+        False allows none of the three.
 
     Raises
     ------
     ValueError, TypeError
         If none or several are given, or one cannot be called.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> problem = Problem("My kernel", None, lambda x: 0.5 * jnp.sum(x**2), None)
+    >>> float(problem.logdensity_fn((), {})(jnp.ones(2)))
+    -1.0
     """
 
     def __init__(
@@ -48,9 +55,9 @@ class Problem:
         model: Callable[..., Any] | None,
         potential_fn: Callable[[Any], Any] | None,
         logdensity_fn: LogDensityFn | None,
+        init_strategy: Callable[..., Any] = init_to_uniform,
         *,
         needs_density: bool = True,
-        init_strategy: Callable[..., Any] = init_to_uniform,
     ) -> None:
         given = {"model": model, "potential_fn": potential_fn, "logdensity_fn": logdensity_fn}
         given = {name: fn for name, fn in given.items() if fn is not None}
@@ -63,7 +70,7 @@ class Problem:
         for name, fn in given.items():
             if not callable(fn):
                 raise TypeError(f"{name} must be callable, but is a {type(fn).__name__}.")
-        self._owner = owner
+        self.owner = owner
         self.model = model
         self._given = logdensity_fn if potential_fn is None else negate(potential_fn)
         self._init_strategy = init_strategy
@@ -88,7 +95,7 @@ class Problem:
         if self.model is None:
             if init_params is None:
                 raise ValueError(
-                    f"{self._owner} without a model cannot know where to start: give init_params "
+                    f"{self.owner} without a model cannot know where to start: give init_params "
                     "to run(), one starting point a chain."
                 )
             return init_params
@@ -106,7 +113,7 @@ class Problem:
         if GIBBS_SITES_KWARG in kwargs:
             if self._functions.has_dynamic_support:
                 raise ValueError(
-                    f"{self._owner} cannot be a block of Gibbs on this model: the support of a "
+                    f"{self.owner} cannot be a block of Gibbs on this model: the support of a "
                     "site depends on another site; sample the model in one block without Gibbs."
                 )
             # as a block of Gibbs the kernel is handed constrained values

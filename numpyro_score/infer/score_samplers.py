@@ -8,7 +8,8 @@ from typing import Any
 from jaxtyping import Array
 
 from numpyro_score.deprecation import renamed_arguments
-from numpyro_score.infer.diffusion import DiffusionKernel
+from numpyro_score.infer.numpyro_kernel import NumPyroKernel
+from numpyro_score.infer.score_draws import draws_of_score
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.samplers import (
     FlowSampler,
@@ -41,7 +42,7 @@ def _noise_of(name: str, score: Any, noise: NoiseProcess | None) -> NoiseProcess
     return noise
 
 
-class ReverseSDE(DiffusionKernel):
+class ReverseSDE(NumPyroKernel):
     """Independent draws by the reverse diffusion; see `numpyro_score.samplers.reverse_sde`.
 
     Parameters
@@ -104,13 +105,13 @@ class ReverseSDE(DiffusionKernel):
             "data_sd": data_sd,
         }
         make = partial(_make, reverse_sde, score, options)
-        super().__init__(model, score, shape, make, settings=options)
+        super().__init__(*draws_of_score(type(self).__name__, model, score, shape, make, options))
 
 
-class ProbabilityFlow(DiffusionKernel):
+class ProbabilityFlow(NumPyroKernel):
     """Independent draws by the probability flow; see `numpyro_score.samplers.probability_flow`.
 
-    With the log density of each draw under the flow's law, in unconstrained coordinates (`lp`).
+    With the log density of each draw under the flow, in unconstrained coordinates (`lp`).
 
     Parameters
     ----------
@@ -171,10 +172,14 @@ class ProbabilityFlow(DiffusionKernel):
         make = partial(_make, probability_flow, score, options)
         log_prob = partial(_log_prob, rtol, atol) if with_log_prob else None
         more = {"with_log_prob": with_log_prob, "rtol": rtol, "atol": atol}
-        super().__init__(model, score, shape, make, log_prob=log_prob, settings=options | more)
+        super().__init__(
+            *draws_of_score(
+                type(self).__name__, model, score, shape, make, options | more, log_prob
+            )
+        )
 
 
-class AnnealedLangevin(DiffusionKernel):
+class AnnealedLangevin(NumPyroKernel):
     """Independent draws by annealed Langevin; see `numpyro_score.samplers.annealed_langevin`.
 
     Parameters
@@ -240,7 +245,8 @@ class AnnealedLangevin(DiffusionKernel):
             "data_sd": data_sd,
         }
         make = partial(_make_annealed, score, ladder, options)
-        super().__init__(model, score, shape, make, settings={**options, "ladder": ladder})
+        settings = {**options, "ladder": ladder}
+        super().__init__(*draws_of_score(type(self).__name__, model, score, shape, make, settings))
 
 
 def _make(sampler: Callable[..., Any], score: Any, options: Any, shape: Sequence[int]) -> Any:

@@ -2,9 +2,11 @@
 
 Each of the two leaves the target invariant, and so does their sequence (Gabrie, Rotskoff and
 Vanden-Eijnden 2022, doi:10.1073/pnas.2109420119, for learned jumps between local moves). The
-proposal's density at the chain's place is evaluated at every jump, because the local moves before
-it have changed the place; a value carried over from the last jump would bias the chain. One call is
-one turn, with no branch in it, so that `jax.vmap` over chains computes nothing twice.
+proposal's density at the current position is evaluated at every jump, because the local moves
+before it have changed the position; a value carried over from the last jump would bias the chain.
+One call makes the local steps and the jump, without a branch, so that `jax.vmap` over chains
+computes nothing twice. `numpyro_score.infer.alternate` is the same sequence one step a call, for a
+batch of chains that share the cost of their proposals.
 """
 
 from collections.abc import Callable
@@ -12,14 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from numpyro_score.kernels import langevin
 from numpyro_score.kernels.api import MarkovKernel
 from numpyro_score.kernels.base import bind
+from numpyro_score.kernels.independence import independence_jump
 from numpyro_score.kernels.langevin import LangevinState
 from numpyro_score.kernels.mala import mala
-from numpyro_score.kernels.metropolis import accept_reject
 from numpyro_score.kernels.proposals import IndependentProposal
 from numpyro_score.preconditioner import InverseMassMatrix
 from numpyro_score.types import LogDensityFn, Position, RngKey, Scalar
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class GlobalLocalInfo(NamedTuple):
-    """What happened in one turn.
+    """What happened in one call.
 
     Attributes
     ----------
@@ -40,7 +42,9 @@ class GlobalLocalInfo(NamedTuple):
     is_accepted, is_divergent
         Of the jump.
     log_proposal
-        Log density of the proposal where the turn ended.
+        Log density of the proposal where the call ended.
+    num_integration_steps
+        Gradients evaluated: one for each local step, and one at the candidate.
     """
 
     acceptance_rate: Float[Array, ""]
@@ -48,6 +52,7 @@ class GlobalLocalInfo(NamedTuple):
     is_accepted: Bool[Array, ""]
     is_divergent: Bool[Array, ""]
     log_proposal: Float[Array, ""]
+    num_integration_steps: Int[Array, ""]
 
 
 def init(position: Position, logdensity_fn: LogDensityFn) -> LangevinState:
@@ -88,18 +93,16 @@ def build_kernel() -> Callable[..., tuple[LangevinState, GlobalLocalInfo]]:
             if proposal.redraw is None
             else proposal.redraw(key_weigh, state.position)
         )
-        candidate = init(position, logdensity_fn)._replace(step=state.step)
-        grads = jax.tree.leaves(candidate.logdensity_grad)
-        state, info = accept_reject(
+        state, info = independence_jump(
             key_accept,
             state,
-            candidate,
-            log_ratio=(candidate.logdensity - log_new) - (state.logdensity - log_old),
-            logdensity=candidate.logdensity,
-            is_valid=jnp.all(jnp.array([jnp.all(jnp.isfinite(grad)) for grad in grads])),
+            init(position, logdensity_fn),
+            log_proposal=log_old,
+            candidate_log_proposal=log_new,
         )
         log_proposal = jnp.where(info.is_accepted, log_new, log_old)
-        return state, GlobalLocalInfo(jnp.mean(rates), *info, log_proposal)
+        num_grad = jnp.asarray(num_local + 1, jnp.int32)
+        return state, GlobalLocalInfo(jnp.mean(rates), *info, log_proposal, num_grad)
 
     return kernel
 

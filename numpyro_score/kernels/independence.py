@@ -1,21 +1,25 @@
-"""Independence Metropolis-Hastings: candidates from a fixed law `q`, weighed by `w = p / q`.
+"""Independence Metropolis-Hastings: candidates from a fixed distribution `q`, weights `w = p / q`.
 
 The candidate is accepted with probability `min(1, w(x') / w(x))`. The chain is exact wherever
 `q > 0` covers the target's support, and mixes well only where `w` is bounded
 (Tierney 1994, doi:10.1214/aos/1176325750): a point of large weight holds the chain for about
 `w / E[w]` steps, so `log_weight` is reported with every step.
+
+`independence_jump` is the accept/reject step for the state of any kernel; every kernel with an
+independence proposal uses it.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float
 
 from numpyro_score.kernels.api import MarkovKernel
 from numpyro_score.kernels.base import bind, evaluate
-from numpyro_score.kernels.metropolis import accept_reject
+from numpyro_score.kernels.metropolis import MetropolisInfo, accept_reject
 from numpyro_score.kernels.proposals import IndependentProposal
 from numpyro_score.types import LogDensityFn, Position, RngKey
 
@@ -59,6 +63,43 @@ class IndependenceInfo(NamedTuple):
     log_weight: Float[Array, ""]
 
 
+def independence_jump[State](
+    rng_key: RngKey,
+    state: State,
+    candidate: State,
+    *,
+    log_proposal: Float[Array, ""],
+    candidate_log_proposal: Float[Array, ""],
+) -> tuple[State, MetropolisInfo]:
+    """Accept or reject a candidate that was proposed without looking at the chain.
+
+    Parameters
+    ----------
+    rng_key
+        One key.
+    state, candidate
+        Current state and candidate: states of one kernel, with a field `logdensity`. A gradient
+        `logdensity_grad` that is not finite makes the candidate invalid; a step count `step` is
+        taken over from the current state.
+    log_proposal, candidate_log_proposal
+        Log density of the proposal at both, evaluated at this step: a value from an earlier step
+        biases a chain that has moved since.
+    """
+    old: Any = state
+    new: Any = candidate
+    if hasattr(new, "step"):
+        new = new._replace(step=old.step)
+    grad = ravel_pytree(getattr(new, "logdensity_grad", ()))[0]
+    return accept_reject(
+        rng_key,
+        old,
+        new,
+        log_ratio=(new.logdensity - candidate_log_proposal) - (old.logdensity - log_proposal),
+        logdensity=new.logdensity,
+        is_valid=jnp.all(jnp.isfinite(grad)),
+    )
+
+
 def init(
     position: Position, logdensity_fn: LogDensityFn, proposal: IndependentProposal
 ) -> IndependenceState:
@@ -91,14 +132,12 @@ def build_kernel() -> Callable[..., tuple[IndependenceState, IndependenceInfo]]:
     ) -> tuple[IndependenceState, IndependenceInfo]:
         key_propose, key_accept = jax.random.split(rng_key)
         position, log_proposal = proposal.sample_and_log_prob(key_propose)
-        candidate = IndependenceState(position, logdensity_fn(position), log_proposal)
-        log_weight = candidate.logdensity - candidate.log_proposal
-        state, info = accept_reject(
+        state, info = independence_jump(
             key_accept,
             state,
-            candidate,
-            log_ratio=log_weight - (state.logdensity - state.log_proposal),
-            logdensity=candidate.logdensity,
+            IndependenceState(position, logdensity_fn(position), log_proposal),
+            log_proposal=state.log_proposal,
+            candidate_log_proposal=log_proposal,
         )
         return state, IndependenceInfo(*info, state.logdensity - state.log_proposal)
 

@@ -16,20 +16,19 @@ kernels.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from numpyro_score.checks import check_whole
 from numpyro_score.kernels import langevin
 from numpyro_score.kernels.api import MarkovKernel
 from numpyro_score.kernels.base import bind
 from numpyro_score.kernels.langevin import LangevinState, langevin_step
-from numpyro_score.kernels.metropolis import MetropolisInfo
 from numpyro_score.preconditioner import InverseMassMatrix
 from numpyro_score.types import LogDensityFn, Position, RngKey, Scalar, ScoreFn
 
@@ -74,6 +73,23 @@ def line_integral(
     )
 
 
+class ScoreMetropolisInfo(NamedTuple):
+    """What happened in one step.
+
+    Attributes
+    ----------
+    acceptance_rate, is_accepted, is_divergent
+        As in `MetropolisInfo`.
+    num_integration_steps
+        Evaluations of the score: the nodes of the quadrature, and the end of the move.
+    """
+
+    acceptance_rate: Float[Array, ""]
+    is_accepted: Bool[Array, ""]
+    is_divergent: Bool[Array, ""]
+    num_integration_steps: Int[Array, ""]
+
+
 def init(
     position: Position, logdensity_fn: LogDensityFn | None, score_fn: ScoreFn
 ) -> LangevinState:
@@ -89,7 +105,7 @@ def init(
     return state._replace(logdensity=jnp.zeros_like(state.logdensity))
 
 
-def build_kernel() -> Callable[..., tuple[LangevinState, MetropolisInfo]]:
+def build_kernel() -> Callable[..., tuple[LangevinState, ScoreMetropolisInfo]]:
     """Build the kernel `(rng_key, state, logdensity_fn, step_size, ..., score_fn=)`."""
 
     def kernel(
@@ -101,14 +117,14 @@ def build_kernel() -> Callable[..., tuple[LangevinState, MetropolisInfo]]:
         *,
         score_fn: ScoreFn,
         num_nodes: int = NUM_NODES,
-    ) -> tuple[LangevinState, MetropolisInfo]:
+    ) -> tuple[LangevinState, ScoreMetropolisInfo]:
         del logdensity_fn
 
         def logdensity(position: Position) -> Float[Array, ""]:
             gain = line_integral(score_fn, state.position, position, num_nodes)
             return state.logdensity + gain
 
-        return langevin_step(
+        state, info = langevin_step(
             rng_key,
             state,
             logdensity,
@@ -118,6 +134,7 @@ def build_kernel() -> Callable[..., tuple[LangevinState, MetropolisInfo]]:
             temperature=1.0,
             is_adjusted=True,
         )
+        return state, ScoreMetropolisInfo(*info, jnp.asarray(num_nodes + 1, jnp.int32))
 
     return kernel
 

@@ -20,8 +20,8 @@ from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import identity
 
 from numpyro_score.fingerprint import fingerprint
-from numpyro_score.infer.batched import BatchedKernel
 from numpyro_score.run.layout import Layout
+from numpyro_score.run.protocol import BatchedKernel
 from numpyro_score.run.tree import SAMPLING
 
 CONSTRAINED = 16

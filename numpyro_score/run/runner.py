@@ -13,7 +13,6 @@ from jax.sharding import Mesh
 from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.checks import check_whole
-from numpyro_score.infer.prepared import telling
 from numpyro_score.run.claim import check_store
 from numpyro_score.run.identity import identity
 from numpyro_score.run.layout import make_layout
@@ -21,6 +20,7 @@ from numpyro_score.run.loop import chunks, compile_for, gathered, num_fitting
 from numpyro_score.run.memory import Memory
 from numpyro_score.run.program import Constants, Program, by_phase, field
 from numpyro_score.run.progress import Bar
+from numpyro_score.run.protocol import is_exact, reporting_progress
 from numpyro_score.run.rehearsal import rehearse
 from numpyro_score.run.start import check_superchains, init, superchains
 from numpyro_score.run.store import ZarrStore
@@ -116,7 +116,8 @@ def sample(
     DataTree
         Groups `posterior`, `sample_stats`, `warmup_posterior`, `warmup_sample_stats`,
         `observed_data`, `log_likelihood`, as `arviz.from_numpyro` makes them. Attributes of the
-        root say how it was made: `sampler`, `exact` (1 if the draws' law is the target),
+        root say how it was made: `sampler`, `exact` (1 if the target is the stationary
+        distribution, 0 if not, left out where neither is known),
         `independent_draws` (1 where draws do not depend on the ones before), `complete` (0 after an
         interrupt), `num_restarts`, seconds spent compiling, in warmup and sampling, and, of a
         kernel that learns of its target first, `num_grad_training`, `seconds_training` and more.
@@ -162,7 +163,7 @@ def sample(
         if num_superchains is not None:
             points = superchains(program, keys, num_warmup, init_params, num_superchains)
         known = getattr(kernel, "attributes", {})
-        with telling(kernel, bar.learn):
+        with reporting_progress(kernel, bar.learn):
             state = init(program, keys, num_warmup, points)
         learned = getattr(kernel, "attributes", {})
         bar.learn("compiling", 0, num_warmup + num_samples)
@@ -174,9 +175,10 @@ def sample(
             with_log_likelihood=log_likelihood,
             thinning=thinning,
         )
+        exact = is_exact(kernel)
         attrs: dict[str, Any] = {
             "sampler": type(kernel).__name__,
-            "exact": int(getattr(kernel, "exact", True)),
+            **({} if exact is None else {"exact": int(exact)}),
             "complete": 0,
             "num_warmup": num_warmup,
             "num_chains": num_chains,

@@ -9,8 +9,8 @@ from numpyro.infer import HMC
 from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.checks import check_whole
-from numpyro_score.infer.batched import BatchedKernel
 from numpyro_score.run.program import Program, field
+from numpyro_score.run.protocol import BatchedKernel
 
 
 def init(program: Program, rng_keys: Any, num_warmup: int, init_params: Any) -> Any:

@@ -24,7 +24,7 @@ from jax.flatten_util import ravel_pytree
 from scipy.stats import chisquare
 
 import numpyro_score as ns
-from numpyro_score.infer.adapter import AdapterKernel
+from numpyro_score.infer import NumPyroKernel
 
 NUM_DATA = 3
 
@@ -70,22 +70,22 @@ def uncorrected(rng_key: Any, position: Any) -> Any:
     return lopsided(rng_key, position)[0], jnp.zeros(())
 
 
-EXACT: dict[str, Callable[[], AdapterKernel]] = {
+EXACT: dict[str, Callable[..., NumPyroKernel]] = {
     "mh": lambda: ns.MetropolisHastings(model, proposal=lopsided),
-    "rwm": lambda: ns.RandomWalkMetropolis(model, step_size=0.6),
+    "rwm": lambda **options: ns.RandomWalkMetropolis(model, step_size=0.6, **options),
     "independence": lambda: ns.IndependenceMetropolis(model),
-    "mala": lambda: ns.MALA(model, step_size=0.2),
-    "mala-dense": lambda: ns.MALA(model, step_size=0.2, dense_mass=True),
-    "hmc": lambda: ns.BlackJAXKernel(
-        blackjax.hmc, model, parameters={"num_integration_steps": 3}, step_size=0.3
+    "mala": lambda **options: ns.MALA(model, step_size=0.2, **options),
+    "mala-dense": lambda **options: ns.MALA(model, step_size=0.2, dense_mass=True, **options),
+    "hmc": lambda **options: ns.BlackJAXKernel(
+        blackjax.hmc, model, parameters={"num_integration_steps": 3}, step_size=0.3, **options
     ),
-    "barker": lambda: ns.BlackJAXKernel(
-        blackjax.barker, model, step_size=0.6, target_accept_prob=0.4
+    "barker": lambda **options: ns.BlackJAXKernel(
+        blackjax.barker, model, step_size=0.6, target_accept_prob=0.4, **options
     ),
 }
-PLANTED: dict[str, Callable[[], AdapterKernel]] = {
+PLANTED: dict[str, Callable[..., NumPyroKernel]] = {
     "no Hastings ratio": lambda: ns.MetropolisHastings(model, proposal=uncorrected),
-    "temperature": lambda: ns.MALA(model, step_size=0.2, temperature=1.5),
+    "temperature": lambda **options: ns.MALA(model, step_size=0.2, temperature=1.5, **options),
     "unadjusted": lambda: ns.ULA(
         model, step_size=0.5, inverse_mass_matrix=0.4, adapt_mass_matrix=False
     ),
@@ -99,7 +99,7 @@ NUM_DATASETS, NUM_WARMUP, NUM_KEPT, THINNING = 960, 200, 15, 25
 LEVEL = 1e-4
 
 
-def ranks(kernel: AdapterKernel) -> Any:
+def ranks(kernel: NumPyroKernel) -> Any:
     """Rank of each parameter among its draws, `(data set, parameter)`, from 0 to `NUM_KEPT`."""
 
     def one(key: Any) -> Any:
@@ -157,7 +157,7 @@ def joint_statistics(z: Any, y: Any) -> Any:
     )
 
 
-def simulate(kernel: AdapterKernel, *, is_refreshed: bool = True) -> tuple[Any, Any]:
+def simulate(kernel: NumPyroKernel, *, is_refreshed: bool = True) -> tuple[Any, Any]:
     """Parameters and data after `NUM_ROUNDS` rounds from exact draws of their joint law."""
 
     def one(key: Any) -> Any:
@@ -203,14 +203,14 @@ def worst_z(found: tuple[Any, Any], expected: Any) -> float:
     return float(np.abs((joint_statistics(*found).mean(axis=0) - mean) / se).max())
 
 
-def fixed(case: str) -> AdapterKernel:
-    """The kernel with nothing to learn: its first P would depend on data that change."""
-    kernel = EXACT[case]()
-    tuning = kernel._tuning._replace(
-        adapt_mass_matrix=False, adapt_step_size=False, inverse_mass_matrix=jnp.array([0.6, 0.2])
-    )
-    kernel._tuning = tuning
-    return kernel
+# nothing to learn: the first P would depend on data that change
+FIXED = {"adapt_mass_matrix": False, "inverse_mass_matrix": jnp.array([0.6, 0.2])}
+
+
+def fixed(case: str) -> NumPyroKernel:
+    """The kernel with nothing to learn."""
+    options = {} if case in ("mh", "independence") else {**FIXED, "adapt_step_size": False}
+    return EXACT[case](**options)
 
 
 @pytest.mark.parametrize(
@@ -227,9 +227,6 @@ def test_parameters_and_data_keep_their_joint_law(case: str, expected: Any) -> N
 @pytest.mark.parametrize("bug", ["no Hastings ratio", "temperature", "not refreshed"])
 def test_geweke_sees_planted_errors(bug: str, expected: Any) -> None:
     is_refreshed = bug != "not refreshed"
-    kernel = PLANTED[bug]() if is_refreshed else fixed("mala")
-    if bug == "temperature":
-        kernel._tuning = kernel._tuning._replace(
-            adapt_mass_matrix=False, inverse_mass_matrix=jnp.array([0.6, 0.2])
-        )
+    options = FIXED if bug == "temperature" else {}
+    kernel = PLANTED[bug](**options) if is_refreshed else fixed("mala")
     assert worst_z(simulate(kernel, is_refreshed=is_refreshed), expected) > SIGMAS

@@ -13,8 +13,7 @@ from numpyro.infer import MCMC
 
 import numpyro_score as ns
 from numpyro_score.infer import GlobalLocal
-from numpyro_score.infer.global_local import Quality, quality
-from numpyro_score.infer.global_local.fitted import Fitted
+from numpyro_score.learned import Fitted, Quality, quality
 from numpyro_score.scores import ResidualMLP
 
 
@@ -139,9 +138,9 @@ def test_the_evidence_is_that_of_quadrature(kernel: GlobalLocal) -> None:
 
 
 def test_new_data_are_trained_on_anew_and_equal_ones_are_not(kernel: GlobalLocal) -> None:
-    assert kernel._is_prepared_for((DATA,), {})
-    assert kernel._is_prepared_for((jnp.array(DATA),), {})
-    assert not kernel._is_prepared_for((DATA + 1,), {})
+    assert kernel._preparer.is_ready((DATA,), {})
+    assert kernel._preparer.is_ready((jnp.array(DATA),), {})
+    assert not kernel._preparer.is_ready((DATA + 1,), {})
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -162,7 +161,7 @@ def test_bad_settings_are_refused_before_anything_is_computed(kernel: GlobalLoca
         )
 
 
-def complaint(**changes: float) -> Fitted:
+def fitted_of(**changes: float) -> Fitted:
     found = quality(np.zeros(100))._replace(**changes)
     none: Any = None
     return Fitted(none, none, found, (), 0, 0, {}, none)
@@ -170,10 +169,10 @@ def complaint(**changes: float) -> Fitted:
 
 def test_a_useless_proposal_is_warned_of() -> None:
     with pytest.warns(UserWarning, match="num_particles"):
-        complaint(acceptance_rate=0.01).complain()
+        fitted_of(acceptance_rate=0.01).warn_if_poor()
     with pytest.warns(UserWarning, match="Pareto k 0.90"):
-        complaint(pareto_k=0.9).complain()
-    complaint().complain()
+        fitted_of(pareto_k=0.9).warn_if_poor()
+    fitted_of().warn_if_poor()
 
 
 def test_quality_of_known_weights() -> None:

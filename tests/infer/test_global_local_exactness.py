@@ -4,6 +4,7 @@ is wrong; with a wrong density of the proposal, or a stale one, they do not.
 
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -13,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from numpyro_score.infer import GlobalLocal
-from numpyro_score.infer.global_local import turns
+from numpyro_score.infer import GlobalLocal, learned_jump
 from numpyro_score.noise import VE
 from numpyro_score.samplers.proposals import LearnedProposal, flow_proposal, path_proposal
 from numpyro_score.samplers.proposals.defensive import finish
@@ -22,6 +22,7 @@ from numpyro_score.scores import ResidualMLP, ScoreNetwork
 from numpyro_score.training.fit import fit
 from numpyro_score.training.losses import ContinuousDenoising
 
+ALTERNATE = import_module("numpyro_score.infer.alternate")
 NUM_CHAINS = 4096
 SIGMAS = 4.0
 NOISE = VE(sigma_min=0.02, sigma_max=5.0)
@@ -187,11 +188,10 @@ def run(
     keys = jax.random.split(jax.random.key(seed), num_chains)
     state = kernel.init(keys, 0, jnp.asarray(start), (), {})
     proposal = case.proposals[kind, score]
-    kernel_state = state.kernel_state
+    chains = state.kernel_state
     log_q = jax.jit(jax.vmap(proposal.log_prob))(keys, jnp.asarray(start))
-    told = kernel_state.told._replace(log_q=log_q)
-    arrays = eqx.filter(proposal, eqx.is_array)
-    state = state._replace(kernel_state=kernel_state._replace(arrays=arrays, told=told))
+    chains = chains._replace(statistics=chains.statistics._replace(log_q=log_q))
+    state = state._replace(kernel_state=chains, learned=eqx.filter(proposal, eqx.is_array))
     before, rates, jumps = start, [], []
     for _ in range(num_steps):
         state = step(kernel, state)
@@ -256,7 +256,7 @@ def test_a_wrong_density_of_the_proposal_is_found(cases: Any, fresh: Any, monkey
         log_new, log_old, lost = finish(proposal, keys, drafts, places)
         return log_new + 0.3 * (drafts.u[:, 0] > 0), log_old + 0.3 * (places[:, 0] > 0), lost
 
-    monkeypatch.setattr(turns, "finish", wrong)
+    monkeypatch.setattr(learned_jump, "finish", wrong)
     found = run(cases["two modes"], "flow", "trained", seed=5, kernel=fresh(3))
     assert largest_z(LAWS["two modes"], found.end) > SIGMAS
 
@@ -264,18 +264,18 @@ def test_a_wrong_density_of_the_proposal_is_found(cases: Any, fresh: Any, monkey
 def test_a_stale_density_after_local_moves_is_found(
     cases: Any, fresh: Any, monkeypatch: Any
 ) -> None:
-    right = turns.global_turn
+    right = ALTERNATE._jump_step
 
-    def stale(algorithm: Any, keys: Any, state: Any, *rest: Any) -> Any:
+    def stale(local: Any, jump: Any, keys: Any, state: Any, *rest: Any) -> Any:
         def old(proposal: Any, keys: Any, drafts: Any, places: Any) -> Any:
             log_new, _, lost = finish(proposal, keys, drafts, places)
-            return log_new, state.told.log_q, lost
+            return log_new, state.chains.log_q, lost
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(turns, "finish", old)
-            return right(algorithm, keys, state, *rest)
+            patch.setattr(learned_jump, "finish", old)
+            return right(local, jump, keys, state, *rest)
 
-    monkeypatch.setattr(turns, "global_turn", stale)
+    monkeypatch.setattr(ALTERNATE, "_jump_step", stale)
     # in the long run too much of the weight is where the density is high
     case = cases["two modes"]
     found = run(case, "flow", "trained", seed=5, num_steps=12, kernel=fresh(6), num_chains=16_384)

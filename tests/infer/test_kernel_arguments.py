@@ -13,7 +13,7 @@ import pytest
 from numpyro.handlers import block
 
 import numpyro_score as ns
-from numpyro_score.infer.adapter import AdapterKernel
+from numpyro_score.infer import NumPyroKernel
 from numpyro_score.kernels.proposals import gaussian_random_walk
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -29,7 +29,7 @@ def parabola(x: Any) -> Any:
     return -0.5 * jnp.sum(x**2)
 
 
-def init(kernel: AdapterKernel, start: Any = None, *args: Any) -> Any:
+def init(kernel: NumPyroKernel, start: Any = None, *args: Any) -> Any:
     return kernel.init(jax.random.key(0), 10, start, args, {})
 
 

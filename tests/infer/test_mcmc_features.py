@@ -19,7 +19,7 @@ import pytest
 from numpyro.infer import init_to_value
 
 import numpyro_score as ns
-from numpyro_score.infer.adapter import AdapterKernel
+from numpyro_score.infer import NumPyroKernel
 from numpyro_score.kernels.proposals import gaussian_random_walk
 
 SIGMAS = 4.5
@@ -39,13 +39,13 @@ def parabola(x: Any) -> Any:
 def traced_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with each call of a kernel's `sample`, that is, with each trace of it."""
     calls: list[int] = []
-    original = AdapterKernel.sample
+    original = NumPyroKernel.sample
 
     def counted(self: Any, *args: Any) -> Any:
         calls.append(1)
         return original(self, *args)
 
-    monkeypatch.setattr(AdapterKernel, "sample", counted)
+    monkeypatch.setattr(NumPyroKernel, "sample", counted)
     return calls
 
 

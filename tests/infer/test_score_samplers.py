@@ -215,7 +215,7 @@ def test_in_double_precision(small: Any, mcmc_of: Any, x64: None) -> None:
 
 def test_options_reach_the_sampler() -> None:
     kernel = ns.ProbabilityFlow(score=SCORE, num_steps=7, method=ddim, data_mean=1.0)
-    flow = kernel._sampler((2,))
+    flow = kernel._problem.make((2,))  # type: ignore[union-attr]
     assert flow.num_steps == flow.evaluations == 7
     same = probability_flow(SCORE, SCORE.noise, (2,), num_steps=7, method=ddim, data_mean=1.0)
     np.testing.assert_array_equal(flow.draw(jax.random.key(0))[0], same.draw(jax.random.key(0))[0])
@@ -237,7 +237,7 @@ def test_another_latent_size_is_refused_before_compilation(
         raise AssertionError("a start was looked for before the model was refused")
 
     kernel = KERNELS[case](three)
-    monkeypatch.setattr(kernel._problem, "start", never)
+    monkeypatch.setattr(kernel._problem.density, "start", never)
     with pytest.raises(ValueError, match=r"3 unconstrained .*a: 2, b: 1.*shape \(2,\)"):
         mcmc_of(kernel, num_chains=1, num_warmup=0, num_samples=2).run(jax.random.key(0))
 

@@ -14,7 +14,7 @@ from numpyro.infer import MCMC
 
 import numpyro_score as ns
 from numpyro_score.infer import ParallelTempering, TemperedSMC
-from numpyro_score.infer.tempering.explore import count_grad
+from numpyro_score.kernels.tempered_smc import count_grad
 
 SIGMAS = 4.0
 

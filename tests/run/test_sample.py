@@ -19,7 +19,7 @@ from numpyro.infer import AIES, HMC, MCMC, NUTS, SA, BarkerMH, Gibbs
 from numpyro.infer.mcmc import MCMCKernel
 
 import numpyro_score as ns
-from numpyro_score.infer.adapter import AdapterKernel
+from numpyro_score.infer import NumPyroKernel
 from numpyro_score.run import loop
 
 SIGMAS = 4.5
@@ -352,13 +352,13 @@ def test_keyword_arguments_reach_the_model() -> None:
 
 def test_a_second_call_traces_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    original = AdapterKernel.sample
+    original = NumPyroKernel.sample
 
     def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
         calls.append(1)
         return original(self, *args, **kwargs)
 
-    monkeypatch.setattr(AdapterKernel, "sample", counted)
+    monkeypatch.setattr(NumPyroKernel, "sample", counted)
     kernel = ns.MALA(model)
     first = small(kernel)
     traced = len(calls)

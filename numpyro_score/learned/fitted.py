@@ -1,4 +1,4 @@
-"""What exploring and training leave behind: all that a kernel needs to sample."""
+"""A trained proposal with its record: all that a kernel needs to sample."""
 
 import warnings
 from pathlib import Path
@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from jaxtyping import Array, Float
 
-from numpyro_score.infer.global_local.importance import Quality
+from numpyro_score.learned.importance import Quality
+from numpyro_score.learned.preparation import cost_attributes
 from numpyro_score.samplers.proposals import LearnedProposal
 from numpyro_score.types import Position
 
-PACKAGE = str(Path(__file__).parents[2])
+PACKAGE = str(Path(__file__).parents[1])
 
 LARGEST_K = 0.7
 """Pareto k above which a proposal is warned of (Vehtari et al. 2024, arXiv:1507.02646)."""
@@ -25,7 +26,7 @@ class Fitted(NamedTuple):
     Attributes
     ----------
     proposal
-        The frozen law, over flat unconstrained positions.
+        The frozen proposal distribution, over flat unconstrained positions.
     particles
         `(num, dim)` flat positions for chains to start from.
     quality
@@ -39,13 +40,13 @@ class Fitted(NamedTuple):
     seconds
         Exploring and training, compiling included.
     template
-        A position of the model's form, for its form alone.
+        A position of the model's structure and shapes; its values are ignored.
 
     Examples
     --------
     Returned by `GlobalLocal.fit`, taken by `GlobalLocal.from_score`:
 
-    >>> from numpyro_score.infer.global_local import Fitted
+    >>> from numpyro_score.learned import Fitted
     >>> Fitted._fields[:3]
     ('proposal', 'particles', 'quality')
     """
@@ -59,15 +60,31 @@ class Fitted(NamedTuple):
     seconds: dict[str, float]
     template: Position
 
-    def complain(self) -> None:
-        """Warn of a proposal that is of little use, with what to do."""
+    @property
+    def learned(self) -> LearnedProposal:
+        """What the steps use."""
+        return self.proposal
+
+    @property
+    def attributes(self) -> dict[str, float]:
+        """What a run records: the cost of learning, and the quality of the proposal."""
+        found = self.quality
+        return {
+            **cost_attributes(self.num_grad, self.seconds),
+            "importance_ess_fraction": found.ess_fraction,
+            "pareto_k": found.pareto_k,
+            "log_evidence": found.log_evidence,
+            "log_evidence_error": found.log_evidence_error,
+        }
+
+    def warn_if_poor(self) -> None:
+        """Warn of a proposal that is rarely accepted or has a heavy tail, with what to do."""
         found = self.quality
         if not found.acceptance_rate >= LEAST_ACCEPTANCE:
             _warn(
-                f"global moves are accepted with probability {found.acceptance_rate:.3f}: they are "
-                "of next to no use here, and the draws rest on the local moves alone. Raise "
-                "num_particles or rounds, give a larger network, or use MALA or NUTS if the "
-                "posterior has one mode."
+                f"global moves are accepted with probability {found.acceptance_rate:.3f}: the "
+                "chains explore by their local moves alone. Raise num_particles or rounds, give a "
+                "larger network, or use MALA or NUTS if the posterior has one mode."
             )
         elif not found.pareto_k <= LARGEST_K:
             _warn(
@@ -79,5 +96,5 @@ class Fitted(NamedTuple):
 
 
 def _warn(message: str) -> None:
-    # at the line of the user's that asked for it
+    # attributed to the user's line that called the package
     warnings.warn(message, UserWarning, skip_file_prefixes=(PACKAGE,))

@@ -1,4 +1,4 @@
-"""A BlackJAX-protocol kernel as the adapter sees it: one chain, arguments found by their names.
+"""A kernel in BlackJAX's protocol with its parameters: its arguments are found by their names.
 
 BlackJAX's kernels differ in what their `init` and their step ask for and in what they report, so
 the signatures are read: an argument named `step_size` or `inverse_mass_matrix` can be adapted,
@@ -6,13 +6,16 @@ the signatures are read: an argument named `step_size` or `inverse_mass_matrix` 
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from numpyro_score.kernels.api import KernelApi
+from numpyro_score.kernels.base import check_temperature
+from numpyro_score.kernels.facts import Facts, as_reported, constant, facts_of
 from numpyro_score.preconditioner import Preconditioner
 from numpyro_score.types import LogDensityFn, Position, RngKey
 
@@ -21,7 +24,7 @@ ADAPTED = ("step_size", "inverse_mass_matrix")
 
 
 class Algorithm(NamedTuple):
-    """A kernel, its fixed parameters, and what its signature does not tell.
+    """A kernel, its fixed parameters, and what is known of it; `algorithm_of` makes one.
 
     Attributes
     ----------
@@ -29,29 +32,17 @@ class Algorithm(NamedTuple):
         The kernel, in BlackJAX's protocol.
     parameters
         Values of its further arguments, shared by `init` and step.
-    is_exact
-        Whether its invariant law is the target.
-    target_acceptance_rate
-        Acceptance at which it is most efficient.
-    optimal_step_size
-        dim -> step size that is right for a target of covariance `P`; None if not known.
+    facts
+        Whether it is exact with these parameters, what it evaluates, how it is tuned.
     warmup_api
         Kernel over the same state that runs in warmup instead, where this one cannot tune
         itself; None for this one.
-    takes_factored
-        Whether the kernel accepts a `Preconditioner` as `inverse_mass_matrix`.
-    num_grad
-        Gradients evaluated a step; None to read it off info and state.
     """
 
     api: KernelApi
     parameters: Mapping[str, Any]
-    is_exact: bool = True
-    target_acceptance_rate: float = 0.8
-    optimal_step_size: Callable[[int], float] | None = None
+    facts: Facts
     warmup_api: KernelApi | None = None
-    takes_factored: bool = False
-    num_grad: int | None = None
 
     def arguments(self) -> Mapping[str, inspect.Parameter]:
         """Arguments of the kernel after `(rng_key, state, logdensity_fn)`."""
@@ -115,25 +106,83 @@ class Algorithm(NamedTuple):
         """One step of one chain: new state and info."""
         api = self.warmup_api if is_warmup and self.warmup_api is not None else self.api
         kernel = api.build_kernel()
-        matrix = preconditioner if self.takes_factored else preconditioner.inverse_mass_matrix
+        is_factored = self.facts.takes_factored
+        matrix = preconditioner if is_factored else preconditioner.inverse_mass_matrix
         values = {"step_size": step_size, "inverse_mass_matrix": matrix, **self.parameters}
         names = list(inspect.signature(kernel).parameters)[3:]
         chosen = {name: values[name] for name in names if name in values}
         return kernel(rng_key, kernel_state, logdensity_fn, **chosen)
 
-    def evaluations(self, info: Any, kernel_state: Any) -> tuple[Any, Any]:
-        """Gradients, and log densities without a gradient, that the step took."""
-        has_grad = hasattr(kernel_state, "logdensity_grad")
-        if self.num_grad is not None:
-            return self.num_grad, int(self.num_grad == 0)
-        num_logdensity = getattr(info, "num_logdensity", int(not has_grad))
-        return getattr(info, "num_integration_steps", int(has_grad)), num_logdensity
-
     def is_divergent(self, info: Any, kernel_state: Any) -> Bool[Array, "*chain"]:
-        """Whether the step met a number that is not finite, as far as the kernel tells."""
+        """Whether the step met a number that is not finite, as far as the kernel reports it."""
         if hasattr(info, "is_divergent"):
             return info.is_divergent
         if hasattr(info, "nonans"):
             return ~jnp.asarray(info.nonans)
         acceptance = getattr(info, "acceptance_rate", jnp.zeros(()))
         return jnp.isnan(kernel_state.logdensity) | jnp.isnan(acceptance)
+
+
+def algorithm_of(
+    api: KernelApi,
+    parameters: Mapping[str, Any],
+    *,
+    warmup_api: KernelApi | None = None,
+    is_exact: bool | None = None,
+    num_grad: int | None = None,
+) -> Algorithm:
+    """A kernel with its parameters checked, and with what is known of it.
+
+    Parameters
+    ----------
+    api
+        The kernel.
+    parameters
+        Values of its arguments besides step size and inverse mass matrix, which may be among them.
+    warmup_api
+        Kernel over the same state that runs in warmup instead.
+    is_exact
+        Whether its stationary distribution is the target. Needed for a kernel that is neither of
+        this package nor of BlackJAX.
+    num_grad
+        Gradients that every step evaluates, where that is neither known nor reported by the info.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is unknown.
+    ValueError
+        If one is missing or cannot be used, if it is not known whether the kernel is exact, or if
+        a kernel that is known to be biased is said to be exact.
+
+    Examples
+    --------
+    >>> from numpyro_score.kernels import mala
+    >>> algorithm_of(mala, {"temperature": 2.0}).facts.is_exact
+    False
+    """
+    facts = facts_of(api)
+    if facts is None:
+        if is_exact is None:
+            raise ValueError(
+                "it is not known whether this algorithm leaves the target invariant: give "
+                "exact=True if every proposal is accepted or rejected with the exact ratio, "
+                "exact=False if not."
+            )
+        facts = Facts(is_exact=is_exact, evaluations=as_reported)
+    elif is_exact is not None:
+        if is_exact and not facts.is_exact:
+            raise ValueError(
+                "exact=True, but this algorithm has no accept/reject step with the exact ratio and "
+                "is biased; leave exact out."
+            )
+        facts = facts._replace(is_exact=is_exact)
+    if num_grad is not None:
+        facts = facts._replace(evaluations=partial(constant, num_grad))
+    temperature = parameters.get("temperature", 1.0)
+    check_temperature(temperature)
+    if callable(temperature) or temperature != 1.0:
+        facts = facts._replace(is_exact=False)
+    algorithm = Algorithm(api, parameters, facts, warmup_api)
+    algorithm.check_parameters()
+    return algorithm

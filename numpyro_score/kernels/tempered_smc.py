@@ -1,30 +1,28 @@
-"""Finding the modes: particles annealed from a wide law to the target, by tempered SMC.
+"""Adaptive tempered sequential Monte Carlo: particles from a reference distribution to the target.
 
 BlackJAX's adaptive tempered SMC with our MALA as its kernel: the next temperature is the one at
 which the weights have the wanted effective sample size (Del Moral, Doucet and Jasra 2006,
 doi:10.1111/j.1467-9868.2006.00553.x; Dai et al. 2022, doi:10.1080/01621459.2022.2087659). Step
 size and preconditioner follow the particles from stage to stage. The preconditioner is
 `1 / E[g^2]`, from the gradients: the variance of the particles is that of all modes together, and
-steps of its shape are too short within a mode for the particles to part after resampling. On a
+steps of its shape are too short within a mode for the particles to separate after resampling. On a
 Gaussian mixture model with label symmetry the six modes got .003 to .9 of the particles with that,
 and .12 to .21 with this.
 """
 
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from blackjax.smc import adaptive_tempered, resampling
 from jaxtyping import Array, Float, Int
 
-from numpyro_score.infer.prepared import Tell
 from numpyro_score.kernels.ladder import Ladder, finite
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
 from numpyro_score.kernels.proposals import IndependentProposal
+from numpyro_score.step_size import follow_acceptance
 from numpyro_score.types import RngKey
 
 Flat = Float[Array, " dim"]
@@ -33,10 +31,10 @@ MOVES = 8
 """MALA steps of every particle at each temperature."""
 
 LAST_STAGES = 3
-"""Stages at the target itself, which part the copies of a resampled particle."""
+"""Stages at the target itself, which move the copies of a resampled particle apart."""
 
 TARGET_ESS = 0.6
-"""Share of the particles that a stage's weights are to be worth."""
+"""Effective sample size of a stage's weights, as a share of the particles."""
 
 MAX_STAGES = 300
 """Temperatures at most."""
@@ -45,8 +43,8 @@ GAIN = 2.0
 """How fast the logarithm of the step size follows the acceptance rate."""
 
 
-class Explored(NamedTuple):
-    """Particles of the target.
+class TemperedParticles(NamedTuple):
+    """Particles of the target, and how they got there.
 
     Attributes
     ----------
@@ -54,8 +52,8 @@ class Explored(NamedTuple):
         `(num, dim)`, of equal weight.
     step_size, variance
         What the last MALA steps used.
-    tempering
-        The last inverse temperature: 1 where the target was reached.
+    inverse_temperature
+        The last one: 1 where the target was reached.
     num_stages
         Temperatures on the way.
     acceptance_rate
@@ -68,7 +66,7 @@ class Explored(NamedTuple):
     particles: Float[Array, "num dim"]
     step_size: Float[Array, ""]
     variance: Flat
-    tempering: Float[Array, ""]
+    inverse_temperature: Float[Array, ""]
     num_stages: Int[Array, ""]
     acceptance_rate: Float[Array, ""]
     stages: Ladder
@@ -87,12 +85,8 @@ def count_grad(num_particles: int, num_stages: Any) -> Any:
     return num_particles * (num_stages * (MOVES + 3) + 1)
 
 
-def _adapted(log_step: Array, acceptance_rate: Array) -> Array:
-    return log_step + GAIN * (jnp.mean(acceptance_rate) - TARGET_ACCEPTANCE_RATE)
-
-
 @eqx.filter_jit
-def move(
+def move_particles(
     logdensity_fn: Callable[[Flat], Any],
     rng_key: RngKey,
     particles: Float[Array, "num dim"],
@@ -111,7 +105,10 @@ def move(
         states, log_step = carry
         keys = jax.random.split(rng_key, len(particles))
         states, rates = jax.vmap(one, (0, 0, None))(keys, states, jnp.exp(log_step))
-        return (states, _adapted(log_step, rates)), jnp.mean(rates)
+        return (
+            states,
+            follow_acceptance(log_step, jnp.mean(rates), TARGET_ACCEPTANCE_RATE, gain=GAIN),
+        ), jnp.mean(rates)
 
     states = jax.vmap(lambda x: mala.init(x, logdensity_fn))(particles)
     carry = (states, jnp.log(step_size))
@@ -120,48 +117,48 @@ def move(
 
 
 @eqx.filter_jit
-def explore(
+def tempered_smc(
     logdensity_fn: Callable[[Flat], Any],
-    start: IndependentProposal,
+    reference: IndependentProposal,
     rng_key: RngKey,
     num_particles: int,
-) -> Explored:
-    """Anneal particles from `start` to the target.
+) -> TemperedParticles:
+    """Move particles from a reference distribution to the target.
 
     Parameters
     ----------
     logdensity_fn
         Flat position -> log density.
-    start
-        The wide law, over flat positions; it has to cover the target.
+    reference
+        Where particles start, over flat positions; it has to cover the target.
     rng_key
         One key.
     num_particles
         How many.
     """
-    key_start, key_stages = jax.random.split(rng_key)
+    key_reference, key_stages = jax.random.split(rng_key)
 
     def loglikelihood(x: Flat) -> Float[Array, ""]:
         # limited above and below: the tempered density adds and multiplies it
-        return finite(logdensity_fn(x)) - finite(start.log_prob(x))
+        return finite(logdensity_fn(x)) - finite(reference.log_prob(x))
 
     kernel = adaptive_tempered.build_kernel(
-        lambda x: finite(start.log_prob(x)),
+        lambda x: finite(reference.log_prob(x)),
         loglikelihood,
         mala.build_kernel(),
         mala.init,
         resampling.systematic,
         TARGET_ESS,
     )
-    keys = jax.random.split(key_start, num_particles)
-    particles = jax.vmap(lambda key: start.sample_and_log_prob(key)[0])(keys)
+    keys = jax.random.split(key_reference, num_particles)
+    particles = jax.vmap(lambda key: reference.sample_and_log_prob(key)[0])(keys)
     dim = particles.shape[1]
 
     def scales(state: Any) -> Flat:
         """`1 / E[g^2]` of the tempered density's gradient g: how wide one mode is."""
 
         def tempered(x: Flat) -> Float[Array, ""]:
-            return finite(start.log_prob(x)) + state.tempering_param * loglikelihood(x)
+            return finite(reference.log_prob(x)) + state.tempering_param * loglikelihood(x)
 
         grads = jax.vmap(jax.grad(tempered))(state.particles)
         grads = jnp.where(jnp.isfinite(grads), grads, 0.0)
@@ -178,13 +175,13 @@ def explore(
         num_last = num_last + (state.tempering_param >= 1)
         state, info = kernel(key, state, MOVES, parameters)
         rates = info.update_info.acceptance_rate
-        log_step = _adapted(log_step, rates)
+        log_step = follow_acceptance(log_step, jnp.mean(rates), TARGET_ACCEPTANCE_RATE, gain=GAIN)
         scale = scales(state)
         row = Ladder(state.tempering_param, jnp.exp(log_step), scale)
         rows = jax.tree.map(lambda all, one: all.at[num].set(one), rows, row)
         return state, log_step, num + 1, num_last, jnp.mean(rates), rng_key, scale, rows
 
-    def goes_on(carry: tuple) -> Array:
+    def is_unfinished(carry: tuple) -> Array:
         _, _, num, num_last, *_ = carry
         return (num_last < LAST_STAGES) & (num < MAX_STAGES)
 
@@ -197,8 +194,10 @@ def explore(
     nothing = jnp.zeros((), particles.dtype)
     carry = (first, log_step, none, none, nothing, key_stages, scales(first), rows)
     # once the target is reached, a stage resamples by the last weights and moves at the target
-    state, log_step, num_stages, _, rate, _, scale, rows = jax.lax.while_loop(goes_on, stage, carry)
-    return Explored(
+    state, log_step, num_stages, _, rate, _, scale, rows = jax.lax.while_loop(
+        is_unfinished, stage, carry
+    )
+    return TemperedParticles(
         state.particles,
         jnp.exp(log_step),
         scale,
@@ -207,38 +206,3 @@ def explore(
         rate,
         rows,
     )
-
-
-def reach(
-    logdensity_fn: Callable[[Flat], Any],
-    start: IndependentProposal,
-    rng_key: RngKey,
-    num_particles: int,
-    tell: Tell | None = None,
-) -> tuple[Explored, float]:
-    """Explore now, outside of compiled code: the target's particles, and the seconds that it took.
-
-    Parameters
-    ----------
-    logdensity_fn, start, rng_key, num_particles
-        As in `explore`.
-    tell
-        Is told the phase, for a progress bar.
-
-    Raises
-    ------
-    ValueError
-        If the target's temperature was not reached, or a particle is not finite.
-    """
-    if tell is not None:
-        tell("exploring", 0, 1)
-    begin = time.perf_counter()
-    explored = explore(logdensity_fn, start, rng_key, num_particles)
-    tempering = float(explored.tempering)
-    if tempering < 1 or not np.isfinite(np.asarray(explored.particles)).all():
-        raise ValueError(
-            f"exploration stopped at inverse temperature {tempering:.3g} of 1: what it starts from "
-            "is too far from the target. Give start=, a law that is nearer and still covers the "
-            "target."
-        )
-    return explored, time.perf_counter() - begin

@@ -1,4 +1,4 @@
-"""The wide law that annealing and tempering start from: the prior, or a Gaussian."""
+"""The reference distribution that annealing and tempering start from: the prior, or a Gaussian."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,36 +17,36 @@ SPREAD = 10.0
 """Sd of the Gaussian where there is no prior to draw from."""
 
 
-def as_law(start: IndependentProposal | Any) -> IndependentProposal | None:
-    """What a user gave as `start=`: a NumPyro distribution becomes a proposal; None stays None.
+def as_reference(start: IndependentProposal | Any) -> IndependentProposal | None:
+    """A user's `start=` as a proposal; None stays None.
 
     Raises
     ------
     TypeError
-        If it is neither.
+        If it is neither a NumPyro distribution nor an `IndependentProposal`.
     """
     if start is None or isinstance(start, IndependentProposal):
         return start
     return from_distribution(start)
 
 
-def start_law(
+def reference_of(
     given: IndependentProposal | None,
     model: Callable[..., Any] | None,
     flat: Float[Array, " dim"],
     args: Any,
     kwargs: dict[str, Any],
 ) -> IndependentProposal:
-    """What was given; else the model's prior over the flat position; else a wide Gaussian.
+    """The given distribution; else the model's prior over the flat position; else a wide Gaussian.
 
     Parameters
     ----------
     given
-        What `as_law` made of the user's.
+        The result of `as_reference`.
     model
         A NumPyro model, or None.
     flat
-        A position, for its length and type.
+        A flat position, of which length and type are used.
     args, kwargs
         What the model is called with.
     """

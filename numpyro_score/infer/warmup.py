@@ -1,15 +1,14 @@
-"""What the user asked of the warmup, checked, and the warmup that does it."""
+"""Options of the warmup, for every kernel in one place, and the warmup that they ask for."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import jax.numpy as jnp
 import numpy as np
 
 from numpyro_score.adaptation.metric import fisher, sample_covariance
 from numpyro_score.adaptation.pooled import PooledWarmup, pooled_warmup
-from numpyro_score.infer.algorithm import Algorithm
-from numpyro_score.kernels.base import check_temperature
+from numpyro_score.kernels.signature import Algorithm
 from numpyro_score.preconditioner import (
     Preconditioner,
     as_preconditioner,
@@ -19,6 +18,68 @@ from numpyro_score.step_size import check_step_size
 
 DEFAULT_STEP_SIZE = 0.1
 """Where the search for a step size starts if nothing is known of the kernel."""
+
+
+class PreconditionerOptions(TypedDict, total=False):
+    """Options that concern the preconditioner `P`, by name; all may be left out.
+
+    Attributes
+    ----------
+    inverse_mass_matrix
+        `P`, a number, shape `(dim,)` or `(dim, dim)` over the raveled position: where warmup
+        starts, or what is used if it is not adapted. By default found from the gradients at the
+        starting points.
+    adapt_mass_matrix
+        Whether warmup learns `P`; by default wherever the kernel has one.
+    dense_mass
+        Whether `P` is a full matrix; by default a diagonal.
+    restart_stuck_chains
+        Whether, in warmup, a chain whose log density is far below the others' restarts from
+        another chain's position; by default it does. Switch it off where modes differ in log
+        density by more than `10 dim`.
+
+    Examples
+    --------
+    >>> from numpyro_score.infer import ULA
+    >>> options = PreconditionerOptions(dense_mass=True)
+    >>> ULA(logdensity_fn=lambda x: -(x @ x), **options).settings["is_dense"]
+    True
+    """
+
+    inverse_mass_matrix: Any
+    adapt_mass_matrix: bool | None
+    dense_mass: bool
+    restart_stuck_chains: bool
+
+
+class WarmupOptions(PreconditionerOptions, total=False):
+    """Options of the warmup that kernels take by name; all may be left out.
+
+    Names are as in `numpyro.infer.HMC` where it has them.
+
+    Attributes
+    ----------
+    inverse_mass_matrix, adapt_mass_matrix, dense_mass, restart_stuck_chains
+        As in `PreconditionerOptions`.
+    step_size
+        Where warmup starts, or what is used if it is not adapted. By default the best one for a
+        target whose covariance is `P`, where that is known, else .1.
+    adapt_step_size
+        Whether warmup learns the step size; by default wherever the kernel has one.
+    target_accept_prob
+        Acceptance probability that the step size is tuned to; by default the kernel's best.
+
+    Examples
+    --------
+    >>> from numpyro_score.infer import MALA
+    >>> options = WarmupOptions(dense_mass=True, target_accept_prob=0.6)
+    >>> MALA(logdensity_fn=lambda x: -(x @ x), **options).target_accept_prob
+    0.6
+    """
+
+    step_size: float | None
+    adapt_step_size: bool | None
+    target_accept_prob: float | None
 
 
 class Tuning(NamedTuple):
@@ -37,7 +98,7 @@ class Tuning(NamedTuple):
     target_accept_prob
         Acceptance that the step size is tuned to.
     restart_stuck_chains
-        Whether chains left far below the others restart, in warmup.
+        Whether chains of far lower log density than the others restart, in warmup.
     """
 
     algorithm: Algorithm
@@ -58,7 +119,7 @@ class Tuning(NamedTuple):
         """Step size to start from: as given, else the best one for a good preconditioner."""
         if self.step_size is not None:
             return self.step_size
-        optimal = self.algorithm.optimal_step_size
+        optimal = self.algorithm.facts.optimal_step_size
         return DEFAULT_STEP_SIZE if optimal is None else optimal(dim)
 
     def first_preconditioner(self, dim: int, dtype: Any) -> Preconditioner | None:
@@ -76,7 +137,7 @@ class Tuning(NamedTuple):
             target_acceptance_rate=self.target_accept_prob,
             estimator=fisher if has_grad else sample_covariance,
             is_dense=self.is_dense,
-            optimal_step_size=self.algorithm.optimal_step_size,
+            optimal_step_size=self.algorithm.facts.optimal_step_size,
             # a kernel that runs in warmup only tunes its step size for itself
             adapt_step_size=self.adapt_step_size or self.algorithm.warmup_api is not None,
             adapt_mass_matrix=self.adapt_mass_matrix,
@@ -84,29 +145,32 @@ class Tuning(NamedTuple):
         )
 
 
-def make_tuning(
-    algorithm: Algorithm,
-    *,
-    step_size: Any,
-    inverse_mass_matrix: Any,
-    adapt_step_size: bool | None,
-    adapt_mass_matrix: bool | None,
-    dense_mass: bool,
-    target_accept_prob: float | None,
-    restart_stuck_chains: bool,
-) -> Tuning:
-    """Check the arguments of a NumPyro kernel that concern its warmup.
+def make_tuning(algorithm: Algorithm, options: Mapping[str, Any]) -> Tuning:
+    """Check the options of a kernel's warmup.
 
-    Parameters are those of `AdapterKernel`; a step size or inverse mass matrix among the
-    algorithm's own parameters is fixed.
+    Parameters
+    ----------
+    algorithm
+        The kernel. A step size or inverse mass matrix among its parameters is fixed.
+    options
+        `WarmupOptions`.
 
     Raises
     ------
     ValueError, TypeError
-        If one cannot be used, with what to give instead.
+        If one is unknown or cannot be used, with what to give instead.
     """
-    algorithm.check_parameters()
-    check_temperature(algorithm.parameters.get("temperature", 1.0))
+    known = WarmupOptions.__optional_keys__
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise TypeError(
+            f"the kernel takes no argument {', '.join(map(repr, unknown))}; options of the warmup "
+            f"are {', '.join(sorted(known))}."
+        )
+    step_size = options.get("step_size")
+    inverse_mass_matrix = options.get("inverse_mass_matrix")
+    dense_mass = options.get("dense_mass", False)
+    target_accept_prob = options.get("target_accept_prob")
     step_size = algorithm.parameters.get("step_size", step_size)
     inverse_mass_matrix = algorithm.parameters.get("inverse_mass_matrix", inverse_mass_matrix)
     if step_size is not None:
@@ -118,7 +182,7 @@ def make_tuning(
             "all sites."
         )
     check_inverse_mass_matrix(inverse_mass_matrix, dim=None)
-    best = algorithm.target_acceptance_rate
+    best = algorithm.facts.target_acceptance_rate
     target_accept_prob = best if target_accept_prob is None else target_accept_prob
     if not 0 < target_accept_prob < 1:
         raise ValueError(
@@ -129,11 +193,11 @@ def make_tuning(
         algorithm,
         step_size,
         inverse_mass_matrix,
-        _whether_to_adapt(algorithm, "step_size", adapt_step_size),
-        _whether_to_adapt(algorithm, "inverse_mass_matrix", adapt_mass_matrix),
+        _whether_to_adapt(algorithm, "step_size", options.get("adapt_step_size")),
+        _whether_to_adapt(algorithm, "inverse_mass_matrix", options.get("adapt_mass_matrix")),
         dense_mass or np.ndim(inverse_mass_matrix) == 2,
         target_accept_prob,
-        restart_stuck_chains,
+        options.get("restart_stuck_chains", True),
     )
 
 

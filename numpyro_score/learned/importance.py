@@ -40,8 +40,8 @@ class Quality(NamedTuple):
     log_evidence_error: float
 
 
-NOTHING = Quality(0.0, 0.0, np.inf, -np.inf, np.inf)
-"""Of a proposal that never meets the target."""
+NO_OVERLAP = Quality(0.0, 0.0, np.inf, -np.inf, np.inf)
+"""Of a proposal none of whose draws has positive target density."""
 
 
 def quality(
@@ -70,7 +70,7 @@ def quality(
     log_weights = np.asarray(log_weights, np.float64)
     num = len(log_weights)
     if not np.isfinite(log_weights.max()):
-        return NOTHING
+        return NO_OVERLAP
     top = log_weights.max()
     weights = np.exp(log_weights - top)
     mean = weights.mean()

@@ -1,4 +1,4 @@
-"""Learning where to jump: a score of the particles, its flow as a proposal, and better particles.
+"""Learning a proposal: a score of the particles, its flow as a proposal, and better particles.
 
 The loop explore, train, draw, weigh, train on the weighted draws is that of adaptive Monte Carlo
 with a learned proposal (Gabrie, Rotskoff and Vanden-Eijnden 2022, doi:10.1073/pnas.2109420119;
@@ -18,10 +18,11 @@ import numpy as np
 from blackjax.smc import resampling
 from jaxtyping import Array, Float
 
-from numpyro_score.infer.global_local.importance import Quality, quality
-from numpyro_score.infer.prepared import Tell
-from numpyro_score.infer.tempering.explore import Explored, Flat, move
+from numpyro_score.kernels.tempered_smc import TemperedParticles, move_particles
+from numpyro_score.learned.importance import Quality, quality
+from numpyro_score.learned.preparation import FlatLogDensity
 from numpyro_score.noise import VE
+from numpyro_score.progress import ProgressCallback
 from numpyro_score.samplers.proposals import LearnedProposal
 from numpyro_score.scores import ResidualMLP, ScoreNetwork
 from numpyro_score.training.fit import fit
@@ -30,7 +31,7 @@ from numpyro_score.training.optimizer import cosine_adam
 from numpyro_score.types import RngKey
 
 NOISE = VE(sigma_min=0.02, sigma_max=5.0)
-"""In units of the particles' sd: at its end the law is nearly a Gaussian of known moments."""
+"""In units of the particles' sd: at its end the distribution is nearly a known Gaussian."""
 
 # one object each, so that every training finds the same compiled program
 LOSS = ContinuousDenoising(NOISE)
@@ -46,7 +47,7 @@ LATER_STEPS = 2000
 """Steps of each training after it, which begins where the last one ended."""
 
 MOVES = 6
-"""MALA steps that part the copies of a resampled draw."""
+"""MALA steps that move the copies of a resampled draw apart."""
 
 GOOD = 0.8
 """Acceptance at which another round would gain less than it costs."""
@@ -65,9 +66,9 @@ class Learned(NamedTuple):
     Attributes
     ----------
     proposal
-        The frozen law.
+        The frozen proposal distribution.
     particles
-        `(num, dim)` draws near the target's law, for chains to start from.
+        `(num, dim)` approximate draws of the target, for chains to start from.
     quality
         Of the proposal that was kept, estimated from its own draws.
     rounds
@@ -88,7 +89,7 @@ def default_network(dim: int, rng_key: RngKey) -> ResidualMLP:
     return ResidualMLP(dim, width=64 if dim <= 20 else 128, depth=3, rng_key=rng_key)
 
 
-def units(particles: Float[np.ndarray, "num dim"]) -> tuple[np.ndarray, np.ndarray]:
+def mean_and_factor(particles: Float[np.ndarray, "num dim"]) -> tuple[np.ndarray, np.ndarray]:
     """Mean, and Cholesky factor of the covariance, of particles."""
     center = particles.mean(axis=0, dtype=np.float64)
     covariance = np.atleast_2d(np.cov(particles.astype(np.float64), rowvar=False))
@@ -97,16 +98,16 @@ def units(particles: Float[np.ndarray, "num dim"]) -> tuple[np.ndarray, np.ndarr
         stuck = np.flatnonzero(~(variance > 0)).tolist()
         raise ValueError(
             f"exploration ended with particles that do not differ in coordinates {stuck}; give "
-            "start=, a law of about the target's size, or more particles (num_particles=)"
+            "start=, a distribution of about the target's size, or more particles (num_particles=)"
         )
-    # nearly dependent coordinates are held apart, as far as single precision tells them apart
+    # keeps nearly dependent coordinates independent at the resolution of single precision
     covariance += np.diag(1e-6 * variance)
     return center, np.linalg.cholesky(covariance)
 
 
 @eqx.filter_jit
 def _weigh(
-    logdensity_fn: Callable[[Flat], Any], proposal: LearnedProposal, rng_key: RngKey, num: int
+    logdensity_fn: FlatLogDensity, proposal: LearnedProposal, rng_key: RngKey, num: int
 ) -> tuple[Float[Array, "num dim"], Float[Array, " num"], Float[Array, " num"]]:
     """Draws of the flow, their log weights for the proposal, and for the flow alone.
 
@@ -117,8 +118,8 @@ def _weigh(
     x = jax.vmap(flow.unwhiten)(drafts.u)
     logdensity = jax.vmap(logdensity_fn)(x)
 
-    def log_weights(law: LearnedProposal) -> Array:
-        value = logdensity - jax.vmap(law.mix)(drafts.u, drafts.log_learned)
+    def log_weights(part: LearnedProposal) -> Array:
+        value = logdensity - jax.vmap(part.mix)(drafts.u, drafts.log_learned)
         return jnp.where(jnp.isnan(value), -jnp.inf, value)
 
     return x, log_weights(proposal), log_weights(flow)
@@ -142,15 +143,15 @@ def _new_model(network: Callable[[int, RngKey], Any], dim: int, rng_key: RngKey)
     return ScoreNetwork(network(dim, rng_key), NOISE, finest=FINEST)
 
 
-def learn(
-    logdensity_fn: Callable[[Flat], Any],
-    explored: Explored,
+def train_proposal(
+    logdensity_fn: FlatLogDensity,
+    explored: TemperedParticles,
     rng_key: RngKey,
     *,
     network: Callable[[int, RngKey], Any],
     make_proposal: MakeProposal,
     rounds: int,
-    progress: bool | Tell,
+    progress: bool | ProgressCallback,
 ) -> Learned:
     """Train on the particles, then on the proposal's own weighted draws while that helps.
 
@@ -159,7 +160,7 @@ def learn(
     logdensity_fn
         Flat position -> log density.
     explored
-        Where the particles are.
+        Particles of the target.
     rng_key
         One key.
     network
@@ -169,27 +170,27 @@ def learn(
     rounds
         Trainings at most, at least 1.
     progress
-        Whether to show training's bars, or who is told of its phases.
+        Whether to show progress bars of the trainings, or a function to call in their place.
     """
     num, dim = explored.particles.shape
     dtype = explored.particles.dtype
-    center, factor = units(np.asarray(explored.particles))
+    center, factor = mean_and_factor(np.asarray(explored.particles))
     particles = explored.particles
     key_network, rng_key = jax.random.split(rng_key)
     model: Any = _new_model(network, dim, key_network)
     best: tuple[Quality, LearnedProposal, Array] | None = None
     accepted: list[float] = []
     num_grad = 0
-    for turn in range(rounds):
+    for round_ in range(rounds):
         rng_key, key_fit, key_draw, key_resample, key_move = jax.random.split(rng_key, 5)
-        name = f"training {turn + 1}" + (f" of up to {rounds}" if rounds > 1 else "")
+        name = f"training {round_ + 1}" + (f" of up to {rounds}" if rounds > 1 else "")
         standard = np.linalg.solve(factor, (np.asarray(particles) - center).T).T
         model = fit(
             model,
             np.asarray(standard, dtype),
             LOSS,
             rng_key=key_fit,
-            num_steps=FIRST_STEPS if turn == 0 else LATER_STEPS,
+            num_steps=FIRST_STEPS if round_ == 0 else LATER_STEPS,
             optimizer=OPTIMIZER,
             validation_fraction=0.0,
             progress=progress if isinstance(progress, bool) else partial(progress, name),
@@ -205,11 +206,13 @@ def learn(
         if gain <= 0:
             break
         best = (found, proposal, particles)
-        if found.acceptance_rate > GOOD or gain < LEAST_GAIN or turn + 1 == rounds:
+        if found.acceptance_rate > GOOD or gain < LEAST_GAIN or round_ + 1 == rounds:
             break
         chosen = _resample(key_resample, np.asarray(log_weights), num)
         step = explored.step_size
-        particles, _, _ = move(logdensity_fn, key_move, x[chosen], step, explored.variance, MOVES)
+        particles, _, _ = move_particles(
+            logdensity_fn, key_move, x[chosen], step, explored.variance, MOVES
+        )
         num_grad += num * (MOVES + 1)
     if best is None:
         # nothing is ever accepted: the chains fall back on their local moves, with a warning

@@ -1,0 +1,160 @@
+"""When a sampler learns of its target: once for a model's data, when it is first initialized.
+
+`run` after `warmup`, or a second `run` on the same data, find what was learned. Chains start from
+its particles unless they are given a start.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from numpyro.util import is_prng_key
+
+from numpyro_score.infer.sampler import Context
+from numpyro_score.learned.preparation import Given, Preparation
+from numpyro_score.progress import ProgressCallback
+from numpyro_score.types import RngKey
+
+# keep these keys apart from those that the kernel splits off the same one
+LEARN, CHOOSE = 1001, 1002
+
+
+class Preparer:
+    """Runs a sampler's `prepare`, and keeps what came of it.
+
+    Parameters
+    ----------
+    owner
+        Name of the kernel, for messages.
+    prepare
+        As in `Sampler`; None for a sampler that learns nothing.
+    preparation
+        What was learned elsewhere, and serves whatever the data.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        prepare: Callable[..., Preparation] | None,
+        preparation: Preparation | None = None,
+    ) -> None:
+        self._owner = owner
+        self._prepare = prepare
+        self.preparation = preparation
+        # the data that it was learned from; None where it serves whatever data there are
+        self._data: tuple[Any, Any] | None = None
+
+    @property
+    def learned(self) -> Any:
+        """What the steps use; None before it is learned."""
+        return None if self.preparation is None else self.preparation.learned
+
+    @property
+    def attributes(self) -> dict[str, float]:
+        """What a run records."""
+        return {} if self.preparation is None else dict(self.preparation.attributes)
+
+    def is_ready(self, args: Any, kwargs: Any) -> bool:
+        """Whether there is nothing to learn for these data."""
+        if self.preparation is None:
+            return False
+        return self._data is None or same_arguments((args, kwargs), self._data)
+
+    def run(
+        self,
+        rng_key: RngKey,
+        problem: Any,
+        args: Any,
+        kwargs: dict[str, Any],
+        init_params: Any,
+        progress: ProgressCallback | None,
+    ) -> None:
+        """Learn, unless that was done for these data.
+
+        Raises
+        ------
+        ValueError
+            If there is nothing to learn, or chains are being mapped or compiled.
+        """
+        if self._prepare is None:
+            raise ValueError(f"{self._owner} learns nothing before it runs; there is none to fit.")
+        if isinstance(self.preparation, Given):
+            raise ValueError(f"{self._owner} was given what it uses, and has nothing to fit.")
+        if self.is_ready(args, kwargs):
+            return
+        if isinstance(rng_key, jax.core.Tracer):
+            raise ValueError(
+                f"{self._owner} cannot learn while chains are being mapped or compiled "
+                '(chain_method="parallel", or chain_batch_size). Let it learn first, '
+                "kernel.fit(rng_key, *args), or use "
+                'chain_method="vectorized".'
+            )
+        key_start, key_learn = jax.random.split(rng_key)
+        position = problem.start(key_start, init_params, args, kwargs)
+        density = problem.logdensity_fn(args, kwargs)
+        context = Context(density, problem.model, args, kwargs, None, jax.vmap)
+        template = jax.tree.map(jnp.zeros_like, position)
+        self.preparation = self._prepare(key_learn, template, context, progress)
+        self._data = (args, kwargs)
+
+    def start(
+        self,
+        rng_key: Any,
+        problem: Any,
+        args: Any,
+        kwargs: dict[str, Any],
+        init_params: Any,
+        progress: ProgressCallback | None,
+    ) -> Any:
+        """Starting points, those given or else a particle for each key; learns first."""
+        is_single = is_prng_key(rng_key)
+        if not self.is_ready(args, kwargs):
+            one = init_params
+            if init_params is not None and not is_single:
+                one = jax.tree.map(lambda x: jnp.asarray(x)[0], init_params)
+            key = jax.random.fold_in(rng_key if is_single else rng_key[0], LEARN)
+            self.run(key, problem, args, kwargs, one, progress)
+        assert self.preparation is not None
+        if init_params is not None or self.preparation.particles is None:
+            return init_params
+        return _particles_for(self.preparation, rng_key)
+
+
+def _particles_for(preparation: Preparation, rng_key: Any) -> Any:
+    """A particle for every key; a traced key chooses by another generator than a known one."""
+    unravel = ravel_pytree(preparation.template)[1]
+    particles = preparation.particles
+    assert particles is not None
+    if isinstance(rng_key, jax.core.Tracer):
+        choose = partial(jax.random.randint, shape=(), minval=0, maxval=len(particles))
+        own_key = partial(jax.random.fold_in, data=CHOOSE)
+        if is_prng_key(rng_key):
+            return unravel(particles[choose(own_key(rng_key))])
+        return jax.vmap(lambda key: unravel(particles[choose(own_key(key))]))(rng_key)
+    is_typed = jnp.issubdtype(rng_key.dtype, jax.dtypes.prng_key)
+    words = np.asarray(jax.random.key_data(rng_key) if is_typed else rng_key)
+    rows = words.reshape(-1, words.shape[-1])
+    index = [int(np.random.default_rng(row).integers(len(particles))) for row in rows]
+    if is_prng_key(rng_key):
+        return unravel(particles[index[0]])
+    return jax.vmap(unravel)(jnp.asarray(np.asarray(particles)[index]))
+
+
+def same_arguments(left: Any, right: Any) -> bool:
+    """Whether two models' arguments are the same objects, or arrays of equal values."""
+    structures: list[Any] = [jax.tree.structure(tree) for tree in (left, right)]
+    if structures[0] != structures[1]:
+        return False
+
+    def one(a: Any, b: Any) -> bool:
+        if a is b:
+            return True
+        if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
+            return False
+        return type(a) is type(b) and np.array_equal(np.asarray(a), np.asarray(b))
+
+    return all(map(one, jax.tree.leaves(left), jax.tree.leaves(right)))

@@ -1,0 +1,68 @@
+"""`unadjusted`: the sampler of a kernel that accepts every move, with a warmup that does not."""
+
+from numpyro_score.infer.markov import markov
+from numpyro_score.infer.sampler import Sampler
+from numpyro_score.infer.warmup import PreconditionerOptions, WarmupOptions
+from numpyro_score.kernels.api import KernelApi
+from numpyro_score.kernels.signature import Algorithm
+
+
+def unadjusted(
+    owner: str,
+    algorithm: Algorithm,
+    warmup_api: KernelApi,
+    step_size: float,
+    options: PreconditionerOptions,
+    *,
+    adapt_step_size: bool,
+) -> Sampler:
+    """The sampler of a kernel that accepts every move: its step size is used as given.
+
+    Parameters
+    ----------
+    owner
+        Name of the kernel, for messages.
+    algorithm
+        The kernel, with a parameter `score_fn`.
+    warmup_api
+        Kernel over the same state with accept/reject, in whose steps the preconditioner is learned.
+    step_size
+        As given.
+    options
+        Of the preconditioner.
+    adapt_step_size
+        Whether the user asked for what is not possible.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If asked to adapt the step size, or to learn a preconditioner from a score alone.
+    """
+    for name in options:
+        if name not in PreconditionerOptions.__optional_keys__:
+            raise TypeError(
+                f"{owner} takes no argument {name!r}: it accepts every move, and has no acceptance "
+                "to tune by."
+            )
+    if adapt_step_size:
+        raise ValueError(
+            f"{owner} accepts every move, so its step size cannot be adapted to an acceptance "
+            "rate; give step_size (smaller is less biased), or use MALA."
+        )
+    has_score = algorithm.parameters["score_fn"] is not None
+    wish = options.get("adapt_mass_matrix")
+    if has_score and wish:
+        raise ValueError(
+            f"{owner} learns its preconditioner in MALA steps, which need a log density, but has a "
+            "score_fn; give inverse_mass_matrix, or leave score_fn out."
+        )
+    learns = not has_score if wish is None else wish
+    if learns:
+        algorithm = algorithm._replace(warmup_api=warmup_api)
+    warmup: WarmupOptions = {
+        **options,
+        "adapt_mass_matrix": learns,
+        "step_size": step_size,
+        "adapt_step_size": False,
+    }
+    return markov(algorithm, **warmup)
