@@ -1,8 +1,8 @@
-"""The preconditioner `P` of a proposal: the inverse mass matrix together with a square root of it.
+"""The preconditioner `P` of a proposal: the inverse mass matrix and its square root.
 
 `P` is a vector (diagonal) or a matrix (dense) over the coordinates of the raveled position. A
-kernel needs `P^(1/2) v` and `P^(1/2)^T v` at every step, so the root is computed once, here, and
-carried with the matrix.
+kernel needs `P^(1/2) v` and `P^(1/2)^T v` at every step, so the root is computed once and stored
+with the matrix.
 """
 
 from typing import NamedTuple, TypeAlias
@@ -34,7 +34,7 @@ InverseMassMatrix: TypeAlias = ArrayLike | list[float] | list[list[float]] | Pre
 
 
 def as_preconditioner(inverse_mass_matrix: InverseMassMatrix) -> Preconditioner | None:
-    """Factor an inverse mass matrix, or hand an already factored one through.
+    """Factor an inverse mass matrix; one that is already factored is returned unchanged.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def as_preconditioner(inverse_mass_matrix: InverseMassMatrix) -> Preconditioner 
 
 
 def scale(preconditioner: Preconditioner | None, vector: Array) -> Array:
-    """`P^(1/2) v`: turns white noise `(dim,)` into noise of covariance `P`."""
+    """`P^(1/2) v`: noise `(dim,)` of covariance `P` from white noise."""
     if preconditioner is None:
         return vector
     factor = preconditioner.factor.astype(vector.dtype)
@@ -63,7 +63,7 @@ def scale(preconditioner: Preconditioner | None, vector: Array) -> Array:
 
 
 def scale_transpose(preconditioner: Preconditioner | None, vector: Array) -> Array:
-    """`P^(1/2)^T v`: the gradient `(dim,)` as seen in the whitened coordinates."""
+    """`P^(1/2)^T v`: the gradient `(dim,)` in whitened coordinates."""
     if preconditioner is None:
         return vector
     factor = preconditioner.factor.astype(vector.dtype)
@@ -71,28 +71,27 @@ def scale_transpose(preconditioner: Preconditioner | None, vector: Array) -> Arr
 
 
 def check_inverse_mass_matrix(inverse_mass_matrix: InverseMassMatrix, dim: int | None) -> None:
-    """Refuse an inverse mass matrix that is no covariance of `dim` coordinates.
+    """Check that an inverse mass matrix is a covariance of `dim` coordinates.
 
-    Values are looked at only where they are known, that is, outside of a JAX transformation;
-    the shape always is.
+    The shape is checked always, the values only outside of JAX transformations.
 
     Parameters
     ----------
     inverse_mass_matrix
-        What the user gave.
+        The user's argument.
     dim
-        Number of coordinates of the raveled position, or None where it is not known yet.
+        Number of coordinates of the raveled position, or None if it is not known yet.
 
     Raises
     ------
     ValueError
-        If the shape is not `(dim,)` or `(dim, dim)`, or if it is not positive definite.
+        The shape is not `(dim,)` or `(dim, dim)`, or the matrix is not positive definite.
     """
     if inverse_mass_matrix is None:
         return
     if isinstance(inverse_mass_matrix, Preconditioner):
         inverse_mass_matrix = inverse_mass_matrix.inverse_mass_matrix
-    shape = np.shape(inverse_mass_matrix)  # numpy: jax takes no lists
+    shape = np.shape(inverse_mass_matrix)  # NumPy, since JAX does not accept lists
     square = len(shape) == 2 and shape[0] == shape[1]
     if len(shape) not in (0, 1) and not square:
         raise ValueError(
@@ -114,7 +113,7 @@ def check_inverse_mass_matrix(inverse_mass_matrix: InverseMassMatrix, dim: int |
             "variances of the coordinates, or their covariance matrix."
         )
     if square:
-        # symmetric to the precision of what was given, which may be float32
+        # symmetric up to the precision of the given values, which may be float32
         is_symmetric = np.allclose(matrix, matrix.T, rtol=1e-4, atol=1e-6 * np.abs(matrix).max())
         smallest = np.linalg.eigvalsh(0.5 * (matrix + matrix.T)).min() if is_symmetric else np.nan
         if not smallest > 0:

@@ -1,4 +1,4 @@
-"""Names for the shapes of things: the callables and pytrees that every room passes around."""
+"""Type aliases of callables and pytrees that are used throughout the package."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -18,7 +18,7 @@ ScoreFn: TypeAlias = Callable[[Any], Any]
 """Position -> gradient of the log density, a pytree of the position's structure."""
 
 DriftFn: TypeAlias = ScoreFn
-"""Position -> vector field that a Langevin proposal follows in place of the gradient."""
+"""Position -> vector field that replaces the gradient in a Langevin proposal."""
 
 type MapChains = Callable[[Callable[..., Any]], Callable[..., Any]]
 """One chain's function -> that of a batch of chains: `jax.vmap`, or what computes the same."""
@@ -33,4 +33,4 @@ Schedule: TypeAlias = Callable[[Any], Any]
 """Step count (int32 scalar, from 0) -> scalar."""
 
 Temperature: TypeAlias = Scalar | Schedule
-"""A fixed temperature or a schedule of it; temperature T samples `p^(1/T)`."""
+"""A fixed temperature or a schedule; temperature T samples `p^(1/T)`."""

@@ -1,1 +1,1 @@
-"""Warmup: step size and preconditioner, pooled over chains, steppable inside a scan."""
+"""Warmup: step size and preconditioner, pooled over chains, one step at a time inside a scan."""

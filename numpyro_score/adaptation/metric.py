@@ -1,16 +1,16 @@
 """Estimates of the preconditioner `P` from draws, and from the gradients at the draws.
 
-*Fisher*: the `P` that makes whitened draws and whitened gradients look alike,
+*Fisher*: the `P` for which whitened draws and whitened gradients have equal covariance,
 
     P Cov(grad) P = Cov(x),
 
 which minimises a Fisher divergence to a Gaussian (Seyboldt, Carlson and Carpenter 2026,
-arXiv:2603.18845). On a Gaussian target a few more draws than dimensions give it exactly; Cov(x)
-alone needs many times that. `P` is the geometric mean of `Cov(x)` and `Cov(grad)^-1`.
+arXiv:2603.18845). On a Gaussian target a few more draws than dimensions determine it exactly, while
+Cov(x) alone needs many times as many. `P` is the geometric mean of `Cov(x)` and `Cov(grad)^-1`.
 
-*Covariance*: `P = Cov(x)`, for kernels that have no gradient.
+*Covariance*: `P = Cov(x)`, for kernels without gradients.
 
-Both return a `Preconditioner`, with whatever square root falls out of the computation.
+Both return a `Preconditioner`, with the square root that the computation yields.
 """
 
 from collections.abc import Callable
@@ -24,15 +24,14 @@ from numpyro_score.preconditioner import Preconditioner
 
 
 class Estimator(NamedTuple):
-    """A rule for `P`.
+    """An estimator of `P`.
 
     Attributes
     ----------
     estimate
         `(moments of the draws, moments of the gradients) -> P`.
     first_window_draws
-        dim -> draws, of all chains together, that the first window has to hold for the estimate
-        to help rather than harm.
+        dim -> number of draws of all chains that the first window needs for a useful estimate.
     """
 
     estimate: Callable[[Moments, Moments], Preconditioner]
@@ -40,8 +39,8 @@ class Estimator(NamedTuple):
 
 
 SHRINKAGE = 1e-5
-"""Weight of the identity in the correlations of the Fisher estimate: it only has to keep them
-invertible where a window holds fewer draws than dimensions."""
+"""Weight of the identity in the correlations of the Fisher estimate, which keeps them invertible
+if a window holds fewer draws than dimensions."""
 
 PRIOR_DRAWS = 5.0
 """Weight of the identity in the correlations of the covariance estimate, in draws (as in Stan)."""
@@ -59,8 +58,8 @@ def fisher_metric(draws: Moments, grads: Moments) -> Preconditioner:
     ----------
     draws, grads
         Moments of the positions and of the log density's gradients at them, both diagonal or
-        both dense. Dense estimates are made on correlations, after the coordinates are scaled
-        so that draws and gradients have equal variances, and shrunk by `SHRINKAGE`.
+        both dense. Dense estimates use correlations, after scaling the coordinates so that draws
+        and gradients have equal variances, with shrinkage `SHRINKAGE`.
 
     Examples
     --------
@@ -110,7 +109,7 @@ def covariance_metric(draws: Moments, grads: Moments) -> Preconditioner:
 
 
 fisher = Estimator(fisher_metric, lambda dim: 40)
-"""For gradient kernels: gradients tell the local scale, so that few correlated draws do."""
+"""For kernels with gradients, which contain the local scale: few correlated draws suffice."""
 
 sample_covariance = Estimator(covariance_metric, lambda dim: 100 + 20 * dim)
-"""For kernels without gradients: draws that have not yet spread would shrink `P` for good."""
+"""For kernels without gradients: draws that have not yet spread out would make `P` too small."""

@@ -1,8 +1,8 @@
-"""Running mean and covariance of draws that arrive in batches of chains, in one pass.
+"""Running mean and covariance of draws in batches of chains, in one pass.
 
-The update merges each batch with the batches before it (Chan, Golub and LeVeque 1983,
-doi:10.2307/2683386), so that a coordinate of mean 1e4 and deviation 1e-2 keeps its digits in
-float32, where sums of squares would lose them.
+The update merges each batch with the previous ones (Chan, Golub and LeVeque 1983,
+doi:10.2307/2683386). It is accurate in float32 for a coordinate of mean 1e4 and sd 1e-2, for which
+sums of squares lose all digits.
 """
 
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 
 class Moments(NamedTuple):
-    """Weighted moments of what was seen so far.
+    """Weighted moments of the draws so far.
 
     Attributes
     ----------
@@ -21,8 +21,8 @@ class Moments(NamedTuple):
     mean
         Shape `(dim,)`.
     scatter
-        Weighted sum of squared deviations from the mean: `(dim,)` of each coordinate, or
-        `(dim, dim)` of each pair.
+        Weighted sum of squared deviations from the mean: `(dim,)` for coordinates, or `(dim, dim)`
+        for pairs of coordinates.
     """
 
     num_draws: Float[Array, ""]
@@ -31,7 +31,7 @@ class Moments(NamedTuple):
 
 
 def empty(dim: int, dtype: Any, *, is_dense: bool) -> Moments:
-    """Moments of nothing."""
+    """Moments of no draws."""
     zero = jnp.zeros((), dtype)
     return Moments(
         zero, jnp.zeros(dim, dtype), jnp.zeros((dim, dim) if is_dense else (dim,), dtype)
@@ -45,14 +45,14 @@ def _scatter(moments: Moments, left: Array, right: Array) -> Array:
 def update(
     moments: Moments, batch: Float[Array, "chain dim"], weight: Float[Array, " chain"]
 ) -> Moments:
-    """Add one draw of every chain.
+    """Add one draw from every chain.
 
     Parameters
     ----------
     moments
-        What was seen so far.
+        Moments of the draws so far.
     batch
-        One draw a chain, shape `(chain, dim)`. A row of weight 0 may hold anything, NaN too.
+        One draw from each chain, shape `(chain, dim)`. Rows of weight 0 may hold NaN.
     weight
         Weight of each chain, at least 0, shape `(chain,)`.
 
@@ -82,7 +82,7 @@ def update(
 
 
 def covariance(moments: Moments) -> Float[Array, " dim"] | Float[Array, "dim dim"]:
-    """Unbiased covariance: variances `(dim,)` or a matrix `(dim, dim)`, as the scatter is kept."""
+    """Unbiased covariance: variances `(dim,)` or a matrix `(dim, dim)`, like the scatter."""
     return moments.scatter / jnp.maximum(moments.num_draws - 1, 1)
 
 

@@ -1,21 +1,23 @@
 """Warmup pooled over chains: one step size and one preconditioner, learned from all of them.
 
-A triple `init, update, final` that a sampler steps inside its own scan; every length is a traced
-number, so that another `num_warmup` compiles nothing again. With one chain it is an ordinary
-single-chain warmup. For `N` steps:
+The functions `init`, `update` and `final` are called in a sampler's own scan. All lengths are
+traced numbers, so that another `num_warmup` does not compile again. With one chain it is an
+ordinary single-chain warmup. For `N` steps:
 
 1.  The first `P` is diagonal, from the gradients at the starting points.
-2.  *Opening*, the first fifth: every chain has a step size of its own, driven hard towards the
-    target acceptance, and short doubling windows re-estimate `P`. Chains that start in places of
-    very different curvature all arrive.
-3.  *Windows*, the middle: doubling windows, each re-estimating `P`; the shared step size is found
-    anew after each by dual averaging (Hoffman and Gelman 2014, arXiv:1111.4246).
-4.  *Close*, the last fifth: the step size alone.
+2.  *Opening*, the first fifth: every chain has its own step size, which follows its acceptance rate
+    closely, and `P` is estimated in short windows of doubling length. Chains that start in regions
+    of different curvature all reach the typical set.
+3.  *Windows*, the middle: windows of doubling length, after each of which `P` is estimated and the
+    search for the shared step size by dual averaging (Hoffman and Gelman 2014, arXiv:1111.4246)
+    restarts.
+4.  *Close*, the last fifth: only the step size is adapted.
 
-A chain counts in the moments only while its log density is above the chains' median less
-`10 dim`; at the end of a window a chain more than `10 dim` below their .9 quantile restarts from
-another's place. Both keep chains that are stuck far out from spoiling `P` for all. Restarts
-happen in warmup only and are counted; switch them off for modes that are far apart in density.
+A chain contributes to the moments only if its log density is above the median over chains minus
+`10 dim`. At the end of a window, a chain more than `10 dim` below the .9 quantile restarts from the
+position of another chain. Both prevent chains that are stuck in the tails from distorting `P`.
+Restarts happen in warmup only and are counted. Switch them off for targets whose modes differ
+greatly in density.
 """
 
 from collections.abc import Callable
@@ -39,17 +41,17 @@ from numpyro_score.step_size import follow_acceptance
 from numpyro_score.types import RngKey
 
 OPENING = 0.2
-"""Share of the warmup in which every chain has its own step size."""
+"""Fraction of the warmup in which every chain has its own step size."""
 CLOSE = 0.2
-"""Share of the warmup at its end that adapts the step size alone."""
+"""Fraction of the warmup at its end that adapts only the step size."""
 FIRST_OPENING_WINDOW = 5
-"""Steps of the first window of the opening, where the chains are enough to fill it."""
+"""Steps of the first window of the opening, if there are enough chains."""
 FIRST_WINDOW = 10
-"""Steps of the first window after it."""
+"""Steps of the first window after the opening, if there are enough chains."""
 OPENING_GAIN = 2.0
 """`d log eps / d acceptance` in the opening."""
 STUCK_DEPTH = 10.0
-"""Depth in log density, per dimension, below which a chain is held to be stuck."""
+"""Difference in log density, per dimension, at which a chain is taken to be stuck."""
 RESTART_QUANTILE = 0.9
 
 
@@ -59,19 +61,19 @@ class PooledState(NamedTuple):
     Attributes
     ----------
     step, num_warmup
-        Steps taken, and steps in all.
+        Steps taken, and total number of steps.
     window_end, window_length
-        Step at which the present window closes, and how long it was meant to be.
+        Step at which the current window ends, and its nominal length.
     log_step_size
-        What each chain uses now, shape `(chain,)`.
+        Log step size of each chain, shape `(chain,)`.
     preconditioner
-        `P` in use, shared.
+        The current `P`, shared by all chains.
     dual_averaging
-        Search for the shared step size.
+        State of the search for the shared step size.
     draws, grads
-        Moments of the present window.
+        Moments of positions and gradients in the current window.
     num_restarts
-        How often each chain was restarted from another's place, shape `(chain,)`.
+        How often each chain was restarted, shape `(chain,)`.
     """
 
     step: Int[Array, ""]
@@ -100,12 +102,12 @@ class PooledWarmup(NamedTuple):
     ----------
     init
         `(position (chain, dim), grad (chain, dim), step_size, preconditioner, num_warmup)` ->
-        state; the gradients may be None, and so may `P`, to be found from the starts.
+        state. The gradients may be None, and `P` too, which is then estimated at the start.
     update
         `(state, rng_key, position, grad, logdensity (chain,), acceptance_rate (chain,))` ->
-        `(state, source)`: chain i goes on from where chain `source[i]` is.
+        `(state, source)`: chain i continues from the position of chain `source[i]`.
     final
-        state -> state with the parameters frozen: the averaged step size, for every chain.
+        state -> state with the final parameters: the averaged step size, for every chain.
     """
 
     init: Callable[..., PooledState]
@@ -116,9 +118,9 @@ class PooledWarmup(NamedTuple):
 def _first_preconditioner(
     position: Float[Array, "chain dim"], grad: Float[Array, "chain dim"] | None, *, is_dense: bool
 ) -> Preconditioner:
-    """Diagonal `P` from the starts: their spread over the gradients' size (unit spread if none)."""
+    """Diagonal `P` at the start: sd of the positions (1 if it is 0) over rms of the gradients."""
     spread = jnp.std(position, axis=0)
-    # no gradient tells nothing of the scale: the identity
+    # without gradients there is no scale: the identity
     size = jnp.zeros_like(spread) if grad is None else jnp.sqrt(jnp.mean(grad**2, axis=0))
     diagonal = jnp.where(spread > 0, spread, 1.0) / jnp.maximum(size, 1e-10)
     diagonal = jnp.where(jnp.isfinite(diagonal) & (size > 0), jnp.clip(diagonal, 1e-10, 1e10), 1.0)
@@ -135,18 +137,18 @@ def _fraction(share: float, num_warmup: Int[Array, ""]) -> Int[Array, ""]:
 def _absorb(
     end: Int[Array, ""], length: Int[Array, ""], boundary: Int[Array, ""]
 ) -> Int[Array, ""]:
-    """A phase's last window takes in what is too short for one more."""
+    """End of a window; the last one of a phase extends to its boundary."""
     return jnp.where(end + 2 * length > boundary, boundary, end)
 
 
 def _first_windows(estimator: Estimator, num_chains: int, dim: int) -> tuple[int, int]:
-    """Lengths of the first windows of the opening and of the middle, in steps."""
+    """Steps of the first window of the opening, and of the first one after it."""
     needed = -(-estimator.first_window_draws(dim) // num_chains)
     return max(FIRST_OPENING_WINDOW, needed), max(FIRST_WINDOW, needed)
 
 
 def _next_window(state: PooledState, first_window: int) -> tuple[Int[Array, ""], Int[Array, ""]]:
-    """End and length of the window after the one that closes now; -1 when there is none."""
+    """End and length of the window after the one that ends now; -1 if there is none."""
     opening_end = _fraction(OPENING, state.num_warmup)
     close_start = state.num_warmup - _fraction(CLOSE, state.num_warmup)
     closed = state.window_end
@@ -177,18 +179,18 @@ def pooled_warmup(
     Parameters
     ----------
     target_acceptance_rate
-        Mean acceptance over chains that the step size is tuned to.
+        Target of the mean acceptance rate over chains.
     estimator
         `metric.fisher` with gradients, `metric.sample_covariance` without.
     is_dense
         Whether `P` is a matrix.
     optimal_step_size
-        dim -> step size known to be right for a good `P`, where the search for the shared step
-        restarts after each window; None restarts it at its present average.
+        dim -> step size that is optimal for a good `P`, from which the search for the shared step
+        size restarts after each window; None restarts it from its current average.
     adapt_step_size, adapt_mass_matrix
-        What to learn; the rest stays as given.
+        Whether to adapt each; otherwise it stays as given.
     restart_stuck_chains
-        Whether chains far below the others restart from another's place at a window's end.
+        Whether chains with far lower log densities restart from another chain at a window's end.
     """
 
     def init(
@@ -300,7 +302,7 @@ def pooled_warmup(
     def final(state: PooledState) -> PooledState:
         if not adapt_step_size:
             return state
-        # a warmup too short to leave its opening has only the chains' own step sizes
+        # a warmup that ends in the opening has only the chains' own step sizes
         own = jnp.median(state.log_step_size)
         log_shared = log_found(state.dual_averaging, otherwise=own)
         return state._replace(log_step_size=jnp.full_like(state.log_step_size, log_shared))

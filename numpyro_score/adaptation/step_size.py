@@ -1,6 +1,6 @@
 """Search for a step size by dual averaging (Hoffman and Gelman 2014, arXiv:1111.4246, section 3.2).
 
-The scheme is NumPyro's; here its state has names, and types that a scan can carry.
+The algorithm is NumPyro's; here its state has named fields of fixed types, for a scan's carry.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ _, _update = dual_averaging()
 
 
 class StepSizeSearch(NamedTuple):
-    """State of a search.
+    """State of dual averaging.
 
     Attributes
     ----------
@@ -23,11 +23,11 @@ class StepSizeSearch(NamedTuple):
     log_step_size_avg
         Its weighted average over the updates, which converges.
     error_avg
-        Average of target less acceptance.
+        Average of target minus acceptance rate.
     step
-        Updates so far.
+        Number of updates.
     center
-        Log step size that the search shrinks towards: that of ten times the first.
+        Log step size to which iterates are shrunk: that of ten times the first.
     """
 
     log_step_size: Float[Array, ""]
@@ -38,7 +38,7 @@ class StepSizeSearch(NamedTuple):
 
 
 def start_search(step_size: Float[Array, ""]) -> StepSizeSearch:
-    """Begin a search at `step_size`, in its precision."""
+    """Start a search from `step_size`, in its precision."""
     zero = jnp.zeros_like(step_size)
     return StepSizeSearch(
         log_step_size=jnp.log(step_size),
@@ -52,11 +52,11 @@ def start_search(step_size: Float[Array, ""]) -> StepSizeSearch:
 def update_search(
     search: StepSizeSearch, acceptance_rate: Float[Array, ""], target: float
 ) -> StepSizeSearch:
-    """One step's acceptance taken into account."""
+    """Update by the acceptance rate of one step."""
     new = StepSizeSearch(*_update(target - acceptance_rate, search))
     return jax.tree.map(lambda value, old: jnp.asarray(value, old.dtype), new, search)
 
 
 def log_found(search: StepSizeSearch, otherwise: Float[Array, ""]) -> Float[Array, ""]:
-    """Log step size that the search settled on; `otherwise` where it has had no update."""
+    """The averaged log step size; `otherwise` if there was no update."""
     return jnp.where(search.step > 0, search.log_step_size_avg, otherwise)

@@ -1,4 +1,4 @@
-"""What every kernel shares: evaluating a density with its checks, and binding a kernel to one."""
+"""Shared by all kernels: checked evaluation of a density, loops of steps, binding of parameters."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def check_position(position: Position) -> None:
-    """Refuse a position that has no gradient.
+    """Check that a position consists of real floating-point arrays.
 
     Raises
     ------
     TypeError
-        If a leaf is not a real floating-point array.
+        A leaf does not.
     """
     for path, leaf in jax.tree_util.tree_leaves_with_path(position):
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
@@ -36,12 +36,12 @@ def check_position(position: Position) -> None:
 
 
 def check_scalar(value: Any) -> None:
-    """Refuse a log density that is not one number.
+    """Check that a log density is a scalar.
 
     Raises
     ------
     ValueError
-        If its shape is not `()`.
+        Its shape is not `()`.
     """
     if jnp.shape(value) != ():
         raise ValueError(
@@ -51,7 +51,7 @@ def check_scalar(value: Any) -> None:
 
 
 def evaluate(logdensity_fn: LogDensityFn, position: Position) -> Float[Array, ""]:
-    """Log density at `position`, checked to be a scalar of real coordinates."""
+    """Log density at `position`, after checks that the position is real and the value a scalar."""
     check_position(position)
     logdensity = logdensity_fn(position)
     check_scalar(logdensity)
@@ -59,19 +59,19 @@ def evaluate(logdensity_fn: LogDensityFn, position: Position) -> Float[Array, ""
 
 
 def check_temperature(temperature: Temperature) -> None:
-    """Refuse a temperature below 0 or NaN; a schedule, or a traced one, is left alone.
+    """Check that a temperature is at least 0, unless it is a schedule or traced.
 
     Raises
     ------
     ValueError
-        If it is below 0 or NaN.
+        It is below 0 or NaN.
     """
     if callable(temperature) or isinstance(temperature, jax.core.Tracer):
         return
     if not np.asarray(temperature) >= 0:
         raise ValueError(
             f"temperature is {temperature} but must be 0 or more: 1 samples the density p, T "
-            "samples p^(1/T), 0 only ever climbs."
+            "samples p^(1/T), and 0 accepts only uphill moves."
         )
 
 
@@ -109,14 +109,16 @@ def bind(
     logdensity_fn: LogDensityFn | None,
     parameters: Mapping[str, Any],
 ) -> "blackjax.SamplingAlgorithm":
-    """Bind a kernel to a density and to fixed parameters, which are checked and factored once.
+    """Bind a kernel to a density and to fixed parameters, after checks.
+
+    An inverse mass matrix is factored once.
 
     Parameters
     ----------
     kernel
         `(rng_key, state, logdensity_fn, **parameters) -> (state, info)`.
     init
-        `(position, logdensity_fn, ...) -> state`; it gets those parameters that it names.
+        `(position, logdensity_fn, ...) -> state`; it is given the parameters that it names.
     logdensity_fn
         The target.
     parameters
@@ -125,7 +127,7 @@ def bind(
     Raises
     ------
     ValueError
-        If a step size, a temperature or an inverse mass matrix cannot be one.
+        A step size, a temperature or an inverse mass matrix is not valid.
     """
     from blackjax import SamplingAlgorithm
 

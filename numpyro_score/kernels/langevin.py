@@ -4,17 +4,17 @@ The Euler-Maruyama step of `dX = P grad log p dt + sqrt(2 T) P^(1/2) dW` is
 
     x' = x + eps P s(x) + sqrt(2 eps T) P^(1/2) z,    z ~ N(0, I),
 
-with `s` the score, or any other drift. For the candidate `x'` the Hastings correction is
+with `s` the score or another drift. The Hastings correction of the candidate `x'` is
 
     T (log q(x | x') - log q(x' | x)) =
-        - (s(x) + s(x')) . (x' - x) / 2 - eps / 4 (|s(x')|_P^2 - |s(x)|_P^2),
+- (s(x) + s(x')) . (x' - x) / 2 - eps / 4 (|s(x')|_P^2 - |s(x)|_P^2),
 
-with `|s|_P^2 = s^T P s`: no inverse of `P`, and no difference of two long vectors' lengths
-(Roberts and Tweedie 1996, doi:10.2307/3318418, for the algorithm). It is the energy error of one
-leapfrog step, less the change of the log density.
+with `|s|_P^2 = s^T P s`. This form needs no inverse of `P` and has no cancellation of large norms
+(algorithm: Roberts and Tweedie 1996, doi:10.2307/3318418). The correction is minus the energy error
+of one leapfrog step, minus the change of the log density.
 
-Without accept/reject the chain's distribution is not the target: on a unit Gaussian its variance is
-`1 / (1 - eps / 2)` at T = 1 (eps < 2). At T = 0 it is gradient ascent to the nearest mode.
+Without accept/reject the stationary distribution is not the target: on a unit Gaussian its variance
+is `1 / (1 - eps / 2)` at T = 1 (eps < 2). At T = 0 the chain is gradient ascent.
 """
 
 from collections.abc import Callable
@@ -49,19 +49,19 @@ if TYPE_CHECKING:
 
 
 class LangevinState(NamedTuple):
-    """State of a chain that follows a drift.
+    """State of a Langevin chain.
 
     Attributes
     ----------
     position
-        Where the chain is, a pytree.
+        Current position, a pytree.
     logdensity
-        Log density there, scalar; NaN where only a score is known.
+        Its log density, a scalar; NaN if only a score is known.
     logdensity_grad
-        The drift there, a pytree like the position: the gradient of the log density, unless a
-        `drift_fn` or `score_fn` replaces it.
+        The drift at the position, a pytree like it: the gradient of the log density, or the value
+        of the `drift_fn` or `score_fn` that replaces it.
     step
-        Steps taken so far, which a temperature schedule reads.
+        Number of steps taken, the argument of a temperature schedule.
     """
 
     position: Position
@@ -73,10 +73,10 @@ class LangevinState(NamedTuple):
 def logdensity_and_drift(
     logdensity_fn: LogDensityFn | None, drift_fn: DriftFn | None
 ) -> Callable[[Position], tuple[Float[Array, ""], Position]]:
-    """Function of the position that gives the log density and the drift in one evaluation."""
+    """Function of the position that returns the log density and the drift."""
     if drift_fn is None and logdensity_fn is None:
         raise ValueError(
-            "nothing to follow: give logdensity_fn, or a score_fn where only the score is known."
+            "there is no drift: give logdensity_fn, or a score_fn if only the score is known."
         )
     if drift_fn is None:
         assert logdensity_fn is not None
@@ -85,7 +85,7 @@ def logdensity_and_drift(
     def evaluate(position: Position) -> tuple[Float[Array, ""], Position]:
         drift = drift_fn(position)
         if logdensity_fn is None:
-            # the score says nothing of the density's value
+            # a score does not determine the value of the density
             return jnp.full((), jnp.nan, ravel_pytree(position)[0].dtype), drift
         return logdensity_fn(position), drift
 
@@ -97,13 +97,13 @@ def init(
 ) -> LangevinState:
     """State of a chain that starts at `position`.
 
-    `drift_fn` must be the kernel's own: its value is carried in the state.
+    `drift_fn` must be that of the kernel, since its value is part of the state.
 
     Raises
     ------
     ValueError, TypeError
-        If the log density is no scalar, the position holds integers, the drift has another
-        shape than the position, or neither function is given.
+        The log density is not a scalar, the position holds integers, the drift has another shape
+        than the position, or neither function is given.
     """
     check_position(position)
     if drift_fn is None and logdensity_fn is not None:
@@ -149,10 +149,10 @@ def langevin_step(
         is_valid = jnp.all(jnp.isfinite(new_grad_flat))
     else:
         new_drift = scale_transpose(preconditioner, new_grad_flat)
-        # from the two positions rather than from the noise, which a compiler would draw twice
+        # from the two positions, not from the noise, which a compiler would generate twice
         line = 0.5 * (grad + new_grad_flat) * (new_x - x)
         lengths = 0.25 * step_size * (new_drift + drift) * (new_drift - drift)
-        # one fused reduction, which is also NaN or infinite if any entry of a gradient is
+        # one fused reduction; NaN or infinite if an entry of a gradient is
         correction = jnp.sum(line + lengths)
         log_ratio = logdensity - state.logdensity - correction
         is_valid = jnp.isfinite(correction)
@@ -209,16 +209,17 @@ def as_top_level_api(
     score_fn: ScoreFn | None = None,
     temperature: Temperature = 1.0,
 ) -> "blackjax.SamplingAlgorithm":
-    """Unadjusted Langevin algorithm, **biased**: its distribution is not the target's.
+    """Unadjusted Langevin algorithm, **biased**: its stationary distribution is not the target.
 
-    The bias falls with `eps` (variance `1 / (1 - eps / 2)` on a unit Gaussian) and the chain
-    diverges where `eps` times the largest curvature of `P^(1/2)^T (-Hessian) P^(1/2)` exceeds 2.
-    A move to a place where the log density or the score is not a number is not made, and counted.
+    The bias vanishes with `eps` (variance `1 / (1 - eps / 2)` on a unit Gaussian). The chain
+    diverges if `eps` times the largest eigenvalue of `P^(1/2)^T (-Hessian) P^(1/2)` exceeds 2. A
+    move to a position where the log density or the score is not finite is rejected and counted as
+    divergent.
 
     Parameters
     ----------
     logdensity_fn
-        Position -> scalar log density, unnormalized; None where only a score is known.
+        Position -> scalar log density, unnormalized; None if only a score is known.
     step_size
         `eps > 0`, units of time.
     inverse_mass_matrix
@@ -226,17 +227,17 @@ def as_top_level_api(
     score_fn
         Position -> gradient of the log density, in place of the gradient of `logdensity_fn`.
     temperature
-        Number or schedule of the step; T samples `p^(1/T)` up to the bias, 0 climbs to the
-        nearest mode.
+        Number or schedule of the step; T samples `p^(1/T)` up to the bias, and 0 is gradient
+        ascent.
 
     Raises
     ------
     ValueError
-        If neither function is given, the step size is not above 0, or `P` cannot be one.
+        Neither function is given, the step size is not above 0, or `P` is not valid.
 
     Examples
     --------
-    Gradient ascent on a parabola, from a score alone:
+    Gradient ascent on a parabola, with a score alone:
 
     >>> import jax, jax.numpy as jnp
     >>> algorithm = ula(score_fn=lambda x: 3.0 - x, step_size=0.5, temperature=0.0)

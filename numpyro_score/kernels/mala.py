@@ -1,11 +1,11 @@
-"""Metropolis-adjusted Langevin algorithm (MALA): a Langevin step, accepted or refused.
+"""Metropolis-adjusted Langevin algorithm (MALA): a Langevin step with accept/reject.
 
     x' = x + eps P grad log p(x) + sqrt(2 eps) P^(1/2) z,
 
-then Metropolis-Hastings, which makes it exact for any `eps`, any `P` and any drift in place of
-the gradient (Roberts and Tweedie 1996, doi:10.2307/3318418; Besag 1994). One step equals one
-leapfrog step of Hamiltonian Monte Carlo with mass matrix `P^-1` and step `sqrt(2 eps)`. Best
-acceptance in many dimensions is .574, at `eps = 1.36 d^(-1/3)` when `P` is the covariance of a
+followed by Metropolis-Hastings, which makes it exact for any `eps`, any `P` and any drift in place
+of the gradient (Roberts and Tweedie 1996, doi:10.2307/3318418; Besag 1994). One step equals one
+leapfrog step of Hamiltonian Monte Carlo with mass matrix `P^-1` and step `sqrt(2 eps)`. The optimal
+acceptance rate in high dimensions is .574, at `eps = 1.36 d^(-1/3)` if `P` is the covariance of a
 Gaussian target (Roberts and Rosenthal 1998, doi:10.1111/1467-9868.00123).
 """
 
@@ -26,7 +26,7 @@ TARGET_ACCEPTANCE_RATE = 0.574
 
 
 def optimal_step_size(dim: int) -> float:
-    """Best `eps` on a Gaussian of covariance `P` in `dim` dimensions: `1.65^2 / 2 d^(-1/3)`."""
+    """Optimal `eps` for a Gaussian of covariance `P` in `dim` dimensions: `1.65^2 / 2 d^(-1/3)`."""
     return 1.36 * dim ** (-1 / 3)
 
 
@@ -72,17 +72,19 @@ def as_top_level_api(
     step_size
         `eps > 0`, units of time; `eta^2 / 2` of a leapfrog step `eta`.
     inverse_mass_matrix
-        `P`, shape `(dim,)` or `(dim, dim)`; None for the identity. Best near the covariance.
+        `P`, shape `(dim,)` or `(dim, dim)`; None for the identity. Best near the target's
+        covariance.
     drift_fn
-        Position -> vector field to follow in place of the gradient, such as a learned score.
-        The chain stays exact; give the same one to `init`.
+        Position -> vector field that replaces the gradient, such as a learned score. The chain
+        stays exact; give the same function to `init`.
     temperature
-        Number or schedule of the step; T samples `p^(1/T)`, T falling to 0 is simulated annealing.
+        Number or schedule of the step; T samples `p^(1/T)`, T decreasing to 0 is simulated
+        annealing.
 
     Raises
     ------
     ValueError
-        If the step size is not above 0, or `P` is misshapen or not positive definite.
+        The step size is not above 0, or `P` has a wrong shape or is not positive definite.
 
     Examples
     --------

@@ -1,10 +1,10 @@
-"""Metropolis-Hastings: the one place of the package where a candidate is accepted or refused.
+"""Metropolis-Hastings: the only accept/reject step of the package.
 
 A candidate `x'` drawn from `q(. | x)` is accepted with probability
 
     min(1, (p(x') / p(x))^(1/T) * q(x | x') / q(x' | x)),
 
-which leaves `p^(1/T)` invariant whatever `q` is (Hastings 1970, doi:10.1093/biomet/57.1.97).
+which leaves `p^(1/T)` invariant for any `q` (Hastings 1970, doi:10.1093/biomet/57.1.97).
 """
 
 from collections.abc import Callable
@@ -26,16 +26,16 @@ Proposal = Callable[[RngKey, Position], tuple[Position, Float[Array, ""]]]
 
 
 class MetropolisState(NamedTuple):
-    """State of a chain that needs no gradient.
+    """State of a Metropolis-Hastings chain.
 
     Attributes
     ----------
     position
-        Where the chain is, a pytree.
+        Current position, a pytree.
     logdensity
-        Log density there, scalar.
+        Its log density, a scalar.
     step
-        Steps taken so far, which a temperature schedule reads.
+        Number of steps taken, the argument of a temperature schedule.
     """
 
     position: Position
@@ -49,11 +49,11 @@ class MetropolisInfo(NamedTuple):
     Attributes
     ----------
     acceptance_rate
-        Probability with which the candidate was to be accepted, in [0, 1].
+        Acceptance probability of the candidate, in [0, 1].
     is_accepted
-        Whether it was.
+        Whether it was accepted.
     is_divergent
-        Whether the candidate was refused because its log density or gradient was NaN or +inf.
+        Whether it was rejected because its log density or gradient was NaN or +inf.
     """
 
     acceptance_rate: Float[Array, ""]
@@ -62,12 +62,12 @@ class MetropolisInfo(NamedTuple):
 
 
 def temperature_at(temperature: Temperature, step: Int[Array, ""]) -> Scalar:
-    """Temperature in force at `step`: the number itself, or the schedule's value."""
+    """Temperature at `step`: the number itself, or the value of the schedule."""
     return temperature(step) if callable(temperature) else temperature
 
 
 def tempered(log_ratio: Float[Array, ""], temperature: Scalar) -> Float[Array, ""]:
-    """`log_ratio / T`, where T = 0 stands for its limit: uphill +inf, downhill or level -inf."""
+    """`log_ratio / T`; at T = 0 its limit, +inf for uphill moves and -inf for all others."""
     if isinstance(temperature, int | float) and temperature == 1:
         return log_ratio
     frozen = jnp.where(log_ratio > 0, jnp.inf, -jnp.inf)
@@ -87,26 +87,26 @@ def accept_reject[State](
 ) -> tuple[State, MetropolisInfo]:
     """Move to the candidate with the Metropolis-Hastings probability, or stay.
 
-    A candidate of log density -inf is outside of the support and plainly refused. One of log
-    density NaN or +inf, or marked not valid, is refused and counted as divergent.
+    A candidate of log density -inf is outside of the support and rejected. One of log density NaN
+    or +inf, or one that is not valid, is rejected and counted as divergent.
 
     Parameters
     ----------
     rng_key
-        Decides, used once.
+        One random key.
     state, candidate
-        Where the chain is and where it might go: pytrees of one structure.
+        Current and proposed state, pytrees of the same structure.
     log_ratio
-        `T` times the logarithm of the acceptance ratio, so that T = 0 makes sense: the
-        candidate is accepted if and only if the ratio of densities favours it.
+        `T` times the logarithm of the acceptance ratio. At T = 0 a candidate is accepted if and
+        only if this is positive.
     logdensity
         Log density of the candidate.
     temperature
         `T >= 0`, a number (not a schedule).
     is_adjusted
-        False accepts every candidate that is a number: the unadjusted chain.
+        False accepts every finite candidate, for unadjusted kernels.
     is_valid
-        Whether what belongs to the candidate besides its log density (a gradient) is finite.
+        Whether other parts of the candidate, such as its gradient, are finite.
 
     Returns
     -------

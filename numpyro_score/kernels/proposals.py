@@ -1,8 +1,8 @@
 """Proposal distributions for Metropolis-Hastings, each with its Hastings correction.
 
-A proposal is a function `(rng_key, x) -> (x', log q(x | x') - log q(x' | x))`. A new one is ten
-lines; the correction is all that keeps the chain exact, so test it with exact draws.
-They are partials of module-level functions, not closures, so that a kernel with one pickles.
+A proposal is a function `(rng_key, x) -> (x', log q(x | x') - log q(x' | x))`. A new one takes
+about ten lines. The chain is exact only if the correction is right, so test it with exact draws.
+Proposals are partials of module-level functions, not closures, so that kernels can be pickled.
 """
 
 import warnings
@@ -27,7 +27,7 @@ from numpyro_score.types import Position, RngKey, Scalar
 def gaussian_random_walk(
     step_size: Scalar, inverse_mass_matrix: InverseMassMatrix = None
 ) -> Callable[[RngKey, Position], tuple[Position, Float[Array, ""]]]:
-    """`x' ~ N(x, step_size^2 P)`: symmetric, so the correction is 0.
+    """`x' ~ N(x, step_size^2 P)`: symmetric, with correction 0.
 
     Parameters
     ----------
@@ -61,18 +61,19 @@ def _gaussian_move(
 
 
 class IndependentProposal(NamedTuple):
-    """A distribution that proposes without looking at where the chain is.
+    """A proposal distribution that does not depend on the chain's position.
 
     Attributes
     ----------
     sample_and_log_prob
-        `rng_key -> (x', log q(x'))`, drawn jointly: a flow or an ODE gives both at once.
+        `rng_key -> (x', log q(x'))`, computed together.
     log_prob
-        `x -> log q(x)` up to the same constant, -inf outside of its support.
+        `x -> log q(x)` up to the same constant, -inf outside of the support.
     redraw
-        None where `log_prob` says all. A proposal of points with auxiliary variables, whose `q` is
-        the density of both over that of the variables given the point, has here
-        `(rng_key, x) -> log q`, the variables drawn anew; its `log_prob` is for a chain's start.
+        None if `log_prob` is deterministic. For a proposal with auxiliary variables, whose `q` is
+        the joint density divided by the density of the variables given the point, a function
+        `(rng_key, x) -> log q` that draws the variables anew; `log_prob` is used at a chain's
+        start.
     """
 
     sample_and_log_prob: Callable[[RngKey], tuple[Position, Float[Array, ""]]]
@@ -91,7 +92,7 @@ def from_distribution(distribution: object) -> IndependentProposal:
     Raises
     ------
     TypeError
-        If it has no such methods.
+        It has no such methods.
 
     Examples
     --------
@@ -113,16 +114,16 @@ def from_distribution(distribution: object) -> IndependentProposal:
 
 
 def _log_prob(distribution: Any, position: Position) -> Float[Array, ""]:
-    # some supports compare by NumPy's rules, which a traced bound beside a NumPy array breaks
+    # some supports compare with NumPy, which fails for a traced bound and a NumPy array
     position = jnp.asarray(position)
     with warnings.catch_warnings():
-        # what is outside of the support gets its -inf below
+        # points outside of the support get -inf below
         warnings.filterwarnings("ignore", "Out-of-support")
         log_prob = jnp.sum(distribution.log_prob(position))
     support = getattr(distribution, "support", None)
     if support is None:
         return log_prob
-    # a NumPyro distribution gives finite values outside of its support
+    # NumPyro's distributions return finite values outside of their support
     return jnp.where(jnp.all(support(position)), log_prob, -jnp.inf)
 
 

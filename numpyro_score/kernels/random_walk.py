@@ -1,7 +1,7 @@
 """Random walk Metropolis: `x' ~ N(x, eps^2 P)`, accepted with probability min(1, p(x') / p(x)).
 
-Best acceptance in many dimensions is .234, at `eps = 2.38 / sqrt(d)` when `P` is the target's
-covariance (Roberts, Gelman and Gilks 1997, doi:10.1214/aoap/1034625254).
+The optimal acceptance rate in high dimensions is .234, at `eps = 2.38 / sqrt(d)` if `P` is the
+target's covariance (Roberts, Gelman and Gilks 1997, doi:10.1214/aoap/1034625254).
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ TARGET_ACCEPTANCE_RATE = 0.234
 
 
 def optimal_step_size(dim: int) -> float:
-    """Best `eps` on a Gaussian of covariance `P` in `dim` dimensions."""
+    """Optimal `eps` for a Gaussian of covariance `P` in `dim` dimensions."""
     return 2.38 / dim**0.5
 
 
@@ -61,12 +61,13 @@ def as_top_level_api(
     inverse_mass_matrix
         `P`, shape `(dim,)` or `(dim, dim)`; None for the identity.
     temperature
-        Number or schedule of the step; T samples `p^(1/T)`, T falling to 0 is simulated annealing.
+        Number or schedule of the step; T samples `p^(1/T)`, T decreasing to 0 is simulated
+        annealing.
 
     Raises
     ------
     ValueError
-        If the step size is not above 0, or `P` is misshapen or not positive definite.
+        The step size is not above 0, or `P` has a wrong shape or is not positive definite.
 
     Examples
     --------
