@@ -4,8 +4,8 @@ import argparse
 
 from numpyro_score.cli.common import checking
 from numpyro_score.comparison import find_target
-from numpyro_score.diagnostics.draws import posterior
 from numpyro_score.diagnostics.files import read_draws
+from numpyro_score.diagnostics.posterior import posterior
 from numpyro_score.report import write_report
 
 

@@ -10,8 +10,8 @@ from numpyro_score.cli.common import (
     checking,
     say,
 )
-from numpyro_score.diagnostics.draws import posterior
 from numpyro_score.diagnostics.files import read_draws
+from numpyro_score.diagnostics.posterior import posterior
 from numpyro_score.training import fit_score, save
 
 

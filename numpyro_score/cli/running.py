@@ -24,8 +24,9 @@ from numpyro_score.cli.common import (
 from numpyro_score.cli.distributed import is_first, join_processes
 from numpyro_score.diagnostics import convergence, judge
 from numpyro_score.diagnostics.files import write_draws
+from numpyro_score.diagnostics.verdict_findings import WORDINGS, verdict_findings
+from numpyro_score.diagnostics.wording import remarks
 from numpyro_score.formats import ZARR
-from numpyro_score.report.words import remarks
 from numpyro_score.run import sample
 
 
@@ -62,7 +63,7 @@ def do(args: argparse.Namespace) -> int:
         return 0
     if "posterior" in dt.children:
         verdict = judge(dt, table := convergence(dt))
-        for remark in remarks(verdict, table):
+        for remark in remarks(verdict_findings(verdict, table), WORDINGS):
             say(f"{remark.finding} {remark.advice}".strip())
     else:
         say("Interrupted in warmup: there are no draws, only the steps of the warmup so far.")

@@ -14,7 +14,8 @@ from numpyro_score.comparison.table import make_row
 from numpyro_score.diagnostics.assessment import Assessment, assess
 from numpyro_score.diagnostics.cost import GRADIENT_COST, Costs, costs
 from numpyro_score.diagnostics.discrepancy.sliced import lines, wasserstein_along
-from numpyro_score.diagnostics.draws import SAMPLE_DIMS, posterior
+from numpyro_score.diagnostics.posterior import posterior
+from numpyro_score.groups import SAMPLE_DIMS
 from numpyro_score.targets import Expectation, Target
 
 CURVE_COLUMNS = ("num_draws", "evaluations", "seconds", "error_sd")

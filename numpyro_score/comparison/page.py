@@ -7,7 +7,7 @@ from numpyro_score.comparison.columns import columns, shown
 from numpyro_score.comparison.result import Comparison
 from numpyro_score.comparison.target_view import row_fields, rows_of, target_view
 from numpyro_score.diagnostics.assessment import Assessment, assess
-from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN
+from numpyro_score.diagnostics.draws import flatten
 from numpyro_score.progress import TaskProgress
 from numpyro_score.report.page import render, write
 from numpyro_score.report.run_view import RunView, brief_view
@@ -23,7 +23,7 @@ def _assessment(comparison: Comparison, target: str, kernel: str) -> Assessment:
         return comparison.assessments[place]
     mine = rows_of(comparison.errors, target=target, kernel=kernel)
     mine = rows_of(mine, seed=comparison.seeds.get(place, 0))
-    return assess(comparison.runs[place].load())._replace(errors=mine)
+    return assess(comparison.runs[place].load()).with_result("known_values", mine)
 
 
 def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool = True) -> Path:
@@ -77,7 +77,7 @@ def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool
     comparison = dataclasses.replace(comparison, assessments=assessments)
     done = comparison.table.index[comparison.table["failure"] == ""]
     specs = shown(
-        columns(ESS_PER_CHAIN * settings.num_chains),
+        columns(settings.num_chains),
         [row_fields(comparison, target, kernel) for target, kernel in done],
     )
     with TaskProgress("report", len(comparison.runs), is_shown=progress) as bar:
@@ -87,7 +87,7 @@ def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool
                 return None
             bar.start(f"{kernel} on {target}")
             run = brief_view(
-                comparison.runs[target, kernel],
+                flatten(comparison.runs[target, kernel]),
                 assessments[target, kernel],
                 kernel,
                 anchor,

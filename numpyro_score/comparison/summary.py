@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import pandas as pd
 
 from numpyro_score.diagnostics import chance_limit
-from numpyro_score.report.formatting import listed, number, times
-from numpyro_score.report.words import Remark, Status
+from numpyro_score.diagnostics.formatting import listed, number, times
+from numpyro_score.diagnostics.status import Status
+from numpyro_score.diagnostics.wording import Remark
 
 ERRORS_IN_SD = ("mean_error_sd", "second_moment_error_sd", "other_error_sd")
 ERRORS_IN_MCSE = ("mean_error_mcse", "second_moment_error_mcse", "other_error_mcse")
@@ -64,18 +65,22 @@ def summary(table: pd.DataFrame, statuses: Mapping[str, Status]) -> list[Remark]
     found = []
     settled = those(Status.CONVERGED)
     if fine := [kernel for kernel in settled if not _misses(table.loc[kernel])]:
-        found.append(Remark("good", f"{listed(fine)} converged.", _cheapest(table, fine)))
+        found.append(Remark("good", f"{listed(fine, most=6)} converged.", _cheapest(table, fine)))
     if wrong := [kernel for kernel in settled if kernel not in fine]:
         seem = "seems" if len(wrong) == 1 else "seem"
-        finding = f"{listed(wrong)} {seem} converged, but known values are missed beyond chance."
+        finding = (
+            f"{listed(wrong, most=6)} {seem} converged, but known values are missed beyond chance."
+        )
         found.append(Remark("bad", finding, "Chains can agree and all be wrong: run longer."))
     if short := those(Status.SHORT):
-        found.append(Remark("fair", f"{listed(short)} came close.", "Run longer."))
+        found.append(Remark("fair", f"{listed(short, most=6)} came close.", "Run longer."))
     if unclear := those(Status.UNKNOWN):
-        found.append(Remark("fair", f"Of {listed(unclear)} nothing can be told.", "Run longer."))
+        found.append(
+            Remark("fair", f"Of {listed(unclear, most=6)} nothing can be told.", "Run longer.")
+        )
     if apart := those(Status.APART):
         advice = "Do not use these draws; their pictures show why."
-        found.append(Remark("bad", f"{listed(apart)} did not converge.", advice))
+        found.append(Remark("bad", f"{listed(apart, most=6)} did not converge.", advice))
     for kernel in biased:
         if statuses[kernel] is not Status.FAILED:
             error = table.loc[kernel, list(ERRORS_IN_SD)].max()
@@ -83,5 +88,5 @@ def summary(table: pd.DataFrame, statuses: Mapping[str, Status]) -> list[Remark]
             size = "" if pd.isna(error) else size
             found.append(Remark("fair", f"{kernel} is approximate, hence biased.", size))
     if failed := [kernel for kernel, what in statuses.items() if what is Status.FAILED]:
-        found.append(Remark("bad", f"{listed(failed)} made no draws; the table says why."))
+        found.append(Remark("bad", f"{listed(failed, most=6)} made no draws; the table says why."))
     return found

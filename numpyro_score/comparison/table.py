@@ -13,11 +13,10 @@ import pandas as pd
 import xarray as xr
 
 from numpyro_score.comparison.seeds import INTERVALS
-from numpyro_score.diagnostics.assessment import Assessment
+from numpyro_score.diagnostics.assessment import DIAGNOSTICS, Assessment
+from numpyro_score.diagnostics.burn_in import BURN_IN
 from numpyro_score.diagnostics.cost import Costs
-
-MOMENTS = {"mean": "mean", "second_moment": "second_moment"}
-"""Expectations with columns of their own; the rest are `other`."""
+from numpyro_score.diagnostics.mixing import MIXING
 
 COLUMNS = (
     "exact",
@@ -29,12 +28,7 @@ COLUMNS = (
     "ess_per_evaluation",
     "ess_per_second",
     *INTERVALS,
-    "rstar",
-    "burn_in",
-    "burn_in_left",
-    "num_modes",
-    "mode_ess",
-    "jumps_per_1000",
+    *(name for one in DIAGNOSTICS for name in one.columns.names),
     "distance",
     "distance_floor",
     "acceptance",
@@ -46,26 +40,10 @@ COLUMNS = (
     "seconds_training",
     "seconds_warmup",
     "seconds_sampling",
-    "mean_error_mcse",
-    "mean_error_sd",
-    "second_moment_error_mcse",
-    "second_moment_error_sd",
-    "other_error_mcse",
-    "other_error_sd",
-    "num_quantities",
     "num_seeds",
     "failure",
 )
 """Columns of the table, in its order."""
-
-
-def _worst_errors(errors: pd.DataFrame) -> dict[str, float]:
-    row = {}
-    kinds = errors["expectation"].map(MOMENTS.get).fillna("other")
-    for kind in (*MOMENTS.values(), "other"):
-        for unit in ("error_mcse", "error_sd"):
-            row[f"{kind}_{unit}"] = errors.loc[kinds == kind, unit].max()
-    return row
 
 
 def make_row(
@@ -85,32 +63,32 @@ def make_row(
     distances
         To exact draws of the target, and the floor of that.
     """
-    verdict, modes, burn_in = found.verdict, found.modes, found.burn_in
+    verdict = found.verdict
     stats = dt["sample_stats"].data_vars if "sample_stats" in dt.children else {}
     acceptance = float(stats["acceptance_rate"].mean()) if "acceptance_rate" in stats else math.nan
     divergences = math.nan if verdict.num_divergent is None else verdict.num_divergent
     num_grad = spent.gradients
     ess = verdict.ess_bulk_min
-    # of draws that do not depend on each other there is neither a start nor a chain
-    chained = math.nan if verdict.is_independent else 1.0
-    mode_ess = jumps = math.nan
-    if modes is not None and modes.attrs["num_modes"] > 1:
-        mode_ess, jumps = float(modes.ess.min()), float(modes.jumps_per_1000)
+    # independent draws have neither chains nor a start
+    missing = math.nan if verdict.is_independent else 1.0
+    own: dict[str, float | int] = {}
+    for diagnostic in DIAGNOSTICS:
+        scale = missing if diagnostic in (MIXING, BURN_IN) else 1.0
+        names = diagnostic.columns.names
+        values = dict.fromkeys(names, math.nan)
+        if diagnostic.name in found.results:
+            values = dict(diagnostic.columns.values(found.results[diagnostic.name]))
+        own |= {name: scale * values[name] for name in names}
     return {
         "exact": verdict.is_exact,
         "converged": verdict.is_converged,
         "ess_bulk": ess,
         "ess_tail": verdict.ess_tail_min,
-        "rhat": chained * verdict.rhat_max,
+        "rhat": missing * verdict.rhat_max,
         "ess_per_gradient": np.divide(ess, num_grad or math.nan),
         "ess_per_evaluation": np.divide(ess, spent.evaluations or math.nan),
         "ess_per_second": np.divide(ess, spent.seconds or math.nan),
-        "rstar": chained * float(found.mixing.rstar),
-        "burn_in": math.nan if burn_in is None else chained * float(burn_in.recommended),
-        "burn_in_left": math.nan if burn_in is None else chained * float(burn_in.num_to_drop),
-        "num_modes": math.nan if modes is None else modes.attrs["num_modes"],
-        "mode_ess": mode_ess,
-        "jumps_per_1000": jumps,
+        **own,
         "distance": distances[0],
         "distance_floor": distances[1],
         "acceptance": acceptance,
@@ -122,8 +100,6 @@ def make_row(
         "seconds_training": spent.seconds_training or math.nan,
         "seconds_warmup": spent.seconds_warmup,
         "seconds_sampling": spent.seconds_sampling,
-        **_worst_errors(found.errors),
-        "num_quantities": len(found.errors),
         "num_seeds": 1,
         "failure": "",
     }

@@ -6,17 +6,17 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from numpyro_score.comparison.columns import Column
 from numpyro_score.comparison.pareto import pareto_plan
 from numpyro_score.comparison.result import Comparison
 from numpyro_score.comparison.summary import summary
-from numpyro_score.comparison.table import MOMENTS
-from numpyro_score.report.findings import overall
-from numpyro_score.report.formatting import number
+from numpyro_score.diagnostics.formatting import number
+from numpyro_score.diagnostics.known_values import MOMENTS
+from numpyro_score.diagnostics.section import Cell, Column
+from numpyro_score.diagnostics.status import Status, status_of
+from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN
+from numpyro_score.diagnostics.wording import Remark
 from numpyro_score.report.pictures import Picture, pictures
 from numpyro_score.report.run_view import RunView
-from numpyro_score.report.section import Cell
-from numpyro_score.report.words import Remark, Status, status
 
 MAX_KNOWN = 12
 """Known expectations, other than moments, that are listed for a target."""
@@ -141,7 +141,9 @@ def row_fields(comparison: Comparison, target: str, kernel: str) -> dict[str, An
     """A row of the table, and what its verdict adds."""
     verdict = comparison.verdicts.get((target, kernel))
     fields = comparison.table.loc[(target, kernel)].to_dict()
-    return fields | {"is_independent": verdict is not None and verdict.is_independent}
+    needed = ESS_PER_CHAIN * comparison.settings.num_chains
+    is_independent = verdict is not None and verdict.is_independent
+    return fields | {"is_independent": is_independent, "ess_needed": needed}
 
 
 def rows_of(table: pd.DataFrame, **wanted: object) -> pd.DataFrame:
@@ -154,7 +156,7 @@ def rows_of(table: pd.DataFrame, **wanted: object) -> pd.DataFrame:
 def _status(comparison: Comparison, target: str, kernel: str) -> Status:
     place = target, kernel
     found = comparison.assessments.get(place)
-    return status(comparison.verdicts.get(place)) if found is None else overall(found)
+    return status_of(comparison.verdicts.get(place)) if found is None else found.status
 
 
 def target_view(

@@ -1,73 +1,161 @@
-"""All diagnostics of one run at once: what a page says about it, and a row of a comparison."""
+"""All diagnostics of one run at once; the list of diagnostics stands here."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, final
 
 import pandas as pd
 import xarray as xr
+from numpyro.infer import MCMC
 
-from numpyro_score.diagnostics.burn_in import burn_in
-from numpyro_score.diagnostics.discrepancy import discrepancy
+from numpyro_score.diagnostics.burn_in import BURN_IN
+from numpyro_score.diagnostics.discrepancy.record import DISCREPANCY
 from numpyro_score.diagnostics.discrepancy.reference import Reference
-from numpyro_score.diagnostics.draws import posterior
-from numpyro_score.diagnostics.errors import expectation_errors
-from numpyro_score.diagnostics.mixing import mixing
-from numpyro_score.diagnostics.modes import modes
+from numpyro_score.diagnostics.draws import FlatDraws, flatten
+from numpyro_score.diagnostics.finding import Finding, Severity
+from numpyro_score.diagnostics.known_values import KNOWN_VALUES
+from numpyro_score.diagnostics.mixing import MIXING
+from numpyro_score.diagnostics.modes import MODES
+from numpyro_score.diagnostics.record import Diagnostic, Given
 from numpyro_score.diagnostics.rhat_ess import quiet
+from numpyro_score.diagnostics.status import Status, overall
 from numpyro_score.diagnostics.verdict import Verdict, judge
+from numpyro_score.diagnostics.wording import Remark, Wording, Words, remarks
 from numpyro_score.targets import Target
 
+DIAGNOSTICS: tuple[Diagnostic, ...] = (
+    MIXING,
+    BURN_IN,
+    MODES,
+    DISCREPANCY,
+    KNOWN_VALUES,
+)
+"""All diagnostics, in the order of the page."""
 
-class Assessment(NamedTuple):
-    """What the diagnostics say about a run.
+FAILED = "failed"
+"""Code of the finding that a diagnostic raised an error."""
+
+WORDINGS: dict[str, Wording] = {
+    FAILED: lambda found: Words(
+        f"The diagnostic {found.parameters[0]} failed ({found.details['error']})."
+    ),
+    **{code: wording for one in DIAGNOSTICS for code, wording in one.wordings.items()},
+}
+"""Code -> wording, of all findings there are."""
+
+
+@final
+@dataclass(frozen=True)
+class Assessment:
+    """What the diagnostics found in a run.
 
     Attributes
     ----------
     verdict
         By R-hat and effective sample sizes.
-    mixing
-        As `mixing` returns it.
-    burn_in, modes
-        As the functions of these names return them; None where one failed.
-    discrepancy
-        As `discrepancy` returns it; None where there is nothing to compare with, or it failed.
-    errors
-        As `expectation_errors` returns it; empty where nothing is known.
+    results
+        Name of a diagnostic -> its numbers; one that failed, or had nothing to compute, is absent.
+    findings
+        Name of a diagnostic -> what it found.
     failures
-        Diagnostic -> why it failed.
+        Name of a diagnostic -> why it failed.
 
     Examples
     --------
     >>> import arviz as az, numpy as np
     >>> x = np.random.default_rng(0).normal(size=(4, 500))
-    >>> dt = az.from_dict({"posterior": {"x": x}})
-    >>> found = assess(dt)
-    >>> found.verdict.is_converged, found.mixing.attrs["findings"], found.failures
-    (True, [], {})
+    >>> found = assess(az.from_dict({"posterior": {"x": x}}))
+    >>> found.verdict.is_converged, found.status.value, found.failures
+    (True, 'converged', {})
+    >>> for remark in found.remarks():
+    ...     print(remark.finding)
+    The chains agree: R-hat is at most 1.00...
+    There are enough effective draws: the smallest ... effective sample size is ...
+    The draws show no initial transient.
+    One mode was found.
     """
 
     verdict: Verdict
-    mixing: xr.Dataset
-    burn_in: xr.Dataset | None
-    modes: xr.Dataset | None
-    discrepancy: xr.Dataset | None
-    errors: pd.DataFrame
-    failures: dict[str, str]
+    results: Mapping[str, Any]
+    findings: Mapping[str, list[Finding]]
+    failures: Mapping[str, str]
+
+    @property
+    def mixing(self) -> xr.Dataset:
+        """As `mixing` returns it."""
+        return self.results["mixing"]
+
+    @property
+    def burn_in(self) -> xr.Dataset | None:
+        """As `burn_in` returns it; None if it failed."""
+        return self.results.get("burn_in")
+
+    @property
+    def modes(self) -> xr.Dataset | None:
+        """As `modes` returns it; None if it failed."""
+        return self.results.get("modes")
+
+    @property
+    def discrepancy(self) -> xr.Dataset | None:
+        """As `discrepancy` returns it; None if there is nothing to compare with, or it failed."""
+        return self.results.get("discrepancy")
+
+    @property
+    def errors(self) -> pd.DataFrame:
+        """As `expectation_errors` returns it; empty if no value is known."""
+        return self.results["known_values"]
+
+    @property
+    def status(self) -> Status:
+        """The run in one phrase."""
+
+        def those(*, is_of_target: bool) -> list[Finding]:
+            chosen = [one.name for one in DIAGNOSTICS if one.is_of_target is is_of_target]
+            return [finding for name in chosen for finding in self.findings.get(name, ())]
+
+        return overall(self.verdict, those(is_of_target=True), those(is_of_target=False))
+
+    def remarks(self, name: str | None = None) -> list[Remark]:
+        """Findings in words, the most severe first.
+
+        Parameters
+        ----------
+        name
+            Of one diagnostic; None for all.
+        """
+        chosen = self.findings if name is None else {name: self.findings.get(name, [])}
+        return remarks([one for findings in chosen.values() for one in findings], WORDINGS)
+
+    def with_result(self, name: str, result: Any) -> "Assessment":
+        """The same with other numbers of one diagnostic.
+
+        Parameters
+        ----------
+        name, result
+            The diagnostic, and its numbers.
+        """
+        (diagnostic,) = (one for one in DIAGNOSTICS if one.name == name)
+        found = diagnostic.findings(result, self.verdict)
+        return replace(
+            self,
+            results={**self.results, name: result},
+            findings={**self.findings, name: found},
+        )
 
 
 def assess(
-    dt: xr.DataTree,
+    dt: xr.DataTree | MCMC | FlatDraws,
     target: Target | None = None,
     reference: Reference | None = None,
     *,
     with_discrepancy: bool = True,
 ) -> Assessment:
-    """Everything that the diagnostics say about a run.
+    """All diagnostics of a run.
 
     Parameters
     ----------
     dt
-        Draws, of any origin.
+        Draws: a tree of any origin, a fitted `numpyro.infer.MCMC`, or what `flatten` made of them.
     target
         What they should be draws of.
     reference
@@ -88,36 +176,31 @@ def assess(
     >>> found.verdict.is_converged, found.modes.attrs["num_modes"], found.failures
     (True, 1, {})
     """
-    posterior(dt)
+    draws = flatten(dt)
+    given = Given(target, reference, with_discrepancy)
+    results: dict[str, Any] = {}
     failures: dict[str, str] = {}
-
-    def attempt(name: str, make: Callable[[], xr.Dataset]) -> xr.Dataset | None:
+    # what verdict and known values rest on is not to fail in silence
+    required = (MIXING, KNOWN_VALUES)
+    for diagnostic in DIAGNOSTICS:
         try:
             with quiet():
-                return make()
+                result = diagnostic.compute(draws, given)
         except Exception as error:
+            if diagnostic in required:
+                raise
             # draws too odd for one diagnostic must not cost the others
-            failures[name] = f"{type(error).__name__}: {error}"
-            return None
-
-    distances = None
-    if with_discrepancy and (target is not None or reference is not None):
-        distances = attempt(
-            "distances", lambda: discrepancy(dt, target=target, reference=reference)
-        )
-    table = attempt("mixing", lambda: mixing(dt))
-    if table is None:
-        # numbers that a classifier cannot take
-        with quiet():
-            table = mixing(dt, with_rstar=False)
-    stuck = table.longest_rejection >= max(table.attrs["num_draws"] - 1, 1)
-    table = table.assign_attrs(num_stuck_chains=int(stuck.sum()))
-    return Assessment(
-        verdict=judge(dt, table),
-        mixing=table,
-        burn_in=attempt("burn-in", lambda: burn_in(dt)),
-        modes=attempt("modes", lambda: modes(dt)),
-        discrepancy=distances,
-        errors=expectation_errors(dt, () if target is None else target.expectations),
-        failures=failures,
-    )
+            failures[diagnostic.name] = f"{type(error).__name__}: {error}"
+            continue
+        if result is not None:
+            results[diagnostic.name] = result
+    verdict = judge(draws, results["mixing"])
+    findings = {
+        one.name: one.findings(results[one.name], verdict)
+        for one in DIAGNOSTICS
+        if one.name in results
+    }
+    for name, why in failures.items():
+        details = {"error": why}
+        findings[name] = [Finding(FAILED, Severity.NOTE, (name,), details=details)]
+    return Assessment(verdict, results, findings, failures)

@@ -12,7 +12,7 @@ trusted, and fewer than that make it too small.
 from typing import NamedTuple
 
 import numpy as np
-import scipy.fft
+from arviz_stats.base import array_stats
 from jaxtyping import Bool, Float, Int
 
 WINDOW = 5.0
@@ -38,28 +38,6 @@ class AutocorrelationTime(NamedTuple):
     tau: Float[np.ndarray, "..."]
     window: Int[np.ndarray, "..."]
     is_trusted: Bool[np.ndarray, "..."]
-
-
-def autocovariance(values: Float[np.ndarray, "... draw"]) -> Float[np.ndarray, "... draw"]:
-    """Autocovariance at every lag, each series around its own mean, divided by its length.
-
-    Parameters
-    ----------
-    values
-        Series along the last axis.
-
-    Examples
-    --------
-    >>> autocovariance(np.array([1.0, -1.0, 1.0, -1.0])).tolist()
-    [1.0, -0.75, 0.5, -0.25]
-    """
-    num_draws = values.shape[-1]
-    centred = values - values.mean(axis=-1, keepdims=True)
-    # zeros as long as the series keep its end from meeting its start
-    length = scipy.fft.next_fast_len(2 * num_draws, real=True)
-    spectrum = scipy.fft.rfft(centred, n=length, axis=-1)
-    power = spectrum.real**2 + spectrum.imag**2
-    return scipy.fft.irfft(power, n=length, axis=-1)[..., :num_draws] / num_draws
 
 
 def windowed(rho: Float[np.ndarray, "... draw"], c: float = WINDOW) -> AutocorrelationTime:
@@ -110,7 +88,7 @@ def autocorrelation_time(
     >>> bool(abs(together.tau - 1) < 0.2), each.tau.shape
     (True, (4,))
     """
-    covariance = autocovariance(values)
+    covariance = array_stats.autocov(values)
     variance = covariance[..., :1]
     has_moved = np.ptp(values, axis=-1, keepdims=True) > 0
     rho = np.divide(covariance, variance, out=np.full_like(covariance, np.nan), where=has_moved)

@@ -15,32 +15,28 @@ import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats
 from jaxtyping import Bool, Float
+from numpyro.infer import MCMC
 
 from numpyro_score.diagnostics.autocorrelation import TRUSTED_LENGTH
-from numpyro_score.diagnostics.draws import (
-    num_scalars,
-    posterior,
-    problem,
-    scalars,
-    series,
-    warmup,
-)
-from numpyro_score.diagnostics.outcome import FALSE_ALARM, conclude, named, reasons_in_words
+from numpyro_score.diagnostics.burn_in_findings import COLUMNS, WORDINGS, findings
+from numpyro_score.diagnostics.burn_in_section import section
+from numpyro_score.diagnostics.draws import FlatDraws, flatten
+from numpyro_score.diagnostics.outcome import FALSE_ALARM, conclude, skip_notes, with_findings
+from numpyro_score.diagnostics.record import Diagnostic, Given
 from numpyro_score.diagnostics.rhat_ess import quiet
-from numpyro_score.diagnostics.start import ESTIMATORS, MIN_DRAWS, Start, estimate, nothing, plan
+from numpyro_score.diagnostics.start import (
+    ESTIMATORS,
+    MIN_DRAWS,
+    NAMES,
+    Start,
+    estimate,
+    plan,
+    unknown_start,
+)
 from numpyro_score.diagnostics.superchains import superchain_ids
 
 CONVICTING = ("mser", "geweke")
 """Methods that see a start only where there is one."""
-
-NAMES = {
-    "mser": "MSER-5",
-    "geweke": "Geweke",
-    "autocorrelation_time": "autocorrelation time",
-    "rhat": "R-hat",
-    "rhat_nested": "nested R-hat",
-}
-"""The estimates in words."""
 
 Numbers = Float[np.ndarray, "parameter estimator"]
 
@@ -68,21 +64,6 @@ def _agreement(by_estimator: Float[np.ndarray, " estimator"], has_superchains: b
     return f"Draws to drop: {', '.join(parts)}."
 
 
-def _findings(labels: Sequence[str], recommended: float, num_warmup: int) -> list[str]:
-    if not labels:
-        return []
-    if math.isnan(recommended):
-        return [
-            f"{named(labels)} drifts through the first half of the chains: run longer, from better "
-            "starts."
-        ]
-    where = f"{num_warmup} of them are warmup" if num_warmup else "no warmup is kept"
-    return [
-        f"{named(labels)} remembers where the chains started: drop the first {int(recommended)} "
-        f"draws of each ({where})."
-    ]
-
-
 def _notes(
     starts: Sequence[Start], reasons: Sequence[str], why_no_warmup: str, why_not_nested: str
 ) -> list[str]:
@@ -106,7 +87,7 @@ def _notes(
     return notes
 
 
-def burn_in(dt: xr.DataTree) -> xr.Dataset:
+def burn_in(dt: xr.DataTree | MCMC | FlatDraws) -> xr.Dataset:
     """Draws to drop from the start of the chains, by four estimates, for every scalar.
 
     Counts of draws begin at the first one that is kept: of the warmup, if `dt` has a group
@@ -149,23 +130,29 @@ def burn_in(dt: xr.DataTree) -> xr.Dataset:
     >>> result.attrs["is_flagged"], 50 < result.recommended.item() < 150
     (1, True)
     """
-    data = posterior(dt)
-    early, why_no_warmup = warmup(dt)
-    num_chains, num_draws = data.sizes["chain"], data.sizes["draw"]
-    num_warmup = 0 if early is None else early.sizes["draw"]
-    ids, why_not_nested = superchain_ids(dt, num_chains)
+    draws = flatten(dt)
+    result = _compute(draws)
+    return with_findings(result, findings(result, None), WORDINGS)
+
+
+def _compute(draws: FlatDraws) -> xr.Dataset:
+    early, why_no_warmup = draws.warmup
+    num_chains, num_draws = draws.num_chains, draws.num_draws
+    num_warmup = 0 if early is None else early.shape[2]
+    ids, why_not_nested = superchain_ids(draws.dt, num_chains)
     # a test for every chain, and one for all together
-    false_alarm = FALSE_ALARM / (num_scalars(data) * (num_chains + 1))
+    false_alarm = FALSE_ALARM / (len(draws.labels) * (num_chains + 1))
     scan = plan(num_warmup + num_draws, num_warmup, false_alarm, ids)
 
-    labels, reasons, starts, ess = [], [], [], []
+    reasons, starts, ess = [], [], []
+    known = draws.skip_reasons(0)
     with quiet():
-        for label, values in series(early, data):
-            reason = problem(values, MIN_DRAWS)
-            labels.append(label)
+        for place, values in enumerate(draws.values):
+            both = draws.with_warmup(place)
+            reason = known[place] or _reason(both)
             reasons.append(reason)
-            starts.append(nothing(num_chains, scan) if reason else estimate(values, scan))
-            ess.append(math.nan if reason else _ess(values[:, num_warmup:]))
+            starts.append(unknown_start(num_chains, scan) if reason else estimate(both, scan))
+            ess.append(math.nan if reason else _ess(values))
         is_known = np.array([not reason for reason in reasons])
         numbers = np.array([[start.number[name] for name in ESTIMATORS] for start in starts])
         by_estimator = numbers[is_known].max(axis=0, initial=0.0) if is_known.any() else numbers[0]
@@ -174,14 +161,12 @@ def burn_in(dt: xr.DataTree) -> xr.Dataset:
         ess_left = ess
         # NaN is not above 0
         if num_to_drop > 0:
-            kept = (scalar.values[:, int(num_to_drop) :] for scalar in scalars(data))
             ess_left = [
-                math.nan if reason else _ess(values)
-                for values, reason in zip(kept, reasons, strict=True)
+                math.nan if reason else _ess(values[:, int(num_to_drop) :])
+                for values, reason in zip(draws.values, reasons, strict=True)
             ]
     convicting = numbers[:, [ESTIMATORS.index(name) for name in CONVICTING]]
     is_flagged: Bool[np.ndarray, " parameter"] = is_known & ~(convicting <= num_warmup).all(axis=1)
-    flagged = [label for label, flag in zip(labels, is_flagged, strict=True) if flag]
 
     def stacked(field: str) -> np.ndarray:
         return np.array([getattr(start, field) for start in starts])
@@ -212,13 +197,36 @@ def burn_in(dt: xr.DataTree) -> xr.Dataset:
             "is_flagged": (each, is_flagged, "remembers its start", ""),
             "reason": (each, reasons, "why there is nothing", ""),
         },
-        {"parameter": labels, "estimator": list(ESTIMATORS), "dropped": scan.rhat_cuts},
-        findings=_findings(flagged, recommended, num_warmup),
+        {"parameter": draws.labels, "estimator": list(ESTIMATORS), "dropped": scan.rhat_cuts},
         notes=[
-            *reasons_in_words(labels, reasons),
+            *skip_notes(draws.labels, reasons),
             *_notes(starts, reasons, why_no_warmup, why_not_nested),
         ],
         agreement=_agreement(by_estimator, ids is not None),
         num_warmup=num_warmup,
         num_draws=num_draws,
     )
+
+
+def _reason(both: Float[np.ndarray, "chain draw"]) -> str:
+    """Why nothing can be estimated from warmup and draws of a scalar that varies, or ""."""
+    if not np.isfinite(both).all():
+        return "draws that are not finite"
+    return f"fewer than {MIN_DRAWS} draws per chain" if both.shape[1] < MIN_DRAWS else ""
+
+
+def _record(draws: FlatDraws, given: Given) -> xr.Dataset:
+    del given
+    return burn_in(draws)
+
+
+BURN_IN = Diagnostic(
+    name="burn_in",
+    anchor="burn-in",
+    is_of_target=False,
+    compute=_record,
+    findings=findings,
+    wordings=WORDINGS,
+    columns=COLUMNS,
+    section=section,
+)

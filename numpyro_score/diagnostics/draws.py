@@ -1,220 +1,253 @@
-"""The scalars of a posterior: one label and one array of draws for each.
+"""The draws of a run as diagnostics take them: flat, one row for each scalar, made once.
 
 A posterior's variables have any shape; diagnostics are about single numbers. A scalar is labelled
 as ArviZ labels it, `theta[Choate]`, and holds draws `(chain, draw)`.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, final
 
 import numpy as np
 import xarray as xr
-from arviz_base import xarray_sel_iter
-from arviz_base.labels import BaseLabeller
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from numpyro.infer import MCMC
 
-SAMPLE_DIMS = ("chain", "draw")
+from numpyro_score.diagnostics.mcmc import tree_of
+from numpyro_score.diagnostics.posterior import labels, posterior, warmup
+from numpyro_score.groups import SAMPLE_DIMS
+
+ROUNDING = 16
+"""Range of a parameter, in units of the spacing of its floating-point type at its largest draw, up
+to which it is constant but for rounding, as the diagonal of a correlation matrix is."""
 
 
-class Scalar(NamedTuple):
-    """One number of the posterior.
+def _flat(data: xr.Dataset) -> Float[np.ndarray, "parameter chain draw"]:
+    """Every scalar as float64; the only copy of the draws that diagnostics make."""
+    shape = data.sizes["chain"], data.sizes["draw"]
+    parts = [
+        data[name].transpose(*SAMPLE_DIMS, ...).values.reshape(*shape, -1)
+        for name in data.data_vars
+    ]
+    values = np.empty((sum(part.shape[2] for part in parts), *shape))
+    first = 0
+    for part in parts:
+        values[first : first + part.shape[2]] = np.moveaxis(part, 2, 0)
+        first += part.shape[2]
+    return values
+
+
+def _spacing(data: xr.Dataset) -> Float[np.ndarray, " parameter"]:
+    """Relative spacing of the floating-point type that each scalar is kept in; 0 of integers."""
+    parts = [
+        np.full(
+            values[:, :].size // (data.sizes["chain"] * data.sizes["draw"]),
+            np.finfo(values.dtype).eps if values.dtype.kind == "f" else 0.0,
+        )
+        for values in data.data_vars.values()
+    ]
+    return np.concatenate(parts)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class FlatDraws:
+    """The scalars of a posterior, read once and shared by all diagnostics.
 
     Attributes
     ----------
-    label
-        Variable name and place in it, `theta[Choate]`.
+    dt
+        The tree that they come from.
+    data
+        Its posterior, variables of inner groups by their path.
+    labels
+        Of every scalar, `theta[Choate]`; labels may repeat.
     values
-        Its draws, `(chain, draw)`.
+        Draws of every scalar, float64.
+
+    Examples
+    --------
+    >>> import arviz as az
+    >>> draws = flatten(az.from_dict({"posterior": {"x": np.ones((4, 100, 2))}}))
+    >>> draws.labels, draws.values.shape, draws.is_constant.tolist()
+    (['x[0]', 'x[1]'], (2, 4, 100), [True, True])
     """
 
-    label: str
-    values: Float[np.ndarray, "chain draw"]
+    dt: xr.DataTree
+    data: xr.Dataset
+    labels: list[str]
+    values: Float[np.ndarray, "parameter chain draw"]
+
+    @property
+    def num_chains(self) -> int:
+        """Chains."""
+        return self.values.shape[1]
+
+    @property
+    def num_draws(self) -> int:
+        """Draws of each chain."""
+        return self.values.shape[2]
+
+    def rows(self, name: str) -> slice:
+        """Where the scalars of a variable are.
+
+        Raises
+        ------
+        ValueError
+            If the posterior lacks it.
+        """
+        first = 0
+        for other, values in self.data.data_vars.items():
+            last = first + values.size // (self.num_chains * self.num_draws)
+            if other == name:
+                return slice(first, last)
+            first = last
+        raise ValueError(
+            f"the posterior lacks {name}; it has {', '.join(map(str, self.data.data_vars))}"
+        )
+
+    @cached_property
+    def is_finite(self) -> Bool[np.ndarray, " parameter"]:
+        """Whether all draws of a scalar are finite."""
+        return np.array([bool(np.isfinite(scalar).all()) for scalar in self.values])
+
+    @cached_property
+    def never_changes(self) -> Bool[np.ndarray, " parameter"]:
+        """Whether all draws of a scalar are the same."""
+        return self.is_finite & np.array([bool(np.ptp(scalar) == 0) for scalar in self.values])
+
+    @cached_property
+    def is_constant(self) -> Bool[np.ndarray, " parameter"]:
+        """Whether all draws of a scalar are the same up to rounding."""
+        spacing = _spacing(self.data)
+        flags = self.never_changes.copy()
+        for place in np.flatnonzero(self.is_finite & ~flags & (spacing > 0)):
+            scalar = self.values[place]
+            largest = max(abs(scalar.max()), abs(scalar.min()))
+            flags[place] = np.ptp(scalar) <= ROUNDING * spacing[place] * largest
+        return flags
+
+    @cached_property
+    def is_whole(self) -> Bool[np.ndarray, " parameter"]:
+        """Whether all draws of a scalar are whole numbers."""
+        return np.array([bool((scalar == np.round(scalar)).all()) for scalar in self.values])
+
+    @cached_property
+    def has_moved(self) -> Bool[np.ndarray, "chain step"]:
+        """Whether a chain's draw differs from the one before it, in any scalar."""
+        moved = np.zeros((self.num_chains, self.num_draws - 1), bool)
+        with np.errstate(all="ignore"):
+            for scalar in self.values[~self.is_constant]:
+                moved |= scalar[:, 1:] != scalar[:, :-1]
+        return moved
+
+    @cached_property
+    def frozen_chains(self) -> list[int]:
+        """Numbers of the chains that never moved."""
+        if self.num_draws < 2:
+            return []
+        frozen = ~self.has_moved.any(axis=1)
+        return [int(chain) for chain in self.data.chain.values[frozen]]
+
+    @cached_property
+    def warmup(self) -> tuple[Float[np.ndarray, "parameter chain draw"] | None, str]:
+        """Warmup draws of the same scalars and "", or None and why they are not there."""
+        early, reason = warmup(self.dt, self.data)
+        return (None, reason) if early is None else (_flat(early), "")
+
+    def with_warmup(self, place: int) -> Float[np.ndarray, "chain draw"]:
+        """Draws of one scalar, those of the warmup before them."""
+        early = self.warmup[0]
+        if early is None:
+            return self.values[place]
+        return np.concatenate([early[place], self.values[place]], axis=1)
+
+    def skip_reasons(self, min_draws: int) -> list[str]:
+        """For every scalar, why no statistic of it is computed, or "".
+
+        Parameters
+        ----------
+        min_draws
+            Draws per chain that the statistic needs.
+        """
+        reasons = []
+        for place in range(len(self.labels)):
+            if not self.is_finite[place]:
+                reasons.append("draws that are not finite")
+            elif self.never_changes[place]:
+                reasons.append("constant")
+            elif self.is_constant[place]:
+                reasons.append("constant up to rounding")
+            elif self.num_draws < min_draws:
+                reasons.append(f"fewer than {min_draws} draws per chain")
+            else:
+                reasons.append("")
+        return reasons
+
+    def select(self, places: Sequence[int], *, of_warmup: bool = False) -> xr.DataArray:
+        """Draws of some scalars with dimensions `(parameter, chain, draw)`.
+
+        Parameters
+        ----------
+        places
+            Which scalars, in the order in which they are wanted.
+        of_warmup
+            Whether to take the warmup's draws.
+
+        Returns
+        -------
+        Float64 values, the labels as coordinate `label`, chains and draws numbered from 0.
+
+        Raises
+        ------
+        ValueError
+            If the warmup is wanted and not there.
+        """
+        values = self.warmup[0] if of_warmup else self.values
+        if values is None:
+            raise ValueError(self.warmup[1])
+        chosen = values[list(places)]
+        return xr.DataArray(
+            chosen,
+            dims=("parameter", *SAMPLE_DIMS),
+            coords={
+                "label": ("parameter", [self.labels[place] for place in places]),
+                "chain": np.arange(chosen.shape[1]),
+                "draw": np.arange(chosen.shape[2]),
+            },
+        )
 
 
-def posterior(dt: xr.DataTree) -> xr.Dataset:
-    """The posterior group, with dimensions chain and draw.
+def flatten(draws: Any) -> FlatDraws:
+    """The draws of a run, flat; what is flat already is returned as it is.
 
     Parameters
     ----------
-    dt
-        Draws, of any origin.
+    draws
+        A DataTree of any origin, a fitted `numpyro.infer.MCMC`, or `FlatDraws`.
 
     Raises
     ------
     ValueError
-        If there is no posterior group, or nothing numeric with draws in it.
+        If there is no posterior, or no draws.
+    TypeError
+        If it is something else.
 
     Examples
     --------
-    >>> import arviz as az, numpy as np
-    >>> posterior(az.from_dict({"posterior": {"x": np.zeros((4, 100))}})).sizes["draw"]
-    100
+    >>> import arviz as az
+    >>> draws = flatten(az.from_dict({"posterior": {"x": np.zeros((4, 100))}}))
+    >>> flatten(draws) is draws
+    True
     """
-    if "posterior" not in dt.children:
-        groups = ", ".join(dt.children) or "none"
-        raise ValueError(
-            f"there is no group 'posterior' to diagnose (groups here: {groups}); give draws as "
-            "ArviZ writes them, in a group 'posterior' with dimensions chain and draw"
+    if isinstance(draws, FlatDraws):
+        return draws
+    dt = tree_of(draws) if isinstance(draws, MCMC) else draws
+    if not isinstance(dt, xr.DataTree):
+        raise TypeError(
+            f"draws must be an xarray DataTree as ArviZ makes it, or a fitted numpyro MCMC, got "
+            f"{type(draws).__name__}; arviz.from_dict makes a tree of arrays (chain, draw, ...)"
         )
-    data = dt["posterior"].to_dataset()
-    keep = [
-        name
-        for name, values in data.data_vars.items()
-        # a variable of no elements, such as a vector of length 0, has nothing to say
-        if set(SAMPLE_DIMS) <= set(values.dims) and values.dtype.kind in "biuf" and values.size
-    ]
-    if not keep:
-        dims = ", ".join(f"{dim}={size}" for dim, size in data.sizes.items()) or "none"
-        raise ValueError(
-            f"the group 'posterior' holds no numeric draws (dimensions: {dims}); its variables "
-            "need dimensions chain and draw, and at least one draw"
-        )
-    return data[keep]
-
-
-def scalars(data: xr.Dataset) -> Iterator[Scalar]:
-    """Every scalar of a Dataset with dimensions chain and draw, in its order.
-
-    Parameters
-    ----------
-    data
-        Variables with dimensions chain, draw and any others.
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr
-    >>> theta = xr.DataArray(np.zeros((4, 9, 2)), dims=("chain", "draw", "school"))
-    >>> [(label, values.shape) for label, values in scalars(xr.Dataset({"theta": theta}))]
-    [('theta[0]', (4, 9)), ('theta[1]', (4, 9))]
-    """
-    labeller = BaseLabeller()
-    ordered = data.transpose(*SAMPLE_DIMS, ...)
-    for name, sel, isel in xarray_sel_iter(ordered, skip_dims=set(SAMPLE_DIMS)):
-        # by position: labels along a dimension may repeat
-        values = ordered[name].isel(isel).values
-        yield Scalar(labeller.make_label_flat(name, sel, isel), values.astype(np.float64))
-
-
-def select(data: xr.Dataset, places: Sequence[int]) -> xr.DataArray:
-    """Draws of some scalars as one array with dimension `parameter`.
-
-    Parameters
-    ----------
-    data
-        Variables with dimensions chain, draw and any others.
-    places
-        Which scalars, by their place in `scalars(data)` (labels may repeat), as they are wanted.
-
-    Returns
-    -------
-    Float64 values, dimensions `(parameter, chain, draw)`, the labels as coordinate `label`,
-    chains and draws numbered from 0.
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr
-    >>> theta = xr.DataArray(np.zeros((4, 9, 2)), dims=("chain", "draw", "school"))
-    >>> select(xr.Dataset({"theta": theta}), [1]).label.values.tolist()
-    ['theta[1]']
-    """
-    wanted = set(places)
-    found = {place: s for place, s in enumerate(scalars(data)) if place in wanted}
-    values = np.stack([found[place].values for place in places])
-    return xr.DataArray(
-        values,
-        dims=("parameter", *SAMPLE_DIMS),
-        coords={
-            "label": ("parameter", [found[place].label for place in places]),
-            "chain": np.arange(values.shape[1]),
-            "draw": np.arange(values.shape[2]),
-        },
-    )
-
-
-def warmup(dt: xr.DataTree) -> tuple[xr.Dataset | None, str]:
-    """The warmup of the posterior, if it is there in full.
-
-    Parameters
-    ----------
-    dt
-        Draws, of any origin.
-
-    Returns
-    -------
-    The group `warmup_posterior` with the posterior's variables and its order, and ""; or None and
-    the reason why it cannot be set before the posterior.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> early, late = (xr.Dataset({"x": (SAMPLE_DIMS, np.zeros((4, n)))}) for n in (5, 9))
-    >>> tree = xr.DataTree.from_dict({"posterior": late, "warmup_posterior": early})
-    >>> warmup(tree)[0].sizes["draw"]
-    5
-    >>> warmup(xr.DataTree.from_dict({"posterior": late}))
-    (None, 'no warmup is kept')
-    """
-    if "warmup_posterior" not in dt.children:
-        return None, "no warmup is kept"
-    data, early = posterior(dt), dt["warmup_posterior"].to_dataset()
-    if early.sizes.get("draw", 0) == 0:
-        return None, "no warmup is kept"
-    missing = [str(name) for name in data.data_vars if name not in early.data_vars]
-    if missing:
-        return None, f"the kept warmup lacks {', '.join(missing)}"
-    ordered = data.transpose(*SAMPLE_DIMS, ...)
-    early = early[list(data.data_vars)].transpose(*SAMPLE_DIMS, ...)
-    for name, values in ordered.data_vars.items():
-        shape, early_shape = values.shape, early[name].shape
-        if (shape[0], shape[2:]) != (early_shape[0], early_shape[2:]):
-            return None, f"the kept warmup of {name} is of another shape"
-    return early, ""
-
-
-def series(early: xr.Dataset | None, data: xr.Dataset) -> Iterator[Scalar]:
-    """Every scalar of a posterior, with its warmup before it.
-
-    Parameters
-    ----------
-    early
-        As `warmup` returns it, None for no warmup.
-    data
-        As `posterior` returns it.
-    """
-    if early is None:
-        yield from scalars(data)
-        return
-    for first, rest in zip(scalars(early), scalars(data), strict=True):
-        yield Scalar(rest.label, np.concatenate([first.values, rest.values], axis=1))
-
-
-def problem(values: Float[np.ndarray, "chain draw"], min_draws: int) -> str:
-    """Why nothing can be said about a scalar, or nothing.
-
-    Parameters
-    ----------
-    values
-        Draws `(chain, draw)`.
-    min_draws
-        Draws a chain that it takes.
-
-    Examples
-    --------
-    >>> problem(np.zeros((4, 100)), 50), problem(np.eye(4), 50), problem(np.eye(50), 50)
-    ('never changes', 'has fewer than 50 draws a chain', '')
-    """
-    if not np.isfinite(values).all():
-        return "has draws that are not finite"
-    if values.min() == values.max():
-        return "never changes"
-    if values.shape[1] < min_draws:
-        return f"has fewer than {min_draws} draws a chain"
-    return ""
-
-
-def num_scalars(data: xr.Dataset) -> int:
-    """How many scalars a Dataset with dimensions chain and draw holds."""
-    return sum(
-        int(np.prod([size for dim, size in x.sizes.items() if dim not in SAMPLE_DIMS]))
-        for x in data.data_vars.values()
-    )
+    data = posterior(dt).transpose(*SAMPLE_DIMS, ...)
+    return FlatDraws(dt, data, list(labels(data)), _flat(data))

@@ -5,7 +5,8 @@ import math
 import xarray as xr
 
 from numpyro_score.diagnostics.burn_in import burn_in
-from numpyro_score.diagnostics.draws import SAMPLE_DIMS, posterior
+from numpyro_score.diagnostics.posterior import posterior
+from numpyro_score.groups import SAMPLE_DIMS
 
 ATTRIBUTE = "num_burn_in_dropped"
 """Attribute of the root that counts the draws that were dropped."""

@@ -1,9 +1,9 @@
-"""How far estimates are from what is known: errors of expectations in two units.
+"""How far estimates are from known values: errors of expectations in two units.
 
 For `E[f] = m` known with standard error `s`, and its estimate `a` with Monte Carlo standard error
 `e` (autocorrelation allowed for, as arviz-stats' `mcse`),
 
-    error_mcse = |a - m| / sqrt(e^2 + s^2)        is it more than chance?
+    error_mcse = |a - m| / sqrt(e^2 + s^2)        is it larger than chance explains?
     error_sd   = |a - m| / sd(f)                  does it matter?
 
 An exact kernel has `error_mcse` of order one however long it runs; a biased one has an `error_sd`
@@ -18,14 +18,14 @@ import pandas as pd
 import xarray as xr
 from arviz_stats.base import array_stats
 from jaxtyping import Float
+from numpyro.infer import MCMC
 
-from numpyro_score.diagnostics.draws import SAMPLE_DIMS, posterior
+from numpyro_score.diagnostics.draws import FlatDraws, flatten
 from numpyro_score.diagnostics.rhat_ess import MIN_DRAWS, quiet
 from numpyro_score.targets import Expectation
 
-FALSE_ALARM = 1e-3
-"""Probability that an exact, well mixed kernel has an error that is called more than chance."""
-
+KNOWN_VALUE_FALSE_ALARM = 1e-3
+"""Probability that exact, well mixed draws are said to miss a known value."""
 
 ERROR_COLUMNS = (
     "expectation",
@@ -42,7 +42,7 @@ ERROR_COLUMNS = (
 
 
 def chance_limit(num_quantities: int) -> float:
-    """Error in Monte Carlo standard errors that the worst of some quantities has by bad luck only.
+    """The error, in Monte Carlo standard errors, that the worst of some quantities has by chance.
 
     Parameters
     ----------
@@ -51,14 +51,15 @@ def chance_limit(num_quantities: int) -> float:
 
     Returns
     -------
-    `z` with `P(max |error| > z) <= FALSE_ALARM` for Gaussian errors, by Bonferroni's bound.
+    `z` with `P(max |error| > z) <= KNOWN_VALUE_FALSE_ALARM` for Gaussian errors, by Bonferroni's
+    bound.
 
     Examples
     --------
     >>> round(chance_limit(1), 2), round(chance_limit(60), 2)
     (3.29, 4.31)
     """
-    return -NormalDist().inv_cdf(FALSE_ALARM / (2 * max(num_quantities, 1)))
+    return -NormalDist().inv_cdf(KNOWN_VALUE_FALSE_ALARM / (2 * max(num_quantities, 1)))
 
 
 def _place(index: tuple[int, ...]) -> str:
@@ -71,7 +72,9 @@ def _mcse(values: Float[np.ndarray, "chain draw"]) -> float:
     return float(array_stats.mcse(values, method="mean"))
 
 
-def expectation_errors(dt: xr.DataTree, expectations: Sequence[Expectation]) -> pd.DataFrame:
+def expectation_errors(
+    dt: xr.DataTree | MCMC | FlatDraws, expectations: Sequence[Expectation]
+) -> pd.DataFrame:
     """Estimates of known expectations, and how far off they are.
 
     Parameters
@@ -104,7 +107,7 @@ def expectation_errors(dt: xr.DataTree, expectations: Sequence[Expectation]) -> 
     >>> table.columns[:3].tolist(), bool(table.error_mcse.max() < 4)
     (['expectation', 'quantity', 'estimate'], True)
     """
-    data = posterior(dt).transpose(*SAMPLE_DIMS, ...)
+    data = flatten(dt).data
     rows = []
     for known in expectations:
         if known.variable not in data:

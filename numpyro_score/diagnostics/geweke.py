@@ -17,10 +17,11 @@ its relative bias `-(2 M + 1) / n`, of taking each chain around its own mean, is
 from typing import NamedTuple
 
 import numpy as np
+from arviz_stats.base import array_stats
 from jaxtyping import Float, Int
 from scipy import stats
 
-from numpyro_score.diagnostics.autocorrelation import WINDOW, autocovariance, windowed
+from numpyro_score.diagnostics.autocorrelation import WINDOW, windowed
 
 FIRST, LAST = 0.1, 0.5
 """Shares of the draws whose means are compared."""
@@ -72,7 +73,7 @@ def stationary_error(values: Float[np.ndarray, "*batch chain draw"]) -> Stationa
     (True, True)
     """
     half = values[..., values.shape[-1] // 2 :]
-    covariance = autocovariance(half).mean(axis=-2)
+    covariance = array_stats.autocov(half).mean(axis=-2)
     variance = covariance[..., 0]
     with np.errstate(all="ignore"):
         time = windowed(covariance / variance[..., None], WINDOW)

@@ -22,13 +22,17 @@ import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats
 from jaxtyping import Bool, Float, Int
+from numpyro.infer import MCMC
 from scipy import stats
 from scipy.special import entr
 
 from numpyro_score.diagnostics.autocorrelation import autocorrelation_time
 from numpyro_score.diagnostics.clustering import MAX_DRAWS, MIN_WEIGHT, Clusters, find_modes
-from numpyro_score.diagnostics.draws import posterior, problem, scalars
-from numpyro_score.diagnostics.outcome import FALSE_ALARM, conclude, named, reasons_in_words
+from numpyro_score.diagnostics.draws import FlatDraws, flatten
+from numpyro_score.diagnostics.modes_findings import COLUMNS, WORDINGS, findings
+from numpyro_score.diagnostics.modes_section import section
+from numpyro_score.diagnostics.outcome import conclude, skip_notes, with_findings
+from numpyro_score.diagnostics.record import Diagnostic, Given
 from numpyro_score.diagnostics.rhat_ess import quiet
 from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN
 
@@ -41,35 +45,28 @@ CHUNK = 100_000
 Labels = Int[np.ndarray, "chain draw"]
 
 
-def _found(data: xr.Dataset, reasons: list[str]) -> tuple[Labels, int]:
+def _found(draws: FlatDraws, reasons: list[str]) -> tuple[Labels, int]:
     """Modes by clustering, and every draw's."""
-    num_chains, num_draws = data.sizes["chain"], data.sizes["draw"]
+    num_chains, num_draws = draws.num_chains, draws.num_draws
     step = max(-(-num_chains * num_draws // MAX_DRAWS), 1)
-    thinned = [
-        scalar.values[:, ::step]
-        for scalar, reason in zip(scalars(data), reasons, strict=True)
-        if not reason and not _is_whole(scalar.values)
+    used = [
+        place for place, reason in enumerate(reasons) if not reason and not draws.is_whole[place]
     ]
     shape = num_chains, num_draws
-    if not thinned:
+    if not used:
         return np.zeros(shape, int), 1
-    clusters = find_modes(np.stack(thinned, axis=-1))
+    clusters = find_modes(np.moveaxis(draws.values[used, :, ::step], 0, -1))
     if clusters.classifier is None:
         return np.zeros(shape, int), 1
-    return _assign(data, reasons, clusters).reshape(shape), clusters.num_modes
+    return _assign(draws.values, used, clusters).reshape(shape), clusters.num_modes
 
 
-def _is_whole(values: Float[np.ndarray, "chain draw"]) -> bool:
-    return bool((values == np.round(values)).all())
-
-
-def _assign(data: xr.Dataset, reasons: list[str], clusters: Clusters) -> Int[np.ndarray, " draws"]:
-    along = np.zeros((data.sizes["chain"] * data.sizes["draw"], clusters.directions.shape[1]))
-    place = 0
-    for scalar, reason in zip(scalars(data), reasons, strict=True):
-        if not reason and not _is_whole(scalar.values):
-            along += scalar.values.reshape(-1, 1) * clusters.directions[place]
-            place += 1
+def _assign(
+    values: Float[np.ndarray, "parameter chain draw"], used: list[int], clusters: Clusters
+) -> Int[np.ndarray, " draws"]:
+    along = np.zeros((values[0].size, clusters.directions.shape[1]))
+    for place, direction in zip(used, clusters.directions, strict=True):
+        along += values[place].reshape(-1, 1) * direction
     assert clusters.classifier is not None
     parts = range(0, len(along), CHUNK)
     return np.concatenate([clusters.classifier.predict(along[i : i + CHUNK]) for i in parts])
@@ -130,39 +127,21 @@ def _indicator(is_in: Bool[np.ndarray, "chain draw"]) -> _Indicator:
 
 
 def _summary(
-    data: xr.Dataset, label: Labels, num_modes: int
-) -> tuple[list[str], Float[np.ndarray, "mode parameter"], Float[np.ndarray, "mode parameter"]]:
-    """Labels of the parameters, and their means and sds in every mode."""
-    labels, means, sds = [], [], []
-    for scalar in scalars(data):
-        parts = [scalar.values[label == mode] for mode in range(num_modes)]
-        labels.append(scalar.label)
-        means.append([part.mean() if part.size else math.nan for part in parts])
-        sds.append([part.std() if part.size else math.nan for part in parts])
-    return labels, np.array(means).T, np.array(sds).T
+    draws: FlatDraws, label: Labels, num_modes: int
+) -> tuple[Float[np.ndarray, "mode parameter"], Float[np.ndarray, "mode parameter"]]:
+    """Means and sds of the parameters in every mode."""
+    means, sds = np.full((2, num_modes, len(draws.labels)), np.nan)
+    for mode in range(num_modes):
+        is_in = label == mode
+        if is_in.any():
+            for place, values in enumerate(draws.values):
+                means[mode, place], sds[mode, place] = values[is_in].mean(), values[is_in].std()
+    return means, sds
 
 
-def _findings(table: xr.Dataset, num_modes: int) -> list[str]:
-    findings = []
-    if empty := [int(mode) for mode in table.mode if table.occupancy.values[mode] == 0]:
-        findings.append(f"No draw is in modes {named(empty)}.")
-    if (table.p_value < FALSE_ALARM / num_modes).any():
-        first = table.chain_occupancy.isel(mode=0)
-        findings.append(
-            "Chains sit in different modes: the share of mode 0 goes from "
-            f"{first.min().item():.0%} to {first.max().item():.0%} of a chain."
-        )
-    needed = table.attrs["ess_needed"]
-    if (table.ess < needed).any():
-        findings.append(
-            "The shares of the modes are not to be trusted: with "
-            f"{table.jumps_per_1000.item():.2g} jumps in 1,000 draws they rest on "
-            f"{table.ess.min().item():.0f} effective draws, where {needed} are wanted."
-        )
-    return findings
-
-
-def modes(dt: xr.DataTree, *, centres: Mapping[str, Any] | None = None) -> xr.Dataset:
+def modes(
+    dt: xr.DataTree | MCMC | FlatDraws, *, centres: Mapping[str, Any] | None = None
+) -> xr.Dataset:
     """Modes of the posterior, their shares of the draws, and the jumps between them.
 
     Parameters
@@ -202,12 +181,18 @@ def modes(dt: xr.DataTree, *, centres: Mapping[str, Any] | None = None) -> xr.Da
     >>> x[3] += 12  # one chain in another mode
     >>> result = modes(az.from_dict({"posterior": {"x": x}}))
     >>> result.occupancy.values.tolist(), result.attrs["findings"][0]
-    ([0.75, 0.25], 'Chains sit in different modes: the share of mode 0 goes from 0% to 100% ...')
+    ([0.75, 0.25], 'The chains are in different modes: the share of mode 0 ranges from 0% ...')
     """
-    data = posterior(dt)
-    reasons = [problem(scalar.values, MIN_DRAWS) for scalar in scalars(data)]
+    draws = flatten(dt)
+    result = _compute(draws, centres)
+    return with_findings(result, findings(result, None), WORDINGS)
+
+
+def _compute(draws: FlatDraws, centres: Mapping[str, Any] | None) -> xr.Dataset:
+    data = draws.data
+    reasons = draws.skip_reasons(MIN_DRAWS)
     if centres is None:
-        label, num_modes = _found(data, reasons)
+        label, num_modes = _found(draws, reasons)
         order = np.argsort(-np.bincount(label.ravel(), minlength=num_modes), kind="stable")
         label = np.argsort(order)[label]
     else:
@@ -218,7 +203,7 @@ def modes(dt: xr.DataTree, *, centres: Mapping[str, Any] | None = None) -> xr.Da
     with quiet():
         found = [_indicator(label == mode) for mode in range(num_modes)]
         # of draws that are not finite, too
-        labels, means, sds = _summary(data, label, num_modes)
+        means, sds = _summary(draws, label, num_modes)
     share = np.array([indicator.share for indicator in found])
     each = np.stack([(label == mode).mean(axis=1) for mode in range(num_modes)], axis=1)
     coverage = float(entr(share).sum() / math.log(num_modes)) if num_modes > 1 else math.nan
@@ -246,20 +231,33 @@ def modes(dt: xr.DataTree, *, centres: Mapping[str, Any] | None = None) -> xr.Da
             "mode": np.arange(num_modes),
             "chain": data.chain.values,
             "draw": data.draw.values,
-            "parameter": labels,
+            "parameter": draws.labels,
         },
-        findings=[],
-        notes=reasons_in_words(labels, reasons),
+        notes=skip_notes(draws.labels, reasons),
+        num_varying=int(np.sum(draws.is_finite & ~draws.is_constant)),
         num_modes=num_modes,
         ess_needed=ESS_PER_CHAIN * data.sizes["chain"],
     )
-    findings = _findings(table, num_modes)
     notes = table.attrs["notes"]
     if num_modes == 1:
-        notes.append(
-            "There is one mode, as far as the draws show: a mode that no chain has been "
-            "in cannot be found."
-        )
+        notes.append("A mode that no chain has visited cannot be found.")
     else:
-        notes.append(f"Modes of less than {MIN_WEIGHT:.0%} of the draws are not told apart.")
-    return table.assign_attrs(is_flagged=int(bool(findings)), findings=findings, notes=notes)
+        notes.append(f"Modes with less than {MIN_WEIGHT:.0%} of the draws are not separated.")
+    return table
+
+
+def _record(draws: FlatDraws, given: Given) -> xr.Dataset:
+    del given
+    return modes(draws)
+
+
+MODES = Diagnostic(
+    name="modes",
+    anchor="modes",
+    is_of_target=False,
+    compute=_record,
+    findings=findings,
+    wordings=WORDINGS,
+    columns=COLUMNS,
+    section=section,
+)

@@ -1,33 +1,33 @@
-"""What every diagnostic hands back: labelled numbers with units, a yes or no, and words.
+"""What every diagnostic returns: labelled numbers with units, a yes or no, and words.
 
 A result is a Dataset. Its attributes are `is_flagged` (1 if something is wrong, else 0),
 `findings` (what is wrong, in sentences) and `notes` (what could not be computed and why, and what
 a number must not be taken for). Each variable has a `long_name` and `units`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 from scipy import special, stats
 
+from numpyro_score.diagnostics.finding import Finding
+from numpyro_score.diagnostics.formatting import listed
+from numpyro_score.diagnostics.wording import Wordings, sentences
+
 FALSE_ALARM = 0.005
 """Probability that a diagnostic flags exact independent draws, over all that it tests."""
-
-MAX_NAMED = 3
-"""Labels that a sentence names before it counts the rest."""
 
 
 def conclude(
     data: Mapping[str, tuple[Sequence[str], object, str, str]],
     coords: Mapping[str, object],
     *,
-    findings: Sequence[str],
     notes: Sequence[str],
     **attrs: object,
 ) -> xr.Dataset:
-    """A diagnostic's result.
+    """The numbers of a diagnostic.
 
     Parameters
     ----------
@@ -35,8 +35,6 @@ def conclude(
         Name -> dimensions, values, what the variable is, and its units.
     coords
         Coordinates, as for `xarray.Dataset`.
-    findings
-        What is wrong, one sentence each; none means that nothing is.
     notes
         What could not be computed and why, and how the numbers are meant.
     **attrs
@@ -45,40 +43,14 @@ def conclude(
     Examples
     --------
     >>> data = {"tau": (("parameter",), [1.0], "autocorrelation time", "draws")}
-    >>> result = conclude(data, {"parameter": ["x"]}, findings=[], notes=["short"])
-    >>> result.attrs["is_flagged"], result.tau.units
-    (0, 'draws')
+    >>> conclude(data, {"parameter": ["x"]}, notes=["short"]).tau.units
+    'draws'
     """
     variables = {
         name: (dims, np.asarray(values), {"long_name": long_name, "units": units})
         for name, (dims, values, long_name, units) in data.items()
     }
-    words = {
-        "is_flagged": int(bool(findings)),
-        "findings": list(findings),
-        "notes": list(notes),
-    }
-    return xr.Dataset(variables, coords=dict(coords), attrs={**words, **attrs})
-
-
-def named(labels: Iterable[object]) -> str:
-    """Some labels in a sentence.
-
-    Parameters
-    ----------
-    labels
-        At least one.
-
-    Examples
-    --------
-    >>> named(["a", "b"]), named(["a", "b", "c", "d", "e"])
-    ('a and b', 'a, b, c and 2 more')
-    """
-    texts = [str(label) for label in labels]
-    shown, rest = texts[:MAX_NAMED], len(texts) - MAX_NAMED
-    if rest > 0:
-        return f"{', '.join(shown)} and {rest} more"
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    return xr.Dataset(variables, coords=dict(coords), attrs={"notes": list(notes), **attrs})
 
 
 def rank_normalised(values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
@@ -101,21 +73,35 @@ def rank_normalised(values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."
     return special.ndtri((ranks - 0.375) / (values.size + 0.25))
 
 
-def reasons_in_words(labels: Sequence[str], reasons: Sequence[str]) -> list[str]:
-    """A sentence for every reason why some scalars have no numbers.
+def skip_notes(labels: Sequence[str], reasons: Sequence[str]) -> list[str]:
+    """A sentence for every reason why no statistic of some scalars is computed.
 
     Parameters
     ----------
     labels, reasons
-        Of every scalar; the reason is "" where there are numbers.
+        Of every scalar; the reason is "" where there is one.
 
     Examples
     --------
-    >>> reasons_in_words(["a", "b", "c"], ["", "never changes", "never changes"])
-    ['Nothing is computed for b and c: never changes.']
+    >>> skip_notes(["a", "b", "c"], ["", "constant", "constant"])
+    ['No statistics are computed for b and c: constant.']
     """
     sentences = []
     for reason in dict.fromkeys(reason for reason in reasons if reason):
         which = [label for label, why in zip(labels, reasons, strict=True) if why == reason]
-        sentences.append(f"Nothing is computed for {named(which)}: {reason}.")
+        sentences.append(f"No statistics are computed for {listed(which)}: {reason}.")
     return sentences
+
+
+def with_findings(result: xr.Dataset, findings: list[Finding], wordings: Wordings) -> xr.Dataset:
+    """A result with its findings in words among its attributes.
+
+    Parameters
+    ----------
+    result
+        What was computed.
+    findings, wordings
+        What it shows, and how that is worded.
+    """
+    words = sentences(findings, wordings)
+    return result.assign_attrs(is_flagged=int(bool(words)), findings=words)

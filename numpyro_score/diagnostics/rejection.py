@@ -1,4 +1,4 @@
-"""How long a chain stood still: the longest run of steps that were all rejected.
+"""How long a chain did not move: the longest sequence of rejected steps.
 
 A chain of `e` effective draws that stays a geometric time at each of them stays at one for about
 `ln e` of `e` parts of its length, and with probability `1 - a` for less than `ln e - ln a`. A chain

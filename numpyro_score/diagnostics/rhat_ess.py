@@ -16,11 +16,12 @@ import xarray as xr
 from arviz_base import rcParams
 from arviz_stats.base import array_stats
 from jaxtyping import Float
+from numpyro.infer import MCMC
 
-from numpyro_score.diagnostics.draws import Scalar, posterior, scalars
+from numpyro_score.diagnostics.draws import FlatDraws, flatten
 
 MIN_DRAWS = 4
-"""Draws a chain below which arviz-stats computes nothing."""
+"""Draws per chain below which arviz-stats computes nothing."""
 
 
 @contextmanager
@@ -36,28 +37,28 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def statistics(scalar: Scalar) -> dict[str, float | bool]:
+def statistics(
+    values: Float[np.ndarray, "chain draw"], *, is_finite: bool, is_constant: bool
+) -> dict[str, float | bool]:
     """A row of `convergence`, of one scalar.
 
     Parameters
     ----------
-    scalar
+    values
         Its draws.
+    is_finite, is_constant
+        Whether all are finite, and whether all are the same up to rounding.
 
     Examples
     --------
-    >>> statistics(Scalar("x", np.ones((4, 100))))["is_constant"]
-    True
+    >>> statistics(np.ones((4, 100)), is_finite=True, is_constant=True)["rhat"]
+    nan
     """
-    values = scalar.values
-    is_finite = bool(np.isfinite(values).all())
-    is_constant = is_finite and bool(values.min() == values.max())
-    nothing = {"ess_bulk": math.nan, "ess_tail": math.nan, "rhat": math.nan}
     flags = {"is_finite": is_finite, "is_constant": is_constant}
     moments = {"mean": float(values.mean()), "sd": float(values.std())}
     num_chains, num_draws = values.shape
     if not is_finite or is_constant or num_draws < MIN_DRAWS:
-        return nothing | moments | flags
+        return dict.fromkeys(("ess_bulk", "ess_tail", "rhat"), math.nan) | moments | flags
     # the quantiles that `arviz.ess` and `arviz.summary` look at
     tail = rcParams["stats.ci_prob"]
     return {
@@ -69,21 +70,34 @@ def statistics(scalar: Scalar) -> dict[str, float | bool]:
     }
 
 
-def convergence(dt: xr.DataTree) -> xr.Dataset:
+def all_statistics(draws: FlatDraws) -> list[dict[str, float | bool]]:
+    """`statistics` of every scalar."""
+    with quiet():
+        return [
+            statistics(
+                values,
+                is_finite=bool(draws.is_finite[place]),
+                is_constant=bool(draws.is_constant[place]),
+            )
+            for place, values in enumerate(draws.values)
+        ]
+
+
+def convergence(dt: xr.DataTree | MCMC | FlatDraws) -> xr.Dataset:
     """R-hat and effective sample sizes of every scalar of the posterior.
 
     Parameters
     ----------
     dt
-        Draws, of any origin.
+        Draws: a tree of any origin, a fitted `numpyro.infer.MCMC`, or what `flatten` made of them.
 
     Returns
     -------
     Dataset with dimension `parameter` (its coordinate the label, `theta[0]`) and variables
-    `ess_bulk`, `ess_tail`, `rhat`, `mean`, `sd`, `is_finite`, `is_constant`. What cannot be
-    computed is NaN: all three of a scalar that is constant or not finite or has fewer than 4
-    draws a chain, and R-hat of a single chain. The attribute `num_stuck_chains` counts the chains
-    that never moved.
+    `ess_bulk`, `ess_tail`, `rhat`, `mean`, `sd`, `is_finite`, `is_constant` (up to rounding). What
+    cannot be computed is NaN: all three of a scalar that is constant or not finite or has fewer
+    than 4 draws per chain, and R-hat of a single chain. The attribute `frozen_chains` lists the
+    chains that never moved.
 
     Raises
     ------
@@ -98,19 +112,12 @@ def convergence(dt: xr.DataTree) -> xr.Dataset:
     >>> table.parameter.values.tolist(), bool((table.rhat < 1.01).all())
     (['x[0]', 'x[1]'], True)
     """
-    rows: dict[str, dict[str, float | bool]] = {}
-    labels: list[str] = []
-    moves: Float[np.ndarray, " chain"] | float = 0.0
-    with quiet():
-        for place, scalar in enumerate(scalars(posterior(dt))):
-            labels.append(scalar.label)
-            rows[str(place)] = statistics(scalar)
-            moves = np.maximum(moves, np.nan_to_num(np.ptp(scalar.values, axis=1), nan=1.0))
-    names = next(iter(rows.values()))
+    draws = flatten(dt)
+    rows = all_statistics(draws)
     return xr.Dataset(
-        {name: ("parameter", [row[name] for row in rows.values()]) for name in names},
-        coords={"parameter": labels},
-        attrs={"num_stuck_chains": int(np.sum(np.asarray(moves) == 0))},
+        {name: ("parameter", [row[name] for row in rows]) for name in rows[0]},
+        coords={"parameter": draws.labels},
+        attrs={"frozen_chains": draws.frozen_chains},
     )
 
 

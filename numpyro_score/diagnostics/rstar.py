@@ -57,7 +57,7 @@ def default_classifier(seed: int) -> ExtraTreesClassifier:
 
 
 def thinning(num_chains: int, num_draws: int) -> int:
-    """Every how-manieth draw is used, so that there are at most `MAX_DRAWS`."""
+    """The step of a thinning that leaves at most `MAX_DRAWS` draws."""
     return max(-(-num_chains * num_draws // MAX_DRAWS), 1)
 
 
@@ -147,4 +147,9 @@ def try_rstar(
     if reason:
         return RStar(float("nan"), float("nan"), float("nan")), reason
     draws = np.stack(parameters, axis=-1)
-    return rstar(draws, tau, classifier=classifier, seed=seed), ""
+    try:
+        return rstar(draws, tau, classifier=classifier, seed=seed), ""
+    except ValueError as error:
+        # numbers that a classifier cannot take must not cost the other statistics
+        reason = f"the classifier failed ({error})"
+        return RStar(float("nan"), float("nan"), float("nan")), reason

@@ -29,6 +29,15 @@ from numpyro_score.diagnostics.superchains import rhat_limit
 ESTIMATORS = ("mser", "geweke", "autocorrelation_time", "rhat", "rhat_nested")
 """The estimates, as they are named in results."""
 
+NAMES = {
+    "mser": "MSER-5",
+    "geweke": "Geweke",
+    "autocorrelation_time": "autocorrelation time",
+    "rhat": "R-hat",
+    "rhat_nested": "nested R-hat",
+}
+"""The estimates in words."""
+
 MIN_DRAWS = BATCH * MIN_BATCHES
 """Draws a chain below which nothing is estimated."""
 
@@ -204,7 +213,7 @@ def estimate(values: Float[np.ndarray, "chain draw"], scan: Scan) -> Start:
     )
 
 
-def nothing(num_chains: int, scan: Scan) -> Start:
+def unknown_start(num_chains: int, scan: Scan) -> Start:
     """What stands for a scalar of which nothing can be said."""
     unknown = np.full(num_chains, np.nan)
     curve = np.full(scan.rhat_cuts.size, np.nan)

@@ -2,7 +2,7 @@
 
 The limits are those of Vehtari, Gelman, Simpson, Carpenter and Bürkner, Rank-normalization,
 folding, and localization: An improved R-hat (Bayesian Analysis 16, 2021, arXiv:1903.08008): R-hat
-at most 1.01, and an effective 100 draws a chain in bulk and tail.
+at most 1.01, and bulk and tail effective sample sizes of at least 100 per chain.
 """
 
 import math
@@ -11,14 +11,19 @@ from typing import final
 
 import numpy as np
 import xarray as xr
+from numpyro.infer import MCMC
 
+from numpyro_score.diagnostics.draws import FlatDraws, flatten
 from numpyro_score.diagnostics.rhat_ess import convergence
 
 RHAT_MAX = 1.01
-"""R-hat above which chains are held to disagree."""
+"""R-hat above which chains are said to disagree."""
+
+RHAT_NEAR = 1.05
+"""R-hat up to which a longer run is the first thing to try."""
 
 ESS_PER_CHAIN = 100
-"""Effective draws a chain below which ESS and R-hat are themselves not to be relied on."""
+"""Effective draws per chain below which ESS and R-hat are themselves unreliable."""
 
 INDEPENDENT = "independent_draws"
 """Attribute of the root: 1 where draws do not depend on each other, as of a finite-time sampler."""
@@ -34,7 +39,7 @@ class Verdict:
     num_chains, num_draws
         Size of the posterior.
     num_parameters, num_constant, num_nonfinite
-        Scalars in all, those that never change, those with a draw that is not finite.
+        Scalars in all, those constant up to rounding, those with a draw that is not finite.
     num_stuck_chains
         Chains that never moved.
     rhat_max, ess_bulk_min, ess_tail_min
@@ -42,9 +47,9 @@ class Verdict:
     num_divergent
         Draws marked as divergent; None where the sampler does not say.
     is_exact
-        Whether the sampler's law is the target; None where it does not say.
+        Whether the sampler leaves the target invariant; None where it does not say.
     is_complete
-        Whether the run came to its end.
+        Whether the run was completed.
     is_independent
         Whether the sampler says that its draws do not depend on each other.
 
@@ -84,18 +89,18 @@ class Verdict:
 
     @property
     def ess_needed(self) -> int:
-        """Effective sample size that is asked for, `ESS_PER_CHAIN` a chain."""
+        """Effective sample size that is recommended, `ESS_PER_CHAIN` per chain."""
         return ESS_PER_CHAIN * self.num_chains
 
     @property
     def has_mixed(self) -> bool:
-        """Whether the chains agree; False where nothing could tell."""
+        """Whether the chains agree; False where that cannot be tested."""
         # NaN compares as False
         return self.num_nonfinite == 0 and self.rhat_max <= RHAT_MAX
 
     @property
     def has_enough_draws(self) -> bool:
-        """Whether the effective sample sizes suffice; False where nothing could tell."""
+        """Whether the effective sample sizes suffice; False where they cannot be computed."""
         return self.num_nonfinite == 0 and self.ess_min >= self.ess_needed
 
     @property
@@ -111,16 +116,16 @@ def _worst(values: xr.DataArray, *, largest: bool = False) -> float:
     return float(known.max() if largest else known.min())
 
 
-def judge(dt: xr.DataTree, table: xr.Dataset | None = None) -> Verdict:
+def judge(dt: xr.DataTree | MCMC | FlatDraws, table: xr.Dataset | None = None) -> Verdict:
     """What the draws can be trusted for, by R-hat and effective sample sizes.
 
     Parameters
     ----------
     dt
-        Draws, of any origin. The root's attributes `exact`, `complete` and `independent_draws` are
-        read, where there.
+        Draws: a tree of any origin, a fitted `numpyro.infer.MCMC`, or what `flatten` made of them.
+        The root's attributes `exact`, `complete` and `independent_draws` are read if present.
     table
-        `convergence(dt)`, if that is at hand.
+        `convergence(dt)` or `mixing(dt)`, if already computed.
 
     Raises
     ------
@@ -137,21 +142,22 @@ def judge(dt: xr.DataTree, table: xr.Dataset | None = None) -> Verdict:
     >>> judge(az.from_dict({"posterior": {"x": draws}})).has_mixed
     False
     """
-    table = convergence(dt) if table is None else table
-    sizes = dt["posterior"].sizes
-    stats = dt["sample_stats"].data_vars if "sample_stats" in dt.children else {}
+    draws = flatten(dt)
+    tree = draws.dt
+    table = convergence(draws) if table is None else table
+    stats = tree["sample_stats"].data_vars if "sample_stats" in tree.children else {}
     return Verdict(
-        num_chains=sizes["chain"],
-        num_draws=sizes["draw"],
+        num_chains=draws.num_chains,
+        num_draws=draws.num_draws,
         num_parameters=table.sizes["parameter"],
         num_constant=int(table.is_constant.sum()),
         num_nonfinite=int((~table.is_finite).sum()),
-        num_stuck_chains=int(table.attrs["num_stuck_chains"]),
+        num_stuck_chains=len(table.attrs["frozen_chains"]),
         rhat_max=_worst(table.rhat, largest=True),
         ess_bulk_min=_worst(table.ess_bulk),
         ess_tail_min=_worst(table.ess_tail),
         num_divergent=int(stats["diverging"].sum()) if "diverging" in stats else None,
-        is_exact=bool(dt.attrs["exact"]) if "exact" in dt.attrs else None,
-        is_complete=bool(dt.attrs.get("complete", True)),
-        is_independent=bool(dt.attrs.get(INDEPENDENT, False)),
+        is_exact=bool(tree.attrs["exact"]) if "exact" in tree.attrs else None,
+        is_complete=bool(tree.attrs.get("complete", True)),
+        is_independent=bool(tree.attrs.get(INDEPENDENT, False)),
     )

@@ -23,8 +23,8 @@ from matplotlib.rcsetup import cycler
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from numpyro_score.diagnostics.formatting import count, number
 from numpyro_score.diagnostics.rhat_ess import quiet
-from numpyro_score.report.formatting import count, number
 
 WIDTH, ROW_HEIGHT, MARGIN = 5.4, 1.15, 0.45
 """Inches: width of a figure, height of one parameter's row, room for what is below the rows."""

@@ -3,10 +3,9 @@
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from numpyro_score.diagnostics.errors import chance_limit
+from numpyro_score.diagnostics.section import ErrorChart
 from numpyro_score.report.canvas import (
     CHAIN_COLOURS,
     INK,
@@ -19,54 +18,42 @@ from numpyro_score.report.canvas import (
 )
 from numpyro_score.report.pictures import Plan
 
-MAX_KNOWN = 24
-"""Known values in a picture, the worst first."""
-
 GOOD, BAD = CHAIN_COLOURS[0], CHAIN_COLOURS[3]
 
 
-def _errors(known: pd.DataFrame, limit: float) -> str:
-    rows = known.to_dict("records")
-    place = np.arange(len(rows))
-    signed = np.array([np.sign(row["estimate"] - row["truth"]) * row["error_mcse"] for row in rows])
+def _errors(chart: ErrorChart) -> str:
+    limit, signed = chart.limit, np.asarray(chart.values)
+    place = np.arange(len(signed))
     edge = 1.25 * max(limit, min(float(np.abs(signed).max(initial=0.0)), 6 * limit))
     inside = np.clip(signed, -0.97 * edge, 0.97 * edge)
     colours = [BAD if abs(value) > limit else GOOD for value in signed]
     with styled():
-        figure = blank(0.8 + 0.22 * max(len(rows), 4))
+        figure = blank(0.8 + 0.22 * max(len(signed), 4))
         ax = figure.subplots()
         ax.axvspan(-limit, limit, **SHADE)
         ax.axvline(0, color=INK, linewidth=0.8)
         ax.hlines(place, 0, inside, color=colours, linewidth=1.4)
         ax.scatter(inside, place, c=colours, s=22, zorder=3)
-        ax.set_yticks(place, [short(str(row["quantity"]), 34) for row in rows])
-        ax.set(xlim=(-edge, edge), ylim=(len(rows) - 0.4, -0.6))
+        ax.set_yticks(place, [short(label, 34) for label in chart.labels])
+        ax.set(xlim=(-edge, edge), ylim=(len(signed) - 0.4, -0.6))
         ax.set_xlabel("error in Monte Carlo standard errors")
         ax.tick_params(axis="y", length=0)
         return to_svg(figure)
 
 
-def errors_plan(errors: pd.DataFrame) -> Plan | None:
-    """How far estimates are from known values; None where none is known.
+def chart_plan(chart: ErrorChart) -> Plan:
+    """Errors in standard errors, the largest first.
 
     Parameters
     ----------
-    errors
-        Rows of one run, as `expectation_errors` returns them.
+    chart
+        At least one error.
     """
-    known = errors[np.isfinite(errors["error_mcse"].astype(float))]
-    if known.empty:
-        return None
-    limit = chance_limit(len(known))
-    worst = known.sort_values("error_mcse", ascending=False, kind="stable").head(MAX_KNOWN)
-    more = len(known) - len(worst)
-    left_out = f" The {MAX_KNOWN} furthest off; {more} left out." if more else ""
     return Plan(
-        "Errors of known values",
-        "Estimate less truth, in standard errors of both. Shaded: what chance explains of so many "
-        f"values.{left_out}",
-        f"worst {worst['quantity'].iloc[0]}, {worst['error_mcse'].iloc[0]:.1f} standard errors",
-        partial(_errors, worst, limit),
+        chart.title,
+        chart.caption,
+        f"worst {chart.labels[0]}, {abs(chart.values[0]):.1f} standard errors",
+        partial(_errors, chart),
     )
 
 
@@ -115,8 +102,8 @@ def distances_plan(discrepancy: xr.Dataset) -> Plan | None:
         return None
     return Plan(
         "Distances against their floors",
-        "The floor is what exact draws of the same number have; the bar beside it is two of their "
-        "standard deviations. Red: more than chance.",
+        "The floor is the distance of exact draws of the same number; the bar beside it is two of "
+        "their standard deviations. Red: larger than chance explains.",
         ", ".join(
             f"{name} {float(v):.3g} (floor {float(f):.3g})"
             for name, v, f in zip(

@@ -36,7 +36,7 @@ def draw(
     Parameters
     ----------
     draws
-        As `numpyro_score.diagnostics.draws.select` returns it.
+        As `FlatDraws.select` returns it.
     plot
         A function of arviz-plots that takes a `plot_collection`.
     finish
@@ -52,11 +52,11 @@ def draw(
 
     Examples
     --------
-    >>> import numpy as np, xarray as xr
+    >>> import arviz as az, numpy as np
     >>> from arviz_plots import plot_trace
-    >>> from numpyro_score.diagnostics.draws import select
+    >>> from numpyro_score.diagnostics import flatten
     >>> x = np.random.default_rng(0).normal(size=(2, 50))
-    >>> draws = select(xr.Dataset({"x": (("chain", "draw"), x)}), [0])
+    >>> draws = flatten(az.from_dict({"posterior": {"x": x}})).select([0])
     >>> draw(draws, plot_trace)[:24]
     'data:image/svg+xml,%3Csv'
     """

@@ -9,7 +9,7 @@ from jaxtyping import Int
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from numpyro_score.diagnostics.draws import num_scalars, posterior, select
+from numpyro_score.diagnostics.draws import FlatDraws, flatten
 from numpyro_score.report.canvas import CHAIN_COLOURS, INK, blank, short, styled, to_svg
 from numpyro_score.report.pictures import MAX_CHAINS, Plan, Shown
 
@@ -133,7 +133,7 @@ def _occupancy(modes: xr.Dataset, chains: list[int]) -> str:
         return to_svg(figure)
 
 
-def mode_plans(dt: xr.DataTree, shown: Shown, modes: xr.Dataset) -> list[Plan]:
+def mode_plans(dt: xr.DataTree | FlatDraws, shown: Shown, modes: xr.Dataset) -> list[Plan]:
     """The pair plot, and, where there is more than one mode, jumps and shares by chain.
 
     Parameters
@@ -148,14 +148,16 @@ def mode_plans(dt: xr.DataTree, shown: Shown, modes: xr.Dataset) -> list[Plan]:
     num_modes = modes.attrs["num_modes"]
     plans = []
     places = _paired(modes, shown)
-    if places and num_scalars(posterior(dt)) > 1:
-        draws = select(posterior(dt), places)
-        best = "that tell the modes apart best" if num_modes > 1 else "least to be trusted"
+    flat = flatten(dt)
+    if places and len(flat.labels) > 1:
+        draws = flat.select(places)
+        best = "that separate the modes best" if num_modes > 1 else "least reliable"
         plans.append(
             Plan(
                 "Pairs of parameters" + (" by mode" if num_modes > 1 else ""),
-                f"The {len(places)} {best}; a dot a draw{', a colour a mode' * (num_modes > 1)}. "
-                "Bananas, funnels and separate clouds are what samplers find hard.",
+                f"The {len(places)} {best}; one dot per draw"
+                f"{', one colour per mode' * (num_modes > 1)}. "
+                "Curved, funnel-shaped and separate clouds are hard to sample.",
                 ", ".join(str(label) for label in draws.label.values),
                 partial(_pairs, draws, modes.mode_of.values, num_modes),
             )
@@ -170,14 +172,14 @@ def mode_plans(dt: xr.DataTree, shown: Shown, modes: xr.Dataset) -> list[Plan]:
         *plans,
         Plan(
             "Jumps between modes",
-            "Steps from one mode to another, and as a part of all steps from there. Off the "
-            "diagonal one wants many.",
-            f"{modes.jumps_per_1000.item():.2g} jumps in 1,000 draws",
+            "Steps from one mode to another, and as a share of all steps from there. Mixing needs "
+            "many off the diagonal.",
+            f"{modes.jumps_per_1000.item():.2g} jumps per 1,000 draws",
             partial(_jumps, jumps),
         ),
         Plan(
             "Shares of the modes by chain",
-            "Chains that mixed spend the same time in every mode; dotted: all chains together.",
+            "Chains that mixed spend equal time in each mode; dotted: all chains together.",
             ", ".join(
                 f"mode {i} {part:.0%}" for i, part in enumerate(modes.occupancy.values[:size])
             ),

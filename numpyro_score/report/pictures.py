@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from numpyro_score.diagnostics.draws import posterior, select, warmup
+from numpyro_score.diagnostics.draws import FlatDraws, flatten
 from numpyro_score.diagnostics.rhat_ess import MIN_DRAWS, worst_first
 
 MAX_CHAINS = 32
@@ -98,7 +98,7 @@ def _furthest(draws: xr.DataArray) -> list[int]:
     return sorted(np.argsort(-score.values, kind="stable")[:MAX_CHAINS].tolist())
 
 
-def choose(dt: xr.DataTree, table: xr.Dataset, num_shown: int) -> Shown | None:
+def choose(dt: xr.DataTree | FlatDraws, table: xr.Dataset, num_shown: int) -> Shown | None:
     """The parameters and chains that are shown: those least to be trusted; None if there are none.
 
     Parameters
@@ -112,15 +112,16 @@ def choose(dt: xr.DataTree, table: xr.Dataset, num_shown: int) -> Shown | None:
     """
     finite = table.is_finite.values
     places = [place for place in worst_first(table) if finite[place]][:num_shown]
-    if not places or dt["posterior"].sizes["draw"] < MIN_DRAWS:
+    draws = flatten(dt)
+    if not places or draws.num_draws < MIN_DRAWS:
         return None
-    draws = select(posterior(dt), places)
-    num_chains = draws.sizes["chain"]
-    chains = _furthest(draws) if num_chains > MAX_CHAINS else slice(None)
-    early, _ = warmup(dt)
-    before = None if early is None else select(early, places).isel(chain=chains)
+    chosen = draws.select(places)
+    chains = _furthest(chosen) if draws.num_chains > MAX_CHAINS else slice(None)
+    before = None
+    if draws.warmup[0] is not None:
+        before = draws.select(places, of_warmup=True).isel(chain=chains)
     ess = float(np.nanmin([table.ess_bulk.values[places], table.ess_tail.values[places]]))
-    return Shown(draws.isel(chain=chains), before, places, ess, num_chains)
+    return Shown(chosen.isel(chain=chains), before, places, ess, draws.num_chains)
 
 
 def pictures(

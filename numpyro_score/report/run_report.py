@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import xarray as xr
+from numpyro.infer import MCMC
 
 from numpyro_score.diagnostics.assessment import assess
 from numpyro_score.diagnostics.discrepancy.reference import Reference
-from numpyro_score.diagnostics.draws import posterior
+from numpyro_score.diagnostics.draws import FlatDraws, flatten
 from numpyro_score.diagnostics.errors import expectation_errors
 from numpyro_score.progress import TaskProgress
 from numpyro_score.report.page import render, write
@@ -18,7 +19,7 @@ NUM_PICTURED = 5
 
 
 def write_report(
-    dt: xr.DataTree,
+    dt: xr.DataTree | MCMC | FlatDraws,
     path: str | Path,
     *,
     title: str = "Draws",
@@ -28,15 +29,15 @@ def write_report(
 ) -> Path:
     """Write one self-contained HTML page about one run.
 
-    A verdict in words comes first: what is fine, what is not, what to do. Then mixing, burn-in and
-    modes, each with its numbers and pictures of the parameters that are least to be trusted; and,
-    where a target or reference draws are given, distances from them and known values.
+    A verdict comes first: problems, what to do, and what was found to be fine. Then mixing, burn-in
+    and modes, each with its numbers and pictures of the least reliable parameters; and, where a
+    target or reference draws are given, distances from them and known values.
 
     Parameters
     ----------
     dt
         Draws as ArviZ keeps them, by `numpyro_score.sample`, PyMC, Stan or anything else; only
-        the group `posterior` is needed.
+        the group `posterior` is needed. Or a fitted `numpyro.infer.MCMC`.
     path
         Where to; an existing file is replaced.
     title
@@ -71,18 +72,18 @@ def write_report(
     ...     page.read_text(encoding="utf-8").splitlines()[0]
     '<!doctype html>'
     """
-    posterior(dt)
+    draws = flatten(dt)
     if target is not None:
-        # what does not belong together is found out before the work
-        expectation_errors(dt, target.expectations)
+        # a target that does not fit the draws is found before the work
+        expectation_errors(draws, target.expectations)
     with TaskProgress("report", is_shown=progress) as bar:
         bar.start("diagnostics")
-        found = assess(dt, target, reference)
+        found = assess(draws, target, reference)
 
         def note(picture: str) -> None:
             bar.done()
             bar.start(picture.lower())
 
-        run = page_view(dt, found, title, num_pictured=NUM_PICTURED, note=note)
+        run = page_view(draws, found, title, num_pictured=NUM_PICTURED, note=note)
         bar.done()
     return write(render("run_report.html", title=title, run=run), path)

@@ -1,27 +1,48 @@
 """What a page says about one run."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import xarray as xr
 
 from numpyro_score.diagnostics import Verdict, costs
-from numpyro_score.diagnostics.assessment import Assessment
+from numpyro_score.diagnostics.assessment import DIAGNOSTICS, Assessment
+from numpyro_score.diagnostics.draws import FlatDraws
+from numpyro_score.diagnostics.formatting import count, listed, number, percent
+from numpyro_score.diagnostics.section import Table
+from numpyro_score.diagnostics.status import Status
+from numpyro_score.diagnostics.wording import Remark
 from numpyro_score.report.chain_pictures import acceptance_plan, mixing_plans, trace_plan
-from numpyro_score.report.findings import all_remarks, overall
-from numpyro_score.report.formatting import count, listed, number, percent
 from numpyro_score.report.mode_pictures import mode_plans
 from numpyro_score.report.pictures import Picture, Plan, Shown, choose, pictures
-from numpyro_score.report.section import Section
-from numpyro_score.report.sections import (
-    burn_in_section,
-    discrepancy_section,
-    known_section,
-    mixing_section,
-    modes_section,
-)
-from numpyro_score.report.words import Remark, Status
+from numpyro_score.report.section_pictures import section_plans
+
+
+class SectionView(NamedTuple):
+    """What a page says about one diagnostic.
+
+    Attributes
+    ----------
+    anchor, title
+        Its name in links, and its heading.
+    lead
+        The question that it answers.
+    remarks
+        The answer.
+    tables, pictures
+        What that rests on.
+    notes
+        What could not be computed and why, and how numbers are to be read.
+    """
+
+    anchor: str
+    title: str
+    lead: str
+    remarks: list[Remark]
+    tables: list[Table]
+    pictures: list[Picture]
+    notes: list[str]
 
 
 class RunView(NamedTuple):
@@ -38,7 +59,7 @@ class RunView(NamedTuple):
     is_approximate
         Whether its kernel is known not to leave the target invariant.
     remarks
-        What is fine, what is not, what to do.
+        Findings in words, the most severe first.
     facts
         Name -> value of what is known about the run.
     left_out
@@ -56,7 +77,7 @@ class RunView(NamedTuple):
     remarks: list[Remark]
     facts: dict[str, str]
     left_out: str
-    sections: list[Section]
+    sections: list[SectionView]
     pictures: list[Picture]
 
 
@@ -67,23 +88,23 @@ def _mean(dt: xr.DataTree, name: str) -> float:
 
 def _facts(dt: xr.DataTree, verdict: Verdict) -> dict[str, str]:
     spent = costs(dt)
-    target = dt.attrs.get("target_accept_prob")
-    aim = "" if target is None else f" (aim {percent(float(target))})"
+    goal = dt.attrs.get("target_accept_prob")
+    aim = "" if goal is None else f" (target {percent(float(goal))})"
     library = dt["posterior"].attrs.get("inference_library", "")
     warmup = dt.attrs.get("num_warmup")
     facts = {
         "sampler": str(dt.attrs.get("sampler", library)),
         "chains": count(verdict.num_chains),
-        "draws a chain": count(verdict.num_draws),
-        "warmup steps a chain": "" if warmup is None else count(int(warmup)),
+        "draws per chain": count(verdict.num_draws),
+        "warmup steps per chain": "" if warmup is None else count(int(warmup)),
         "parameters": count(verdict.num_parameters),
-        "never changing": count(verdict.num_constant) if verdict.num_constant else "",
-        "accepted": percent(_mean(dt, "acceptance_rate")) + aim,
+        "constant": count(verdict.num_constant) if verdict.num_constant else "",
+        "acceptance rate": percent(_mean(dt, "acceptance_rate")) + aim,
         "step size": number(_mean(dt, "step_size")),
         "divergent": count(verdict.num_divergent),
         "restarted in warmup": count(float(dt.attrs.get("num_restarts", math.nan))),
         "gradients": count(spent.gradients),
-        "log densities alone": count(spent.num_logdensity + spent.num_logdensity_warmup),
+        "log densities without gradient": count(spent.num_logdensity + spent.num_logdensity_warmup),
         "compile": _seconds(spent.seconds_compile),
         "training": _seconds(spent.seconds_training or math.nan),
         "warmup": _seconds(spent.seconds_warmup),
@@ -99,24 +120,24 @@ def _seconds(value: float) -> str:
 
 def _left_out(shown: Shown | None, verdict: Verdict) -> str:
     if shown is None:
-        return "Nothing to draw: no parameter varies, is finite and has 4 draws a chain."
+        return "Nothing to draw: no parameter varies, is finite and has 4 draws per chain."
     labels, num_varying = shown.labels, verdict.num_parameters - verdict.num_constant
     if len(labels) == num_varying:
         return ""
     return (
-        f"Pictured: {listed(labels)}, the least trustworthy of {count(num_varying)} parameters; "
-        f"{count(num_varying - len(labels))} left out."
+        f"Pictured: {listed(labels, most=6)}, the least reliable of {count(num_varying)} "
+        f"parameters; {count(num_varying - len(labels))} left out."
     )
 
 
-def _head(dt: xr.DataTree, found: Assessment, title: str, anchor: str) -> RunView:
+def _head(draws: FlatDraws, found: Assessment, title: str, anchor: str) -> RunView:
     return RunView(
         anchor=anchor,
         title=title,
-        status=overall(found),
+        status=found.status,
         is_approximate=found.verdict.is_approximate,
-        remarks=all_remarks(found),
-        facts=_facts(dt, found.verdict),
+        remarks=found.remarks(),
+        facts=_facts(draws.dt, found.verdict),
         left_out="",
         sections=[],
         pictures=[],
@@ -124,7 +145,7 @@ def _head(dt: xr.DataTree, found: Assessment, title: str, anchor: str) -> RunVie
 
 
 def page_view(
-    dt: xr.DataTree,
+    draws: FlatDraws,
     found: Assessment,
     title: str,
     *,
@@ -135,10 +156,10 @@ def page_view(
 
     Parameters
     ----------
-    dt
-        Draws, of any origin.
+    draws
+        Of the run.
     found
-        `assess(dt)`.
+        `assess(draws)`.
     title
         What the run is called.
     num_pictured
@@ -146,35 +167,43 @@ def page_view(
     note
         Called with the title of each picture before it is drawn.
     """
-    shown = choose(dt, found.mixing, num_pictured)
-
-    def draw(plans: Sequence[Plan]) -> list[Picture]:
-        return pictures(plans, title, note)
-
-    sections = [
-        mixing_section(dt, found, shown, draw),
-        burn_in_section(found, shown, draw),
-        modes_section(dt, found, shown, draw),
-        discrepancy_section(found, draw),
-        known_section(found, draw),
-    ]
-    return _head(dt, found, title, "run")._replace(
-        left_out=_left_out(shown, found.verdict) if shown is not None else "",
-        sections=[section for section in sections if section is not None],
+    shown = choose(draws, found.mixing, num_pictured)
+    sections = []
+    for diagnostic in DIAGNOSTICS:
+        if diagnostic.name not in found.results:
+            continue
+        result = found.results[diagnostic.name]
+        section = diagnostic.section(result, found.verdict)
+        if section is None:
+            continue
+        plans = section_plans(diagnostic.name, section, draws, found, shown)
+        sections.append(
+            SectionView(
+                diagnostic.anchor,
+                section.title,
+                section.lead,
+                found.remarks(diagnostic.name),
+                section.tables,
+                pictures(plans, title, note),
+                section.notes,
+            )
+        )
+    return _head(draws, found, title, "run")._replace(
+        left_out=_left_out(shown, found.verdict), sections=sections
     )
 
 
 def brief_view(
-    dt: xr.DataTree, found: Assessment, title: str, anchor: str, *, num_pictured: int
+    draws: FlatDraws, found: Assessment, title: str, anchor: str, *, num_pictured: int
 ) -> RunView:
     """What a page about many runs says about one of them: remarks and pictures.
 
     Parameters
     ----------
-    dt
-        Draws, of any origin.
+    draws
+        Of the run.
     found
-        `assess(dt)`.
+        `assess(draws)`.
     title
         What the run is called.
     anchor
@@ -182,7 +211,7 @@ def brief_view(
     num_pictured
         Parameters that the pictures show, at most.
     """
-    shown = choose(dt, found.mixing, num_pictured)
+    shown = choose(draws, found.mixing, num_pictured)
     plans: list[Plan | None] = []
     modes, is_independent = found.modes, found.verdict.is_independent
     has_modes = modes is not None and modes.attrs["num_modes"] > 1
@@ -190,10 +219,10 @@ def brief_view(
         first, *others = mixing_plans(shown, found.verdict.ess_needed)
         plans = [first, trace_plan(shown, found.burn_in), *others]
     if shown is not None and modes is not None and (has_modes or is_independent):
-        plans += mode_plans(dt, shown, modes)[: 1 if is_independent else None]
+        plans += mode_plans(draws, shown, modes)[: 1 if is_independent else None]
     elif not is_independent:
-        plans.append(acceptance_plan(dt))
-    return _head(dt, found, title, anchor)._replace(
+        plans.append(acceptance_plan(draws.dt))
+    return _head(draws, found, title, anchor)._replace(
         left_out=_left_out(shown, found.verdict),
         pictures=pictures([plan for plan in plans if plan is not None], title),
     )

@@ -14,9 +14,8 @@ import xarray as xr
 from jaxtyping import Float
 from numpyro.infer import MCMC
 
+from numpyro_score.groups import SAMPLE_DIMS, read_group
 from numpyro_score.scores.standardisation import check_resolution
-
-SAMPLE_DIMS = ("chain", "draw")
 
 
 class Points(NamedTuple):
@@ -161,8 +160,9 @@ def as_points(data: Any, dtype: Any = None) -> Points:
     ----------
     data
         An array `(num, *event)`; a pair `(points, conditions)` of such; a dict of draws
-        `(num, ...)` by name; a Dataset or the `posterior` of a DataTree, with dimensions chain
-        and draw; or a fitted `numpyro.infer.MCMC`, whose deterministic sites are left out.
+        `(num, ...)` by name; a Dataset or the `posterior` of a DataTree (groups inside of it
+        included), with dimensions chain and draw; or a fitted `numpyro.infer.MCMC`, whose
+        deterministic sites are left out.
     dtype
         Float type of the arrays; by default the one that JAX gives them.
 
@@ -188,7 +188,7 @@ def as_points(data: Any, dtype: Any = None) -> Points:
         if "posterior" not in data.children:
             groups = ", ".join(data.children) or "none"
             raise ValueError(f"the DataTree has no group 'posterior' (groups here: {groups})")
-        return _from_dataset(data["posterior"].to_dataset(), dtype)
+        return _from_dataset(read_group(data, "posterior"), dtype)
     if isinstance(data, xr.Dataset):
         return _from_dataset(data, dtype)
     if isinstance(data, Mapping):

@@ -4,6 +4,7 @@ import pytest
 import xarray as xr
 from sklearn.linear_model import LogisticRegression
 
+from numpyro_score.diagnostics.formatting import number
 from numpyro_score.diagnostics.mixing import mixing
 from numpyro_score.diagnostics.rejection import longest_rejection
 from numpyro_score.diagnostics.rstar import rstar, try_rstar
@@ -50,7 +51,7 @@ def test_autocorrelation_time_of_an_autoregression(tree, ar1):
 def test_a_slow_chain_is_told_so(tree, ar1):
     table = mixing(tree(x=ar1(np.random.default_rng(2), 0.98, (4, 1000))))
     assert any("too few effective draws of x" in finding for finding in table.attrs["findings"])
-    assert any("autocorrelation times are not to be trusted" in n for n in table.attrs["notes"])
+    assert any("autocorrelation times are unreliable" in n for n in table.attrs["notes"])
 
 
 def test_rstar_sees_what_no_parameter_shows(tree):
@@ -59,8 +60,8 @@ def test_rstar_sees_what_no_parameter_shows(tree):
     table = mixing(tree(x=x))
     assert (table.rhat < 1.01).all()
     assert table.attrs["findings"] == [
-        f"A classifier can tell the chains apart: R* is {table.rstar.item():.2f} with a standard "
-        f"error of {table.rstar_se.item():.2f}, where 1 is chance."
+        f"A classifier can tell the chains apart: R* is {number(table.rstar.item())} with a "
+        f"standard error of {number(table.rstar_se.item(), 2)}, where 1 is chance."
     ]
     assert table.rstar - 4 * table.rstar_se > 1
 
@@ -115,7 +116,7 @@ def test_a_chain_that_stands_still(tree):
     x[2, 100:250] = x[2, 100]
     table = mixing(tree(x=x), with_rstar=False)
     assert table.longest_rejection.values.tolist() == [0, 0, 149, 0]
-    assert "Chains stood still for up to 149 of 1000 steps" in table.attrs["findings"][0]
+    assert "Some chains did not move for up to 149 of 1000 steps" in table.attrs["findings"][0]
     # all parameters have to stand still
     x = normal(9, 4, 1000, 3)
     x[2, 100:250, 0] = 0.0
@@ -126,7 +127,7 @@ def test_a_chain_that_never_moved(tree):
     x = normal(10, 4, 100)
     x[1] = 0.5
     findings = mixing(tree(x=x)).attrs["findings"]
-    assert "Chains that never moved: 1." in findings
+    assert "1 of 4 chains never moved: chain 1." in findings
 
 
 def test_acceptance_against_its_target(tree):
@@ -141,7 +142,7 @@ def test_acceptance_against_its_target(tree):
     table = mixing(dt)
     np.testing.assert_allclose(table.acceptance, [0.6, 0.6, 0.6, 0.2])
     assert table.attrs["findings"] == [
-        "Acceptance falls to 0.20, below half of its target 0.57, in chains 3."
+        "The acceptance rate falls to 0.20, below half of its target 0.57, in chains 3."
     ]
 
 
@@ -192,10 +193,12 @@ def test_what_cannot_be_computed_is_said(tree):
     broken[1, 3] = np.inf
     table = mixing(tree(x=x, broken=broken, still=np.ones((4, 200))))
     assert table.is_flagged.values.tolist() == [False, True, False]
-    assert table.attrs["findings"] == ["There are draws that are not finite of broken."]
+    assert table.attrs["findings"] == [
+        "Some draws of broken are not finite; no statistic of these parameters can be computed."
+    ]
     assert np.isnan(table.tau.values).tolist() == [False, True, True]
     assert np.isfinite(table.rstar)
-    assert any("still: never changes" in note for note in table.attrs["notes"])
+    assert any("still: constant" in note for note in table.attrs["notes"])
 
 
 def test_one_chain_and_few_draws(tree):

@@ -1,10 +1,11 @@
 import arviz as az
 import numpy as np
 import pytest
+import xarray as xr
 from arviz_base import from_dict
 
 from numpyro_score.diagnostics import convergence, worst_first
-from numpyro_score.diagnostics.draws import scalars, select
+from numpyro_score.diagnostics.draws import flatten
 
 RNG = np.random.default_rng(0)
 
@@ -55,15 +56,16 @@ def test_labels_may_repeat(tree):
         dims={"x": ["place"]},
         coords={"place": ["a", "a"]},
     )
-    data = dt["posterior"].to_dataset()
-    assert [s.label for s in scalars(data)] == ["x[a]", "x[a]"]
-    np.testing.assert_array_equal(select(data, [1])[0], data.x[:, :, 1])
+    draws = flatten(dt)
+    assert draws.labels == ["x[a]", "x[a]"]
+    np.testing.assert_array_equal(draws.select([1])[0], dt.posterior.x[:, :, 1])
 
 
 def test_dimensions_in_any_order(tree):
     x = RNG.normal(size=(4, 50, 3))
     data = tree(x=x)["posterior"].to_dataset().transpose(..., "draw", "chain")
-    np.testing.assert_array_equal(next(scalars(data)).values, x[..., 0])
+    draws = flatten(xr.DataTree.from_dict({"posterior": data}))
+    np.testing.assert_array_equal(draws.values[0], x[..., 0])
 
 
 def test_no_posterior_is_an_error_that_lists_the_groups(tree):

@@ -9,6 +9,7 @@ import xarray as xr
 
 from numpyro_score.diagnostics import convergence, expectation_errors, judge
 from numpyro_score.diagnostics.burn_in import burn_in
+from numpyro_score.diagnostics.known_values import section
 from numpyro_score.diagnostics.modes import modes
 from numpyro_score.report.chain_pictures import (
     MAX_TRACE_POINTS,
@@ -17,7 +18,7 @@ from numpyro_score.report.chain_pictures import (
     rhat_plan,
     trace_plan,
 )
-from numpyro_score.report.error_pictures import distances_plan, errors_plan
+from numpyro_score.report.error_pictures import chart_plan, distances_plan
 from numpyro_score.report.mode_pictures import mode_plans
 from numpyro_score.report.pictures import MAX_CHAINS, choose, pictures
 from numpyro_score.targets import moments
@@ -235,9 +236,10 @@ def test_one_mode_has_pairs_alone(run):
 def test_errors_of_known_values(run):
     dt = run({"x": 0.5 + RNG.normal(size=(4, 500))})
     errors = expectation_errors(dt, moments("x", 0.0, 1.0, 3.0))
-    picture = one(errors_plan(errors))
+    (chart,) = section(errors, judge(dt)).charts
+    picture = one(chart_plan(chart))
     assert {"mean(x)", "second_moment(x)"} <= set(texts_of(picture))
-    assert errors_plan(errors.iloc[:0]) is None
+    assert section(errors.iloc[:0], judge(dt)) is None
 
 
 def test_distances_against_floors():

@@ -6,16 +6,24 @@ import pytest
 
 from numpyro_score.comparison.summary import summary
 from numpyro_score.comparison.table import COLUMNS
-from numpyro_score.diagnostics import convergence, expectation_errors, judge
-from numpyro_score.report.words import Status, on_errors, remarks, status
+from numpyro_score.diagnostics import convergence, expectation_errors, judge, known_values
+from numpyro_score.diagnostics.status import Status, status_of
+from numpyro_score.diagnostics.verdict_findings import WORDINGS, verdict_findings
+from numpyro_score.diagnostics.wording import remarks
 from numpyro_score.targets import moments
 
 RNG = np.random.default_rng(0)
+
+
+def on_errors(errors, verdict):
+    return remarks(known_values.findings(errors, verdict), known_values.WORDINGS)
+
+
 FINE = RNG.normal(size=(4, 1000))
 
 
 def said(dt, verdict=None):
-    found = remarks(verdict or judge(dt), convergence(dt))
+    found = remarks(verdict_findings(verdict or judge(dt), convergence(dt)), WORDINGS)
     return " ".join(f"{remark.finding} {remark.advice}" for remark in found)
 
 
@@ -24,24 +32,24 @@ def said(dt, verdict=None):
     [
         (FINE, Status.CONVERGED, "agree: R-hat is at most 1.00"),
         (FINE + np.array([[0], [0], [0], [1]]), Status.APART, "Do not use these draws"),
-        (FINE[:, :60], Status.SHORT, "too few draws"),
+        (FINE[:, :60], Status.SHORT, "too few effective draws"),
         (FINE[:1], Status.UNKNOWN, "one chain"),
         (FINE[:, :3], Status.UNKNOWN, "too few draws to compute R-hat"),
-        (np.where(FINE > 3, np.nan, FINE), Status.APART, "not finite in x"),
+        (np.where(FINE > 3, np.nan, FINE), Status.APART, "draws of x are not finite"),
         (FINE * np.array([[1], [1], [1], [0]]), Status.APART, "1 of 4 chains never moved"),
-        (np.ones((4, 100)), Status.APART, "Nothing ever moved"),
+        (np.ones((4, 100)), Status.APART, "No chain ever moved"),
     ],
 )
 def test_a_run_is_judged_in_words(run, x, expected, words):
     dt = run({"x": x})
-    assert status(judge(dt)) is expected
+    assert status_of(judge(dt)) is expected
     assert words in said(dt)
 
 
 def test_the_gravest_comes_first(run):
     dt = run({"x": FINE + np.array([[0], [0], [0], [1]])}, exact=0, complete=0)
     dt["sample_stats"]["diverging"][0, :10] = True
-    found = remarks(judge(dt), convergence(dt))
+    found = remarks(verdict_findings(judge(dt), convergence(dt)), WORDINGS)
     grades = [remark.css_class for remark in found]
     assert grades[0] == "bad"
     assert grades == sorted(grades, key=["bad", "fair", "good"].index)

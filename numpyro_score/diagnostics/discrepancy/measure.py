@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpyro.infer import MCMC
 
 from numpyro_score.diagnostics.discrepancy.bootstrap import cut
 from numpyro_score.diagnostics.discrepancy.by_reference import MIN_DRAWS, by_reference
 from numpyro_score.diagnostics.discrepancy.by_score import by_score
+from numpyro_score.diagnostics.discrepancy.findings import WORDINGS, findings
 from numpyro_score.diagnostics.discrepancy.positions import Points, side_by_side, unconstrained
 from numpyro_score.diagnostics.discrepancy.reference import Reference, longest_time, read
 from numpyro_score.diagnostics.discrepancy.rows import (
@@ -29,8 +31,8 @@ from numpyro_score.diagnostics.discrepancy.rows import (
     MEASURES,
     Row,
 )
-from numpyro_score.diagnostics.draws import posterior
-from numpyro_score.diagnostics.outcome import FALSE_ALARM, conclude, named
+from numpyro_score.diagnostics.draws import FlatDraws, flatten
+from numpyro_score.diagnostics.outcome import FALSE_ALARM, conclude, with_findings
 from numpyro_score.targets import Target
 from numpyro_score.types import LogDensityFn, ScoreFn
 
@@ -49,7 +51,7 @@ NUMBERS = {
 """Numbers of each measure."""
 
 
-def _problem(points: Points) -> str:
+def _skip_reason(points: Points) -> str:
     if not np.isfinite(points).all():
         return "there are draws that are not finite"
     if points.shape[0] * points.shape[1] < MIN_DRAWS:
@@ -78,29 +80,6 @@ def _check(
         raise ValueError(f"max_draws must be at least {MIN_DRAWS}, got {max_draws}")
 
 
-def _findings(rows: dict[str, Row], flagged: Sequence[str]) -> list[str]:
-    def told(name: str) -> str:
-        row = rows[name]
-        return (
-            f"the {MEASURES[name].title} is {row.value:.3g}, where exact draws have {row.floor:.3g}"
-        )
-
-    findings = []
-    within = [name for name in BY_SCORE[:2] if name in flagged]
-    if within:
-        findings.append(f"The draws are not of the density: {told(within[-1])}.")
-    elif "ksd_perturbed" in flagged:
-        findings.append(
-            f"The weights of the density's modes are wrong: {told('ksd_perturbed')}, and nothing "
-            "is seen without jumps between modes."
-        )
-    others = [name for name in BY_REFERENCE if name in flagged]
-    if others:
-        also = f" ({named(others)} see it)" if len(others) > 1 else ""
-        findings.append(f"The draws are not like the reference{also}: {told(others[0])}.")
-    return findings
-
-
 def _notes(rows: dict[str, Row], num_stretches: int, limit: float) -> list[str]:
     notes = [BLINDNESS] if not math.isnan(rows["ksd"].value) else []
     if num_stretches and 2.0 ** (1 - num_stretches) > limit:
@@ -116,7 +95,7 @@ def _notes(rows: dict[str, Row], num_stretches: int, limit: float) -> list[str]:
 
 
 def discrepancy(
-    dt: xr.DataTree,
+    dt: xr.DataTree | MCMC | FlatDraws,
     *,
     target: Target | None = None,
     logdensity_fn: LogDensityFn | None = None,
@@ -167,7 +146,7 @@ def discrepancy(
     * `v`, `u`: V- and U-statistic (of `ksd*` and `mmd*`)
     * `p_value`: probability of a value as large for exact draws with such an autocorrelation
     * `num_draws`: draws that it is of
-    * `is_flagged`: more than chance
+    * `is_flagged`: larger than chance explains
     * `unit`, `meaning` (what it sees, and what not), `reason` (why there is nothing, or "")
 
     and the attributes of every diagnostic (`outcome.py`), `blindness`, `tau` (longest
@@ -194,12 +173,12 @@ def discrepancy(
     >>> result.attrs["findings"], result.attrs["notes"][0]
     ([], 'A kernel Stein discrepancy does not see the weights of modes that lie apart: ...')
     >>> discrepancy(bad, score_fn=lambda x: -x).attrs["findings"][0]
-    'The draws are not of the density: the kernel Stein discrepancy with moments is ...'
+    'The draws do not agree with the density: the kernel Stein discrepancy with moments is ...'
     """
     _check(target, logdensity_fn, score_fn, reference, max_draws)
-    whole = posterior(dt)
-    step = max(-(-whole.sizes["chain"] * whole.sizes["draw"] // max_draws), 1)
-    data = whole.isel(draw=slice(None, None, step))
+    draws = flatten(dt)
+    step = max(-(-draws.num_chains * draws.num_draws // max_draws), 1)
+    sizes = draws.num_chains, len(range(0, draws.num_draws, step))
     rng = np.random.default_rng(seed)
     tau, num_modes, num_reference = math.nan, 0, 0
 
@@ -207,21 +186,24 @@ def discrepancy(
     if density is None and score_fn is None:
         why = "it takes a score (target=, logdensity_fn= or score_fn=)"
     else:
-        names = list(map(str, data.data_vars)) if variables is None else list(variables)
-        points = side_by_side(data, names) if target is None else unconstrained(data, target)
-        why = _problem(points)
+        names = list(map(str, draws.data.data_vars)) if variables is None else list(variables)
+        if target is None:
+            points = side_by_side(draws, names, step)
+        else:
+            points = unconstrained(draws, target, step)
+        why = _skip_reason(points)
         if not why and (np.ptp(points, axis=(0, 1)) == 0).any():
-            why = "a coordinate never changes"
+            why = "a coordinate is constant"
     if why:
         rows = dict.fromkeys(BY_SCORE, Row(reason=why))
     else:
         tau = longest_time(points)
         rows, num_modes = by_score(points, tau, density, score_fn, rng)
 
-    names, known, why = read(reference, target, data, variables, seed)
+    names, known, why = read(reference, target, draws, sizes[0] * sizes[1], variables, seed)
     if known is not None:
-        points = side_by_side(data, names)
-        why = _problem(points)
+        points = side_by_side(draws, names, step)
+        why = _skip_reason(points)
         num_reference = len(known)
         if not why and num_reference < 2 * MIN_DRAWS:
             why = (
@@ -233,12 +215,13 @@ def discrepancy(
         time = longest_time(points)
         tau = float(np.fmax(tau, time))
         rows |= by_reference(points, known, time, rng, classifier)
-    return _result(rows, data, tau, step, num_modes, num_reference)
+    result = _result(rows, sizes, tau, step, num_modes, num_reference)
+    return with_findings(result, findings(result, None), WORDINGS)
 
 
 def _result(
     rows: dict[str, Row],
-    data: xr.Dataset,
+    sizes: tuple[int, int],
     tau: float,
     step: int,
     num_modes: int,
@@ -248,24 +231,21 @@ def _result(
     limit = FALSE_ALARM / max(int(np.isfinite(p_values).sum()), 1)
     # NaN is not below it
     is_flagged = p_values < limit
-    sizes = data.sizes["chain"], data.sizes["draw"]
     num_stretches = 0 if math.isnan(tau) else cut(*sizes, tau).num_stretches
     each = ("measure",)
     numbers = {
         name: (each, [getattr(row, name) for row in rows.values()], described, "")
         for name, described in NUMBERS.items()
     }
-    flagged = [name for name, flag in zip(rows, is_flagged, strict=True) if flag]
     return conclude(
         {
             **numbers,
-            "is_flagged": (each, is_flagged, "more than chance", ""),
+            "is_flagged": (each, is_flagged, "larger than chance explains", ""),
             "unit": (each, [MEASURES[name].unit for name in rows], "unit of the value", ""),
             "meaning": (each, [MEASURES[name].meaning for name in rows], "what it sees", ""),
             "reason": (each, [row.reason for row in rows.values()], "why there is nothing", ""),
         },
         {"measure": list(rows)},
-        findings=_findings(rows, flagged),
         notes=_notes(rows, num_stretches, limit),
         blindness=BLINDNESS,
         tau=tau * step,

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from numpyro_score.kernels.metropolis import accept_reject
 from numpyro_score.types import LogDensityFn, RngKey
 
 SHIFT = 1.5
@@ -218,11 +219,13 @@ def perturb(
         direction = line / jnp.linalg.norm(line)
         place = inverse[i] @ (x - modes.centres[i]) + shift * direction
         candidate = modes.centres[j] + modes.factors[j] @ place
-        log_ratio = logdensity_fn(candidate) - logdensity_fn(x) + log_volume[j] - log_volume[i]
-        # the way back has to lead here
-        is_accepted = (nearest(candidate) == j) & (
-            jnp.log(jax.random.uniform(key_accept, dtype=x.dtype)) < log_ratio
+        logdensity = logdensity_fn(candidate)
+        log_ratio = logdensity - logdensity_fn(x) + log_volume[j] - log_volume[i]
+        # a candidate from which the reverse jump does not lead back is refused
+        logdensity = jnp.where(nearest(candidate) == j, logdensity, -jnp.inf)
+        moved, _ = accept_reject(
+            key_accept, x, candidate, log_ratio=log_ratio, logdensity=logdensity
         )
-        return jnp.where(is_accepted, candidate, x)
+        return moved
 
     return jax.vmap(step)(jax.random.split(rng_key, len(points)), points)

@@ -7,10 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from jaxtyping import Array, Float
 
-from numpyro_score.diagnostics.draws import SAMPLE_DIMS
+from numpyro_score.diagnostics.draws import FlatDraws
 from numpyro_score.targets import Target
 from numpyro_score.targets.numpyro_model import initialize, unconstrain
 from numpyro_score.types import LogDensityFn, ScoreFn
@@ -21,15 +20,17 @@ BATCH = 1024
 """Points at which a score is computed at once."""
 
 
-def side_by_side(data: xr.Dataset, variables: Sequence[str]) -> Points:
+def side_by_side(draws: FlatDraws, variables: Sequence[str], step: int = 1) -> Points:
     """Some variables as one point a draw, raveled and in the given order.
 
     Parameters
     ----------
-    data
-        A posterior.
+    draws
+        Of a run.
     variables
         Their names.
+    step
+        Every `step`-th draw is taken.
 
     Raises
     ------
@@ -38,33 +39,29 @@ def side_by_side(data: xr.Dataset, variables: Sequence[str]) -> Points:
 
     Examples
     --------
+    >>> import xarray as xr
+    >>> from numpyro_score.diagnostics.draws import flatten
     >>> dims = ("chain", "draw")
     >>> data = xr.Dataset({"a": (dims, np.zeros((2, 5))), "b": ((*dims, "i"), np.ones((2, 5, 3)))})
-    >>> side_by_side(data, ["b", "a"])[0, 0].tolist()
+    >>> draws = flatten(xr.DataTree.from_dict({"posterior": data}))
+    >>> side_by_side(draws, ["b", "a"])[0, 0].tolist()
     [1.0, 1.0, 1.0, 0.0]
     """
-    missing = [name for name in variables if name not in data.data_vars]
-    if missing:
-        raise ValueError(
-            f"the posterior lacks {', '.join(missing)}; it has "
-            f"{', '.join(map(str, data.data_vars))}"
-        )
-    parts = []
-    for name in variables:
-        values = data[name].transpose(*SAMPLE_DIMS, ...).values.astype(np.float64)
-        parts.append(values.reshape(*values.shape[:2], -1))
-    return np.concatenate(parts, axis=-1)
+    parts = [draws.values[draws.rows(name), :, ::step] for name in variables]
+    return np.moveaxis(np.concatenate(parts), 0, -1)
 
 
-def unconstrained(data: xr.Dataset, target: Target) -> Points:
+def unconstrained(draws: FlatDraws, target: Target, step: int = 1) -> Points:
     """Draws of a target's sites as flat unconstrained positions.
 
     Parameters
     ----------
-    data
-        A posterior that holds every latent site of the target's model.
+    draws
+        Of a run, with every latent site of the target's model.
     target
         The target.
+    step
+        Every `step`-th draw is taken.
 
     Raises
     ------
@@ -74,14 +71,17 @@ def unconstrained(data: xr.Dataset, target: Target) -> Points:
     Examples
     --------
     >>> from numpyro_score.targets import std_gaussian
+    >>> import xarray as xr
+    >>> from numpyro_score.diagnostics.draws import flatten
     >>> data = xr.Dataset({"x": (("chain", "draw", "i"), np.ones((2, 5, 3)))})
-    >>> unconstrained(data, std_gaussian(3)).shape
+    >>> unconstrained(flatten(xr.DataTree.from_dict({"posterior": data})), std_gaussian(3)).shape
     (2, 5, 3)
     """
     model = target.model, target.model_args, target.model_kwargs
     names = sorted(initialize(jax.random.key(0), *model)[0])
-    side_by_side(data, names)  # refuses what is missing
-    values = {name: jnp.asarray(data[name].transpose(*SAMPLE_DIMS, ...).values) for name in names}
+    for name in names:
+        draws.rows(name)  # refuses what is missing
+    values = {name: jnp.asarray(draws.data[name].values[:, ::step]) for name in names}
     return np.asarray(_unconstrain(target, values), np.float64)
 
 

@@ -10,7 +10,8 @@ from jaxtyping import Float
 
 from numpyro_score.diagnostics.autocorrelation import autocorrelation_time
 from numpyro_score.diagnostics.discrepancy.positions import Points, side_by_side
-from numpyro_score.diagnostics.draws import SAMPLE_DIMS, posterior
+from numpyro_score.diagnostics.draws import FlatDraws, flatten
+from numpyro_score.groups import SAMPLE_DIMS
 from numpyro_score.targets import Target
 
 MAX_REFERENCE = 10_000
@@ -21,7 +22,7 @@ Reference = xr.DataTree | Mapping[str, Any]
 
 
 def spacing(tau: float) -> int:
-    """Every how-manieth draw is kept, so that what is left is nearly independent.
+    """The step of a thinning that leaves nearly independent draws.
 
     Of an autoregressive chain with time `tau`, draws `2 tau - 1` apart have a correlation of about
     `exp(-4)`.
@@ -52,7 +53,8 @@ def longest_time(points: Points) -> float:
 def read(
     reference: Reference | None,
     target: Target | None,
-    data: xr.Dataset,
+    draws: FlatDraws,
+    num_compared: int,
     variables: Sequence[str] | None,
     seed: int,
 ) -> tuple[list[str], Float[np.ndarray, "draws dim"] | None, str]:
@@ -64,8 +66,10 @@ def read(
         Draws, or None for the target's own.
     target
         Where they may come from.
-    data
-        The posterior.
+    draws
+        The draws that are compared with it.
+    num_compared
+        How many of them are.
     variables
         Which variables, or None for all that both have.
     seed
@@ -86,19 +90,19 @@ def read(
             return [], None, "it takes draws to compare with (reference=)"
         if not target.has_exact_draws:
             return [], None, f"{target.name} has no exact draws; give some (reference=)"
-        num = data.sizes["chain"] * data.sizes["draw"]
-        reference = target.sample(jax.random.key(seed), min(2 * num, MAX_REFERENCE))
+        num = min(2 * num_compared, MAX_REFERENCE)
+        reference = target.sample(jax.random.key(seed), num)
     is_chains = isinstance(reference, xr.DataTree)
-    known = posterior(reference) if isinstance(reference, xr.DataTree) else _as_dataset(reference)
-    shared = [str(name) for name in data.data_vars if name in known.data_vars]
+    known = flatten(reference if isinstance(reference, xr.DataTree) else _as_tree(reference))
+    shared = [str(name) for name in draws.data.data_vars if name in known.data.data_vars]
     names = shared if variables is None else list(variables)
     if not names or set(names) - set(shared):
         raise ValueError(
-            f"the reference has {_listed(known)}, and the posterior {_listed(data)}: what is "
+            f"the reference has {_names(known)}, and the posterior {_names(draws)}: what is "
             "compared has to be in both"
         )
     for name in names:
-        shapes = [d[name].transpose(*SAMPLE_DIMS, ...).shape[2:] for d in (data, known)]
+        shapes = [one.data[name].shape[2:] for one in (draws, known)]
         if shapes[0] != shapes[1]:
             raise ValueError(
                 f"{name} has shape {shapes[0]} in the posterior and {shapes[1]} in the reference"
@@ -113,11 +117,11 @@ def read(
     return names, np.random.default_rng(seed).permutation(flat)[:MAX_REFERENCE], ""
 
 
-def _listed(data: xr.Dataset) -> str:
-    return ", ".join(map(str, data.data_vars)) or "nothing"
+def _names(draws: FlatDraws) -> str:
+    return ", ".join(map(str, draws.data.data_vars))
 
 
-def _as_dataset(draws: Mapping[str, Any]) -> xr.Dataset:
+def _as_tree(draws: Mapping[str, Any]) -> xr.DataTree:
     """Draws `(draw, *event)` as one chain."""
     found = {}
     for name, values in draws.items():
@@ -134,4 +138,4 @@ def _as_dataset(draws: Mapping[str, Any]) -> xr.Dataset:
         raise ValueError(
             f"a reference needs variables with equally many draws, got {sorted(sizes) or 'none'}"
         )
-    return xr.Dataset(found)
+    return xr.DataTree.from_dict({"posterior": xr.Dataset(found)})

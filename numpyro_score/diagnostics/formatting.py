@@ -1,6 +1,7 @@
 """Numbers as a reader wants them: three digits, thousands marked, a dash where there is none."""
 
 import math
+from collections.abc import Iterable
 
 NOTHING = "–"
 
@@ -107,7 +108,7 @@ def times(value: float | int) -> str:
     return f"{float(f'{value:.2g}'):,.0f} times"
 
 
-def listed(names: list[str], most: int = 6) -> str:
+def listed(names: Iterable[object], most: int = 3) -> str:
     """Names as a list in a sentence, of which a bounded number is written out.
 
     Parameters
@@ -122,8 +123,9 @@ def listed(names: list[str], most: int = 6) -> str:
     >>> listed(["a"]), listed(["a", "b", "c"]), listed(list("abcd"), most=2)
     ('a', 'a, b and c', 'a, b and 2 more')
     """
-    if len(names) > most:
-        names = [*names[:most], f"{len(names) - most} more"]
-    if len(names) == 1:
-        return names[0]
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+    texts = [str(name) for name in names]
+    if len(texts) > most:
+        texts = [*texts[:most], f"{len(texts) - most} more"]
+    if len(texts) == 1:
+        return texts[0]
+    return f"{', '.join(texts[:-1])} and {texts[-1]}"

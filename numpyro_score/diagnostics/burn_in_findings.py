@@ -1,0 +1,93 @@
+"""What `burn_in` finds, how that is worded, and what it adds to the table of a comparison."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from numpyro_score.diagnostics.finding import Finding, Severity
+from numpyro_score.diagnostics.formatting import count, listed, number
+from numpyro_score.diagnostics.section import Cell, Column, Columns
+from numpyro_score.diagnostics.verdict import Verdict
+from numpyro_score.diagnostics.wording import Wordings, Words
+
+
+def findings(burn_in: xr.Dataset, verdict: Verdict | None) -> list[Finding]:
+    """Whether the draws still show the initial transient.
+
+    Parameters
+    ----------
+    burn_in
+        As `burn_in` returns it.
+    verdict
+        Of the same run: independent draws have no transient.
+    """
+    if verdict is not None and verdict.is_independent:
+        return []
+    labels = tuple(burn_in.parameter.values[burn_in.is_flagged.values].tolist())
+    recommended = float(burn_in.recommended)
+    num_warmup = burn_in.attrs["num_warmup"]
+    details = {"num_warmup": num_warmup}
+    if labels and math.isnan(recommended):
+        return [Finding("drift", Severity.PROBLEM, labels)]
+    if labels:
+        severity = Severity.WARNING
+        return [Finding("transient", severity, labels, recommended, num_warmup, details)]
+    if not np.isfinite(burn_in.ess.values).any():
+        return [Finding("no_burn_in", Severity.NOTE)]
+    code = "burn_in_over" if recommended > 0 else "no_transient"
+    return [Finding(code, Severity.OK, (), recommended, num_warmup, details)]
+
+
+def _transient(found: Finding) -> Words:
+    num_warmup = found.details["num_warmup"]
+    where = f"{num_warmup} of them are warmup" if num_warmup else "no warmup is kept"
+    return Words(
+        f"{listed(found.parameters)} still shows the initial transient: drop the first "
+        f"{found.value:.0f} draws of each chain ({where}).",
+        "numpyro_score.diagnostics.drop_burn_in(dt) does that.",
+    )
+
+
+WORDINGS: Wordings = {
+    "drift": lambda found: Words(
+        f"{listed(found.parameters)} drifts through the first half of the chains: run longer, from "
+        "better starting points."
+    ),
+    "transient": _transient,
+    "no_burn_in": lambda _: Words("Burn-in cannot be estimated from these draws."),
+    "burn_in_over": lambda found: Words(
+        f"Burn-in ended after {count(found.value)} steps, within the warmup of "
+        f"{count(found.limit)}."
+    ),
+    "no_transient": lambda _: Words("The draws show no initial transient."),
+}
+"""Code -> its wording."""
+
+
+def _values(burn_in: xr.Dataset) -> Mapping[str, float | int]:
+    return {
+        "burn_in": float(burn_in.recommended),
+        "burn_in_left": float(burn_in.num_to_drop),
+    }
+
+
+def _cell(row: Mapping[str, Any]) -> Cell:
+    return Cell(number(row["burn_in"], 4), "bad" if row["burn_in_left"] > 0 else "")
+
+
+COLUMNS = Columns(
+    names=("burn_in", "burn_in_left"),
+    values=_values,
+    shown=(
+        Column(
+            "burn-in",
+            "Steps until the initial transient was over, warmup included; marked where that is "
+            "after the end of warmup. A dash: it never was, or it cannot be estimated.",
+            _cell,
+        ),
+    ),
+)
+"""What burn-in adds to a comparison."""

@@ -1,0 +1,231 @@
+"""A check of a run that is cheap enough for the end of every run, and the warning that it gives.
+
+R-hat of thinned draws, chains that never moved, divergences, and whether float32 is the likely
+cause. Findings have the codes and the words of the full diagnostics (`assess`), but the limit of
+R-hat allows for short runs, so that well mixed chains give no warning: with `K` half chains, each
+of `e` effective draws, `(K - 1) e (R-hat^2 - 1)` is about chi2 with `K - 1` degrees of freedom, and
+the limit is
+
+    sqrt(RHAT_NEAR^2 + q / ((K - 1) e)),
+
+with `q` its upper quantile at `FALSE_ALARM` divided by the number of parameters, and `e` the length
+of half a chain divided by its autocorrelation time, which counts up to `MAX_TAU`. Chains whose
+R-hat is above the limit differ, or have an autocorrelation time too long for their length.
+"""
+
+import math
+import warnings
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from numpyro_score.diagnostics.finding import Finding, Severity, by_severity
+from numpyro_score.diagnostics.outcome import FALSE_ALARM
+from numpyro_score.diagnostics.posterior import label_of, posterior
+from numpyro_score.diagnostics.quick_scan import Scan, scan
+from numpyro_score.diagnostics.verdict import RHAT_NEAR
+from numpyro_score.diagnostics.verdict_findings import (
+    MAX_DIVERGENT,
+    WORDINGS,
+    disagreement,
+    divergences,
+    frozen_chains,
+)
+from numpyro_score.diagnostics.wording import remark
+
+MAX_TAU = 15.0
+"""Autocorrelation time, in draws, that a well mixed run is allowed."""
+
+TAU_ERROR = 1.5
+"""Factor that allows for the error of an autocorrelation time estimated from a short run."""
+
+MAX_DRAWS = 4_000
+"""Draws of all chains that are looked at, evenly spaced; at least `MIN_PER_CHAIN` of each chain."""
+
+MIN_PER_CHAIN = 50
+
+PACKAGE = str(Path(__file__).parents[1])
+
+ROUNDING = 0.1
+"""Rounding of a float32 log density from which on an accept/reject step suffers."""
+
+FAILED_SHARE = 0.5
+"""Share of the steps divergent, or of the chains frozen, from which on float32 is suspected."""
+
+
+class ConvergenceWarning(UserWarning):
+    """Draws of a run that should not be used without a closer look.
+
+    Parameters
+    ----------
+    message
+        What was found.
+
+    Examples
+    --------
+    >>> issubclass(ConvergenceWarning, UserWarning)
+    True
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+
+def _limit(num_chains: int, num_kept: int, num_tests: int, tau: float) -> float:
+    """R-hat that well mixed chains of some length do not exceed."""
+    degrees = 2 * num_chains - 1
+    effective = max(num_kept / 2 / tau, 1.0)
+    noise = stats.chi2.isf(FALSE_ALARM / max(num_tests, 1), degrees) / degrees
+    return math.sqrt(RHAT_NEAR**2 + float(noise) / effective)
+
+
+def _apart(data: xr.Dataset, found_in: Scan, num_kept: int, *, longest: float) -> list[Finding]:
+    """That R-hat of some parameters is above what their length explains, if it is."""
+    above = []
+    for one in found_in.rhats:
+        tau = float(np.clip(TAU_ERROR * one.tau, 1.0, longest))
+        limit = _limit(data.sizes["chain"], num_kept, found_in.num_varying, tau)
+        if one.value > limit:
+            above.append((one, limit))
+    if not above:
+        return []
+    labels = tuple(label_of(data, one.name, one.place) for one, _ in above)
+    return [disagreement(labels, above[0][0].value, above[0][1])]
+
+
+def _precision(
+    data: xr.Dataset, statistics: xr.Dataset, share_divergent: float, share_frozen: float
+) -> list[Finding]:
+    """Whether float32 is the likely cause of what was found."""
+    kinds = [values.dtype for values in data.data_vars.values() if values.dtype.kind == "f"]
+    if not kinds or max(kind.itemsize for kind in kinds) > np.dtype(np.float32).itemsize:
+        return []
+    logdensity = math.nan
+    if "lp" in statistics:
+        lp = np.abs(statistics["lp"].values)
+        logdensity = float(np.median(lp[np.isfinite(lp)])) if np.isfinite(lp).any() else math.nan
+    rounding = float(np.spacing(np.float32(logdensity))) if logdensity == logdensity else math.nan
+    details = {"logdensity": logdensity if rounding >= ROUNDING else math.nan}
+    if rounding >= ROUNDING or max(share_divergent, share_frozen) >= FAILED_SHARE:
+        return [Finding("precision", Severity.WARNING, (), rounding, ROUNDING, details)]
+    return []
+
+
+def quick_check(dt: xr.DataTree) -> list[Finding]:
+    """What is wrong with a run, by a check that takes a second at most; nothing if it looks fine.
+
+    Parameters
+    ----------
+    dt
+        Draws, of any origin. Of a store, variables are read one at a time, thinned.
+
+    Returns
+    -------
+    Findings with the codes `nonfinite`, `frozen` or `all_frozen`, `rhat`, `divergent` and
+    `precision`, the most severe first.
+
+    Raises
+    ------
+    ValueError
+        If there is no posterior.
+
+    Examples
+    --------
+    >>> import arviz as az
+    >>> x = np.random.default_rng(0).normal(size=(4, 500))
+    >>> quick_check(az.from_dict({"posterior": {"x": x}}))
+    []
+    >>> x[2] = 3.0
+    >>> [found.code for found in quick_check(az.from_dict({"posterior": {"x": x}}))]
+    ['frozen', 'rhat']
+    """
+    data = posterior(dt)
+    num_chains, num_draws = data.sizes["chain"], data.sizes["draw"]
+    statistics = dt["sample_stats"].to_dataset() if "sample_stats" in dt.children else xr.Dataset()
+    step = max(min(num_chains * num_draws // MAX_DRAWS, num_draws // MIN_PER_CHAIN), 1)
+    num_kept = -(-num_draws // step)
+    found_in = scan(data, step, num_kept)
+    found = []
+    if found_in.nonfinite:
+        labels = tuple(label_of(data, name, place) for name, place in found_in.nonfinite[:100])
+        found.append(Finding("nonfinite", Severity.PROBLEM, labels))
+    frozen = data.chain.values[~found_in.has_moved] if num_kept > 1 else data.chain.values[:0]
+    # a model without anything to sample has nothing that could move
+    if len(frozen) == num_chains and (found_in.num_varying or _refuses(statistics)):
+        found.append(Finding("all_frozen", Severity.PROBLEM))
+    elif 0 < len(frozen) < num_chains:
+        found.append(frozen_chains([str(chain) for chain in frozen], num_chains))
+    # of independent draws R-hat says nothing
+    if not dt.attrs.get("independent_draws", False):
+        found += _apart(data, found_in, num_kept, longest=max(MAX_TAU / step, 1.0))
+    num_divergent = int(statistics["diverging"].sum()) if "diverging" in statistics else 0
+    if num_divergent > MAX_DIVERGENT * num_chains * num_draws:
+        found.append(divergences(num_divergent, num_chains * num_draws))
+    if found:
+        share = num_divergent / (num_chains * num_draws)
+        found += _precision(data, statistics, share, len(frozen) / num_chains)
+    return by_severity(found)
+
+
+def _refuses(statistics: xr.Dataset) -> bool:
+    """Whether the sampler says that it hardly ever moved."""
+    if "acceptance_rate" not in statistics:
+        return True
+    return float(statistics["acceptance_rate"].mean()) < 0.01
+
+
+def warning_text(findings: list[Finding]) -> str:
+    """Findings of `quick_check` in two or three lines.
+
+    Parameters
+    ----------
+    findings
+        At least one.
+
+    Examples
+    --------
+    >>> print(warning_text([disagreement(["tau"], 1.6)]))
+    The chains disagree on tau: R-hat is up to 1.600 (limit 1.01).
+    For more: numpyro_score.diagnostics.assess(dt), numpyro_score.write_report(dt, "report.html").
+    """
+    said = [remark(finding, WORDINGS) for finding in findings]
+    # of a precision that does not suffice the advice is the message
+    texts = [
+        f"{one.finding} {one.advice}" if finding.code == "precision" else one.finding
+        for finding, one in zip(findings, said, strict=True)
+    ]
+    more = 'numpyro_score.diagnostics.assess(dt), numpyro_score.write_report(dt, "report.html")'
+    return f"{' '.join(texts)}\nFor more: {more}."
+
+
+def warn_if_not_converged(dt: xr.DataTree) -> list[Finding]:
+    """Give one `ConvergenceWarning` if a quick check finds something wrong with a run.
+
+    Parameters
+    ----------
+    dt
+        Draws, of any origin.
+
+    Returns
+    -------
+    As `quick_check`.
+
+    Raises
+    ------
+    ValueError
+        If there is no posterior.
+
+    Examples
+    --------
+    >>> import arviz as az
+    >>> x = np.random.default_rng(0).normal(size=(4, 500))
+    >>> warn_if_not_converged(az.from_dict({"posterior": {"x": x}}))
+    []
+    """
+    findings = quick_check(dt)
+    if findings:
+        # at the line of the user's code that made the draws
+        warnings.warn(warning_text(findings), ConvergenceWarning, skip_file_prefixes=(PACKAGE,))
+    return findings

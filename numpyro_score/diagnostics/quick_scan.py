@@ -1,0 +1,118 @@
+"""One pass over the draws of a run, a variable at a time: what moved, and R-hat of the worst."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from arviz_stats.base import array_stats
+from jaxtyping import Bool, Float, Shaped
+
+from numpyro_score.diagnostics.autocorrelation import autocorrelation_time
+from numpyro_score.diagnostics.draws import ROUNDING
+from numpyro_score.diagnostics.rhat_ess import MIN_DRAWS, quiet
+from numpyro_score.groups import SAMPLE_DIMS
+
+MAX_RHATS = 200
+"""Parameters whose R-hat is computed: those whose chains differ most in location or spread."""
+
+BLOCK = 1_000_000
+"""Numbers that are looked at in one go."""
+
+
+class _Block(NamedTuple):
+    """Some parameters of one variable: their places in it, their draws, and relative rounding."""
+
+    name: str
+    places: Shaped[np.ndarray, " parameter"]
+    values: Float[np.ndarray, "parameter chain draw"]
+    spacing: float
+
+
+def _blocks(data: xr.Dataset, step: int) -> Iterator[_Block]:
+    for name, variable in data.data_vars.items():
+        # a variable at a time: a store is read no faster than it has to be
+        values = variable.transpose(*SAMPLE_DIMS, ...).isel(draw=slice(None, None, step)).values
+        flat = values.reshape(*values.shape[:2], -1)
+        size = max(BLOCK // (flat.shape[0] * flat.shape[1]), 1)
+        for first in range(0, flat.shape[2], size):
+            part = flat[:, :, first : first + size].astype(np.float64)
+            places = np.arange(first, first + part.shape[2])
+            spacing = float(np.finfo(flat.dtype).eps) if flat.dtype.kind == "f" else 0.0
+            yield _Block(str(name), places, np.moveaxis(part, 2, 0), spacing)
+
+
+def _spread(values: Float[np.ndarray, "parameter chain draw"]) -> Float[np.ndarray, " parameter"]:
+    """How much chains differ in location or spread: to find the worst, not to judge them."""
+
+    def between(x: Float[np.ndarray, "parameter chain draw"]) -> Float[np.ndarray, " parameter"]:
+        within = x.var(axis=-1).mean(axis=-1)
+        return x.mean(axis=-1).var(axis=-1) / np.maximum(within, np.finfo(float).tiny)
+
+    folded = np.abs(values - np.median(values, axis=(1, 2), keepdims=True))
+    return np.maximum(between(values), between(folded))
+
+
+class Scan(NamedTuple):
+    """What one pass over the draws found."""
+
+    has_moved: Bool[np.ndarray, " chain"]
+    nonfinite: list[tuple[str, int]]
+    rhats: list["Rhat"]
+    num_varying: int
+
+
+class Rhat(NamedTuple):
+    """R-hat of one parameter, and the autocorrelation time of its thinned draws."""
+
+    value: float
+    tau: float
+    name: str
+    place: int
+
+
+def _tau(values: Float[np.ndarray, "chain draw"]) -> float:
+    """Autocorrelation time, corrected for taking each chain around its own mean (Wolff 2004)."""
+    time, _ = autocorrelation_time(values)
+    lags = 2 * float(time.window) + 1
+    return float(time.tau) * (1 + min(lags / values.shape[1], 1.0))
+
+
+def scan(data: xr.Dataset, step: int, num_kept: int) -> Scan:
+    """What moved, what is not finite, and R-hat of the parameters whose chains differ most.
+
+    Parameters
+    ----------
+    data
+        The posterior.
+    step, num_kept
+        Every `step`-th draw is looked at, so many of each chain.
+    """
+    num_chains = data.sizes["chain"]
+    has_moved = np.zeros(num_chains, bool)
+    nonfinite: list[tuple[str, int]] = []
+    worst: list[tuple[float, str, int, Any]] = []
+    num_varying = 0
+    for block in _blocks(data, step):
+        values = block.values
+        is_finite = np.isfinite(values).all(axis=(1, 2))
+        nonfinite += [(block.name, int(place)) for place in block.places[~is_finite]]
+        with np.errstate(all="ignore"):
+            has_moved |= (np.diff(values, axis=2) != 0).any(axis=(0, 2))
+        with np.errstate(all="ignore"):
+            rounding = ROUNDING * block.spacing * np.abs(values).max(axis=(1, 2))
+            varies = is_finite & (np.ptp(values, axis=(1, 2)) > rounding)
+        num_varying += int(varies.sum())
+        if num_chains < 2 or num_kept < MIN_DRAWS or not varies.any():
+            continue
+        kept, places = values[varies], block.places[varies]
+        with np.errstate(all="ignore"):
+            spread = np.nan_to_num(_spread(kept))
+        chosen = np.argsort(-spread, kind="stable")[:MAX_RHATS]
+        worst += [(float(spread[i]), block.name, int(places[i]), kept[i]) for i in chosen]
+        worst = sorted(worst, key=lambda one: -one[0])[:MAX_RHATS]
+    with quiet():
+        rhats = [
+            Rhat(float(array_stats.rhat(x)), _tau(x), name, place) for _, name, place, x in worst
+        ]
+    return Scan(has_moved, nonfinite, sorted(rhats, reverse=True), num_varying)
