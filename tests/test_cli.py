@@ -10,7 +10,7 @@ import pytest
 from numpyro_score.cli import common, main, running
 from numpyro_score.comparison import load_comparison
 from numpyro_score.diagnostics.files import read_draws, write_draws
-from numpyro_score.run.progress import Bar
+from numpyro_score.progress import Bar
 
 MODEL = """
 import jax.numpy as jnp, numpyro, numpyro.distributions as dist
@@ -25,6 +25,13 @@ def other():
 def infinite():
     numpyro.sample("z", dist.Normal(0.0, 1.0))
     numpyro.factor("wall", -jnp.inf)
+
+def confused():
+    numpyro.sample("z", dist.Normal(0.0, 1.0)) + "one"
+
+def small_steps(model):
+    from numpyro_score import MALA
+    return MALA(model, step_size=0.1, adapt_step_size=False)
 
 PLAIN = 1
 """
@@ -190,7 +197,7 @@ def test_help_and_what_is_wrong_at_sight_wait_for_no_import(place, typed, status
         ("compare --target funnel --kernel mala --out no/x.html", "no of --out does not exist"),
         ("compare --target funnel --kernel mala --out folder", "folder is a folder"),
         ("run mymodel.py:model --kernel no_such", "unknown kernel 'no_such'"),
-        ("run mymodel.py:no_such --kernel mala", "its functions are model, other, infinite"),
+        ("run mymodel.py:no_such --kernel mala", "its functions are model, other, infinite, con"),
         ("run mymodel.py:PLAIN --kernel mala", "'PLAIN' is not a function"),
         ("run mymodel.py --kernel mala", "FILE.py:MODEL"),
         ("run no_such.py:model --kernel mala", "there is no file no_such.py"),
@@ -203,6 +210,8 @@ def test_help_and_what_is_wrong_at_sight_wait_for_no_import(place, typed, status
         ("run mymodel.py:other --kernel mala --out draws.csv", "must end in .nc or .zarr"),
         ("run mymodel.py:other --kernel mala --out folder/no/x.nc", "does not exist"),
         ("run mymodel.py:infinite --kernel mala", "wall"),
+        ("run mymodel.py:confused --kernel mala", "failed with TypeError: unsupported operand"),
+        ("run mymodel.py:other --kernel mymodel.py:none", "'none' is not there in mymodel.py"),
         ("diagnose no_such.nc", "there is no file no_such.nc"),
         ("diagnose table.csv", "cannot be read as a netCDF file"),
         ("diagnose prior.nc", "no group 'posterior' (its groups: prior)"),
@@ -229,6 +238,8 @@ def test_bad_input_ends_with_2_and_one_message(place, capsys, typed, message):
         "compare --kernel mala",
         "run mymodel.py:other --kernel mala --chains 0",
         "run mymodel.py:other --kernel mala --samples many",
+        f"run mymodel.py:other --kernel mala --seed {2**63}",
+        f"compare --target funnel --kernel mala --seed {2**70}",
     ],
 )
 def test_what_cannot_be_parsed_ends_with_2(capsys, typed):
@@ -264,6 +275,37 @@ def test_draws_that_cannot_be_written_are_saved_elsewhere(place, capsys, monkeyp
     assert read_draws(path).posterior.sizes["draw"] == 30
 
 
+def test_draws_that_a_format_cannot_hold_are_saved_as_another(place, capsys, monkeypatch):
+    real = write_draws
+
+    def no_netcdf(dt, path):
+        if path.suffix == ".nc":
+            raise TypeError("no such type in netCDF")
+        return real(dt, path)
+
+    monkeypatch.setattr(running, "write_draws", no_netcdf)
+    assert main(["run", "mymodel.py:other", "--kernel", "rwm", *SHORT]) == 0
+    path = capsys.readouterr().out.splitlines()[0].removeprefix("The draws are at ")
+    assert path.endswith(".zarr")
+    assert read_draws(path).posterior.sizes["draw"] == 30
+
+
+def test_draws_are_written_before_they_are_looked_at(place, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("cannot judge")
+
+    monkeypatch.setattr(running, "judge", fail)
+    with pytest.raises(RuntimeError):
+        main(["run", "mymodel.py:other", "--kernel", "rwm", *SHORT])
+    assert read_draws("draws.nc").posterior.sizes["draw"] == 30
+
+
+def test_a_kernel_of_the_users_own(place):
+    args = ["run", "mymodel.py:other", "--kernel", "mymodel.py:small_steps", *SHORT]
+    assert main(args) == 0
+    assert float(read_draws("draws.nc").sample_stats.step_size.mean()) == pytest.approx(0.1)
+
+
 @pytest.fixture
 def interrupt_in(monkeypatch):
     """Presses Ctrl-C when the first steps of a phase have been made."""
@@ -271,10 +313,10 @@ def interrupt_in(monkeypatch):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     update = Bar.update
 
-    def set_up(phase):
-        def update_then_interrupt(self, chunk, num_steps):
-            update(self, chunk, num_steps)
-            if chunk.phase == phase:
+    def set_up(at):
+        def update_then_interrupt(self, num_steps, text="", *, phase=None):
+            update(self, num_steps, text, phase=phase)
+            if phase == at:
                 signal.raise_signal(signal.SIGINT)
 
         monkeypatch.setattr(Bar, "update", update_then_interrupt)

@@ -48,12 +48,17 @@ def check_output(path: Path) -> None:
         ) from error
 
 
-def whole(least: int) -> Callable[[str], int]:
-    """Parser of whole numbers of at least `least`."""
+MAX_SEED = 2**63 - 1
+"""Largest seed of a JAX key."""
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Parser of whole numbers of at least `least`, and at most `most`."""
 
     def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
+            limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {limits}")
         return int(text)
 
     return parse
@@ -64,7 +69,7 @@ def add_lengths(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chains", type=whole(1), default=16, help="(default %(default)s)")
     parser.add_argument("--warmup", type=whole(0), default=500, help="(default %(default)s)")
     parser.add_argument("--samples", type=whole(1), default=1000, help="(default %(default)s)")
-    parser.add_argument("--seed", type=whole(0), default=0, help="(default %(default)s)")
+    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0, help="(default %(default)s)")
 
 
 def add_output(parser: argparse.ArgumentParser, default: str) -> None:

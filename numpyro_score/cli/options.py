@@ -12,6 +12,7 @@ from typing import Any
 
 from numpyro_score import plugins
 from numpyro_score.cli.common import (
+    MAX_SEED,
     BadInput,
     add_lengths,
     add_output,
@@ -100,7 +101,12 @@ def _run(commands: Any) -> None:
     added.add_argument(
         "--data", type=Path, metavar="NPZ", help="arrays that the model takes as keyword arguments"
     )
-    added.add_argument("--kernel", required=True, metavar="NAME")
+    added.add_argument(
+        "--kernel",
+        required=True,
+        metavar="NAME",
+        help="as `list` names it, or FILE.py:NAME of your own",
+    )
     add_lengths(added)
     added.add_argument("--thinning", type=whole(1), default=1, help="(default %(default)s)")
     added.add_argument(
@@ -145,7 +151,7 @@ def _check_run(args: argparse.Namespace) -> None:
             "the cluster tells"
         )
     check_output(args.out)
-    plugins.find(plugins.KERNELS, args.kernel)
+    _check_name(plugins.KERNELS, "model", args.kernel)
     if args.data is not None and not args.data.is_file():
         raise BadInput(f"there is no data file {args.data}")
     plugins.split(args.model, "model")
@@ -187,7 +193,7 @@ def _fit(commands: Any) -> None:
     added.add_argument("--batch-size", type=whole(1), help="(default 512, or all draws if fewer)")
     added.add_argument("--width", type=whole(1), default=64, help="(default %(default)s)")
     added.add_argument("--depth", type=whole(1), default=3, help="(default %(default)s)")
-    added.add_argument("--seed", type=whole(0), default=0, help="(default %(default)s)")
+    added.add_argument("--seed", type=whole(0, MAX_SEED), default=0, help="(default %(default)s)")
     added.add_argument(
         "--checkpoint", type=Path, metavar="FOLDER", help="go on from there after a kill"
     )
@@ -213,7 +219,7 @@ def _generate(commands: Any) -> None:
     )
     added.add_argument("--denoise", action="store_true", help="end with the mean without noise")
     added.add_argument("--batch-size", type=whole(1), metavar="N", help="draws at once")
-    added.add_argument("--seed", type=whole(0), default=0, help="(default %(default)s)")
+    added.add_argument("--seed", type=whole(0, MAX_SEED), default=0, help="(default %(default)s)")
     add_output(added, "draws.nc")
 
 

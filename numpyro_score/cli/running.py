@@ -4,6 +4,7 @@ import argparse
 import inspect
 import shlex
 import tempfile
+import traceback
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from numpyro_score.cli.common import (
     say,
 )
 from numpyro_score.cli.distributed import is_first, join_processes
+from numpyro_score.comparison import find_kernel
 from numpyro_score.diagnostics import convergence, judge
 from numpyro_score.diagnostics.files import write_draws
 from numpyro_score.diagnostics.verdict_findings import WORDINGS, verdict_findings
@@ -35,7 +37,7 @@ def do(args: argparse.Namespace) -> int:
     is_streamed = args.out.suffix == ZARR
     join_processes(args)
     with checking():
-        make_kernel = plugins.load(plugins.KERNELS, args.kernel)
+        make_kernel = find_kernel(args.kernel)
         data = {} if args.data is None else _load_data(args.data)
         model = plugins.load_model(args.model)
     _check_arguments(model, data, args.model)
@@ -59,27 +61,43 @@ def do(args: argparse.Namespace) -> int:
         return INTERRUPTED
     except (ValueError, OSError) as error:
         raise BadInput(str(error)) from error
+    except Exception as error:
+        raise BadInput(_in_a_line(error)) from error
     if not is_first():
         return 0
+    # before they are looked at, which may fail
+    path = args.out if is_streamed else _write(dt, args.out)
     if "posterior" in dt.children:
         verdict = judge(dt, table := convergence(dt))
         for remark in remarks(verdict_findings(verdict, table), WORDINGS):
             say(f"{remark.finding} {remark.advice}".strip())
     else:
         say("Interrupted in warmup: there are no draws, only the steps of the warmup so far.")
-    print(f"The draws are at {args.out if is_streamed else _write(dt, args.out)}")
+    print(f"The draws are at {path}")
     print(f"To look at them: numpyro-score diagnose {shlex.quote(str(args.out))}")
     return 0 if dt.attrs.get("complete", 1) else INTERRUPTED
 
 
 def _write(dt: xr.DataTree, path: Path) -> Path:
+    """Write the draws; elsewhere, and then as another format, if that fails."""
     try:
         return write_draws(dt, path)
-    except OSError as error:
-        # hours of sampling are not to be lost to a full disk
-        elsewhere = Path(tempfile.mkdtemp(prefix="numpyro-score-")) / path.name
+    except Exception as error:
+        # hours of sampling are not to be lost to a full disk, or to a type that a format lacks
+        folder = Path(tempfile.mkdtemp(prefix="numpyro-score-"))
         say(f"{path} could not be written ({error}); writing elsewhere")
-        return write_draws(dt, elsewhere)
+    try:
+        return write_draws(dt, folder / path.name)
+    except Exception as error:
+        say(f"that failed too ({error}); writing a {ZARR} folder")
+    return write_draws(dt, folder / f"{path.stem}{ZARR}")
+
+
+def _in_a_line(error: Exception) -> str:
+    """What was raised, and in which line of which file."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{frame.filename}, line {frame.lineno}"
+    return f"sampling failed with {type(error).__name__}: {error} ({where})"
 
 
 def _load_data(path: Path) -> dict[str, Any]:

@@ -1,20 +1,14 @@
-"""The progress bar of a run: phase, steps a second, acceptance, step size, divergences, R-hat."""
+"""What the progress bar of a run says: acceptance, step size, divergences, running R-hat."""
 
-import sys
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import jax
 import numpy as np
-from tqdm.auto import tqdm
 
 from numpyro_score.run.tree import SAMPLING, Chunk
 
 RHAT_ROWS = 64
 """Draws of a chunk, evenly spaced, that the running R-hat looks at, so that it costs nothing."""
-
-LOG_SECONDS = 10.0
-"""How often a bar is written where it cannot be drawn over itself."""
 
 
 class RunningRhat:
@@ -49,70 +43,14 @@ class RunningRhat:
         return float(np.sqrt((total - 1) / total + ratio.max()))
 
 
-class Bar:
-    """A bar over the steps of both phases.
+class ChunkText:
+    """Text behind the bar, from one chunk after the other."""
 
-    Parameters
-    ----------
-    total
-        Steps in all.
-    is_shown
-        Whether to show anything.
-    """
-
-    def __init__(self, total: int, *, is_shown: bool) -> None:
-        self._bar = tqdm(
-            total=total,
-            desc="compiling",
-            disable=not is_shown,
-            unit="step",
-            leave=None,  # a bar inside of another one clears itself
-            # without a terminal every update is a line of its own
-            mininterval=0.1 if sys.stderr.isatty() else LOG_SECONDS,
-        )
+    def __init__(self) -> None:
         self._rhat = RunningRhat()
-        self._is_shown = is_shown
-        self._total = total
 
-    def start(self, done: int) -> None:
-        """Begin to count time, after the steps that an earlier run has made."""
-        self._bar.unpause()
-        self._bar.initial = done
-        self._bar.reset(total=self._total)
-        self._bar.update(done)
-
-    def learn(self, phase: str, done: int, total: int) -> None:
-        """Show how far a kernel has come with what it learns before the first step."""
-        if not self._is_shown:
-            return
-        if self._bar.desc != f"{phase}: ":
-            self._bar.set_description(phase, refresh=False)
-            self._bar.reset(total=total)
-        self._bar.update(done - self._bar.n)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.close()
-
-    def say(self, text: str) -> None:
-        """A line of its own, beside the bar."""
-        self._bar.write(text)
-
-    def update(self, chunk: Chunk, num_steps: int) -> None:
-        """Show what a chunk of `num_steps` steps was like."""
-        if self._is_shown:
-            self._bar.set_description(chunk.phase, refresh=False)
-            self._bar.set_postfix_str(self._describe(chunk), refresh=False)
-        self._bar.update(num_steps)
-
-    def _describe(self, chunk: Chunk) -> str:
+    def __call__(self, chunk: Chunk) -> str:
+        """Acceptance, step size and divergences of a chunk, and R-hat of all draws so far."""
         stats, parts = chunk.stats, []
         if "accept_prob" in stats:
             parts.append(f"accept {stats['accept_prob'].mean():.2f}")

@@ -12,14 +12,15 @@ import xarray as xr
 from jax.sharding import Mesh
 from numpyro.infer.mcmc import MCMCKernel
 
-from numpyro_score.checks import check_whole
+from numpyro_score.progress import Bar
+from numpyro_score.run.arguments import check_key, check_lengths, check_starts
 from numpyro_score.run.claim import check_store
 from numpyro_score.run.identity import identity
 from numpyro_score.run.layout import make_layout
 from numpyro_score.run.loop import chunks, compile_for, gathered, num_fitting
 from numpyro_score.run.memory import Memory
 from numpyro_score.run.program import Constants, Program, by_phase, field
-from numpyro_score.run.progress import Bar
+from numpyro_score.run.progress import ChunkText
 from numpyro_score.run.protocol import is_exact, reporting_progress
 from numpyro_score.run.rehearsal import rehearse
 from numpyro_score.run.start import check_superchains, init, superchains
@@ -124,9 +125,10 @@ def sample(
 
     Raises
     ------
-    ValueError
-        If a length is not positive, a field is unknown, the start is not usable, the chains cannot
-        be laid out as asked, or the store holds another run.
+    ValueError, TypeError
+        If a length is not positive, `rng_key` is no key, a field is unknown, the start is not
+        usable, the chains cannot be laid out as asked, the result cannot hold a name or a type of
+        the model's, or the store holds another run.
     FileExistsError, BlockingIOError, OSError
         If the store is there already, is written to by another run, or cannot be written.
 
@@ -147,15 +149,25 @@ def sample(
     >>> dict(dt.posterior.sizes), dt.attrs["exact"]
     ({'chain': 4, 'draw': 50}, 1)
     """
-    _check_lengths(num_warmup, num_samples, num_chains, thinning)
+    check_lengths(num_warmup, num_samples, num_chains, thinning)
+    check_key(rng_key)
     check_superchains(kernel, num_chains, num_superchains)
+    if num_superchains is None:
+        check_starts(init_params, num_chains, "chain")
+    else:
+        check_starts(init_params, num_superchains, "superchain")
+    num_warmup, num_samples, num_chains, thinning = map(
+        int, (num_warmup, num_samples, num_chains, thinning)
+    )
     layout = make_layout(kernel, num_chains, chain_batch_size, mesh)
     path = check_store(store, resume=resume)
     constants = Constants(kernel, model_args, model_kwargs or {})
     num_steps = {WARMUP: num_warmup, SAMPLING: num_samples}
     seconds = dict.fromkeys(("compile", *num_steps), 0.0)
     is_complete = False
-    with Bar(num_warmup + num_samples, is_shown=progress and jax.process_index() == 0) as bar:
+    total = num_warmup + num_samples
+    text = ChunkText()
+    with Bar(total, progress=progress and jax.process_index() == 0) as bar:
         began = time.perf_counter()
         program = Program(kernel, constants, (), thinning, layout)
         keys = jax.random.split(rng_key, num_chains)
@@ -163,10 +175,10 @@ def sample(
         if num_superchains is not None:
             points = superchains(program, keys, num_warmup, init_params, num_superchains)
         known = getattr(kernel, "attributes", {})
-        with reporting_progress(kernel, bar.learn):
+        with reporting_progress(kernel, bar.report):
             state = init(program, keys, num_warmup, points)
         learned = getattr(kernel, "attributes", {})
-        bar.learn("compiling", 0, num_warmup + num_samples)
+        bar.start("compiling", total)
         program = program._replace(fields=_fields(kernel, state, extra_fields))
         converter = Converter(
             kernel,
@@ -203,7 +215,7 @@ def sample(
             if learned != known:
                 # what was learned in this call has a place of its own
                 seconds["compile"] -= learned["seconds_training"]
-            bar.start(sum(sink.rows.values()) * thinning)
+            bar.start(WARMUP, total, done=sum(sink.rows.values()) * thinning)
             try:
                 began = time.perf_counter()
                 drawn = chunks(programs, state, buffers, num_steps, sink.rows)
@@ -212,12 +224,12 @@ def sample(
                 for chunk, new_state, steps in drawn:
                     state = new_state
                     sink.add(chunk, state, keep=keep_warmup or chunk.phase == SAMPLING)
-                    bar.update(chunk, steps)
+                    bar.update(steps, text(chunk) if bar.is_shown else "", phase=chunk.phase)
                     seconds[chunk.phase] += time.perf_counter() - began
                     began = time.perf_counter()
                 is_complete = True
             except KeyboardInterrupt:
-                bar.say("interrupted: returning the draws so far (attribute complete=0)")
+                bar.write("interrupted: returning the draws so far (attribute complete=0)")
             attrs |= {
                 **_attributes(kernel, state),
                 **learned,
@@ -226,21 +238,6 @@ def sample(
             }
             tree = sink.finish(attrs)
     return tree
-
-
-def _check_lengths(num_warmup: int, num_samples: int, num_chains: int, thinning: int) -> None:
-    lengths = {
-        "num_warmup": (num_warmup, 0),
-        "num_samples": (num_samples, 1),
-        "num_chains": (num_chains, 1),
-        "thinning": (thinning, 1),
-    }
-    for name, (value, least) in lengths.items():
-        check_whole(name, value, least)
-    if num_samples < thinning:
-        raise ValueError(
-            f"thinning={thinning} keeps none of num_samples={num_samples} draws; thin less."
-        )
 
 
 def _fields(kernel: MCMCKernel, state: Any, extra_fields: Sequence[str]) -> tuple[str, ...]:

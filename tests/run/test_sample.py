@@ -434,7 +434,30 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "thinned away": ({"thinning": 50}, "thinning=50 keeps none of num_samples=40"),
     "unknown field": ({"extra_fields": ("speed",)}, "no field 'speed'; it has i, kernel_state"),
     "misshapen start": ({"init_params": {"effect": jnp.zeros(3)}}, "init_params has shapes"),
+    "a start without chains": ({"init_params": jnp.zeros(())}, "leading axis of 4, with one point"),
+    "a start too few": ({"init_params": {"effect": jnp.zeros((3, 3))}}, "leading axis of 4"),
+    "starts of superchains": (
+        {"init_params": {"effect": jnp.zeros((4, 3))}, "num_superchains": 2},
+        "leading axis of 2, with one point for each superchain",
+    ),
+    "keys": ({"rng_key": jax.random.split(jax.random.key(0), 4)}, r"keys of shape \(4,\)"),
 }
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("seed", [0, 2**70, None])
+def test_a_seed_is_no_key(seed: Any) -> None:
+    with pytest.raises(TypeError, match=r"must be a key of JAX; give jax\.random\.key"):
+        small(PLAIN, rng_key=seed)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_keys_of_either_kind_and_integers_of_numpy(plain_tree: xr.DataTree) -> None:
+    lengths = {"num_warmup": 60, "num_samples": 40, "num_chains": 4, "thinning": 1}
+    as_numpy: dict[str, Any] = {name: np.int64(value) for name, value in lengths.items()}
+    tree = small(PLAIN, rng_key=jax.random.PRNGKey(0), **as_numpy)
+    xr.testing.assert_equal(tree.posterior.to_dataset(), plain_tree.posterior.to_dataset())
+    assert type(tree.attrs["num_chains"]) is int
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -1,0 +1,83 @@
+"""Arguments of `sample`, checked before anything is traced or compiled."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from numpyro_score.checks import check_whole
+
+
+def check_lengths(num_warmup: int, num_samples: int, num_chains: int, thinning: int) -> None:
+    """Check the lengths of a run.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is not a whole number, or too small, or thinning keeps no draw.
+    """
+    check_whole("num_warmup", num_warmup, 0)
+    check_whole("num_samples", num_samples)
+    check_whole("num_chains", num_chains)
+    check_whole("thinning", thinning)
+    if num_samples < thinning:
+        raise ValueError(
+            f"thinning={thinning} keeps none of num_samples={num_samples} draws; thin less."
+        )
+
+
+def check_key(rng_key: Any) -> None:
+    """Check that there is one key.
+
+    Raises
+    ------
+    TypeError
+        If it is something else: a seed, for instance.
+    ValueError
+        If there are several keys.
+
+    Examples
+    --------
+    >>> check_key(0)
+    Traceback (most recent call last):
+    TypeError: rng_key is 0, but must be a key of JAX; give jax.random.key(0)
+    """
+    dtype = getattr(rng_key, "dtype", None)
+    is_typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    if not is_typed and dtype != jnp.uint32:
+        seed = rng_key if isinstance(rng_key, int) else 0
+        raise TypeError(
+            f"rng_key is {rng_key!r}, but must be a key of JAX; give jax.random.key({seed})"
+        )
+    shape = rng_key.shape if is_typed else rng_key.shape[:-1]
+    if shape:
+        raise ValueError(
+            f"rng_key holds keys of shape {shape}, but must be one key, from which sample makes "
+            "one for each chain; give jax.random.key(0), for instance"
+        )
+
+
+def check_starts(init_params: Any, num: int, what: str) -> None:
+    """Check that every starting point is there.
+
+    Parameters
+    ----------
+    init_params
+        Starting points, or None.
+    num
+        How many are needed.
+    what
+        For what: "chain" or "superchain".
+
+    Raises
+    ------
+    ValueError
+        If an array has another leading axis.
+    """
+    shapes = jax.tree.map(jnp.shape, init_params)
+    if any(jnp.shape(x)[:1] != (num,) for x in jax.tree.leaves(init_params)):
+        raise ValueError(
+            f"init_params has shapes {shapes}, but each needs a leading axis of {num}, with one "
+            f"point for each {what}; jax.tree.map(lambda x: jnp.stack([x] * {num}), point) starts "
+            "all of them at one point"
+        )
