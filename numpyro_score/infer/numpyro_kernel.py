@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import is_prng_key
 
+from numpyro_score.fingerprint import describe
 from numpyro_score.infer.draw_space import DrawSpace
 from numpyro_score.infer.preparing import Preparer
 from numpyro_score.infer.problem import Problem
@@ -94,12 +95,8 @@ class NumPyroKernel(MCMCKernel):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the kernel was given, in plain values and words, to tell one run from another."""
-        plain = (bool, int, float, str, type(None))
-        return {
-            name: value if isinstance(value, plain) else getattr(value, "__qualname__", repr(value))
-            for name, value in self._sampler.settings.items()
-        }
+        """What the kernel was given, to distinguish runs: plain values, names and fingerprints."""
+        return {name: describe(value) for name, value in self._sampler.settings.items()}
 
     @property
     def attributes(self) -> dict[str, float]:

@@ -63,7 +63,7 @@ def particles(num_particles: int, reference: IndependentProposal | None) -> Samp
         # particles of one population share the errors of its weights
         draws_are_independent=False,
         fields=UNTUNED_FIELDS,
-        settings={"num_particles": num_particles, "start": repr(reference)},
+        settings={"num_particles": num_particles, "start": reference},
         describe=partial(_describe, num_particles),
         warmup_step=_wait,
     )

@@ -14,6 +14,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpyro.util import is_prng_key
 
+from numpyro_score.fingerprint import fingerprint
 from numpyro_score.infer.sampler import Context
 from numpyro_score.learned.preparation import Given, Preparation
 from numpyro_score.progress import ProgressCallback
@@ -45,8 +46,10 @@ class Preparer:
         self._owner = owner
         self._prepare = prepare
         self.preparation = preparation
-        # the data that it was learned from; None where it serves whatever data there are
-        self._data: tuple[Any, Any] | None = None
+        # fingerprints of the data and of the density that it was learned from; None where it serves
+        # whatever there is
+        self._data: str | None = None
+        self._density: str | None = None
 
     @property
     def learned(self) -> Any:
@@ -58,11 +61,14 @@ class Preparer:
         """What a run records."""
         return {} if self.preparation is None else dict(self.preparation.attributes)
 
-    def is_ready(self, args: Any, kwargs: Any) -> bool:
-        """Whether there is nothing to learn for these data."""
+    def is_ready(self, args: Any, kwargs: Any, problem: Any = None) -> bool:
+        """Whether there is nothing to learn for these data: the values count, not the objects."""
         if self.preparation is None:
             return False
-        return self._data is None or same_arguments((args, kwargs), self._data)
+        if self._data is None:
+            return True
+        is_same = problem is None or fingerprint(problem.given) == self._density
+        return is_same and fingerprint(args, kwargs) == self._data
 
     def run(
         self,
@@ -84,7 +90,7 @@ class Preparer:
             raise ValueError(f"{self._owner} learns nothing before it runs; there is none to fit.")
         if isinstance(self.preparation, Given):
             raise ValueError(f"{self._owner} was given what it uses, and has nothing to fit.")
-        if self.is_ready(args, kwargs):
+        if self.is_ready(args, kwargs, problem):
             return
         if isinstance(rng_key, jax.core.Tracer):
             raise ValueError(
@@ -99,7 +105,8 @@ class Preparer:
         context = Context(density, problem.model, args, kwargs, None, jax.vmap)
         template = jax.tree.map(jnp.zeros_like, position)
         self.preparation = self._prepare(key_learn, template, context, progress)
-        self._data = (args, kwargs)
+        self._data = fingerprint(args, kwargs)
+        self._density = fingerprint(problem.given)
 
     def start(
         self,
@@ -112,7 +119,7 @@ class Preparer:
     ) -> Any:
         """Starting points, those given or else a particle for each key; learns first."""
         is_single = is_prng_key(rng_key)
-        if not self.is_ready(args, kwargs):
+        if not self.is_ready(args, kwargs, problem):
             one = init_params
             if init_params is not None and not is_single:
                 one = jax.tree.map(lambda x: jnp.asarray(x)[0], init_params)
@@ -142,19 +149,3 @@ def _particles_for(preparation: Preparation, rng_key: Any) -> Any:
     if is_prng_key(rng_key):
         return unravel(particles[index[0]])
     return jax.vmap(unravel)(jnp.asarray(np.asarray(particles)[index]))
-
-
-def same_arguments(left: Any, right: Any) -> bool:
-    """Whether two models' arguments are the same objects, or arrays of equal values."""
-    structures: list[Any] = [jax.tree.structure(tree) for tree in (left, right)]
-    if structures[0] != structures[1]:
-        return False
-
-    def one(a: Any, b: Any) -> bool:
-        if a is b:
-            return True
-        if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
-            return False
-        return type(a) is type(b) and np.array_equal(np.asarray(a), np.asarray(b))
-
-    return all(map(one, jax.tree.leaves(left), jax.tree.leaves(right)))

@@ -76,6 +76,11 @@ class Problem:
         self._init_strategy = init_strategy
         self._functions: ModelFunctions | None = None
 
+    @property
+    def given(self) -> Callable[..., Any] | None:
+        """What is sampled, as it was given: the model, or the log density; None for a score."""
+        return self._given if self.model is None else self.model
+
     def logdensity_fn(self, args: Any, kwargs: Any) -> LogDensityFn | None:
         """Log density of an unconstrained position; None where only a score is known."""
         if self._functions is None:

@@ -1,16 +1,13 @@
 """Independent draws by a finite-time sampler that a score drives."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import equinox as eqx
-import jax
-import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
+from numpyro_score.fingerprint import fingerprint, name_of
 from numpyro_score.infer.draw_space import DrawSpace
 from numpyro_score.infer.independent import Draw, independent
 from numpyro_score.infer.sampler import Context, Sampler
@@ -55,23 +52,20 @@ def draws_of_score(
     """
     known = getattr(score, "shape", None) if shape is None else tuple(shape)
     space = DrawSpace(owner, model, known, make)
-    named = {name: getattr(value, "__qualname__", repr(value)) for name, value in settings.items()}
+    named = {name: getattr(value, "__qualname__", value) for name, value in settings.items()}
     sampler = independent(
         partial(_draw, space, log_prob),
         is_exact=False,
         has_logdensity=log_prob is not None,
-        settings={**named, **_identity(score)},
+        settings={**named, **_identity(score, settings)},
     )
     return space, sampler
 
 
-def _identity(score: Any) -> dict[str, str]:
-    """Name of a score and a digest of its arrays."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(eqx.filter(score, eqx.is_array)):
-        digest.update(np.asarray(leaf).tobytes())
-    name = getattr(score, "__qualname__", type(score).__qualname__)
-    return {"score": name, "score_digest": digest.hexdigest()[:16]}
+def _identity(score: Any, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Name of a score, and fingerprints of it and of the settings, functions among them."""
+    digests = {"score_digest": fingerprint(score), "settings_digest": fingerprint(settings)}
+    return {"score": name_of(score), **digests}
 
 
 def _draw(

@@ -38,8 +38,9 @@ class Constants:
     """What a program has compiled in: a model's arguments and the functions that are sampled.
 
     The arguments are constants, as in `numpyro.infer.MCMC`, because models use their shapes and
-    values in plain Python. They are compared by value, so that data that were changed in place
-    between two runs are compiled anew, and so is a model whose closure or globals were.
+    values in plain Python. They are compared by value: data that were changed in place between two
+    runs are compiled anew, and so are a model whose closure or globals were changed, and a kernel
+    whose settings were.
 
     Parameters
     ----------
@@ -55,7 +56,9 @@ class Constants:
         self.args = args
         self.kwargs = dict(kwargs)
         self.fingerprint = fingerprint(args, self.kwargs)
-        self._key = (self.fingerprint, fingerprint(given_density(kernel)))
+        # what it has set itself is not looked at: NumPyro's kernels do so when they are initialized
+        parts = getattr(kernel, "settings", None)
+        self._key = (self.fingerprint, fingerprint(given_density(kernel), parts))
 
     def __hash__(self) -> int:
         return hash(self._key)
@@ -76,7 +79,7 @@ def given_density(kernel: MCMCKernel) -> Any:
     if model is not None:
         return model
     problem = getattr(kernel, "_problem", None)
-    return getattr(problem, "_given", getattr(kernel, "_potential_fn", None))
+    return getattr(problem, "given", getattr(kernel, "_potential_fn", None))
 
 
 class Program(NamedTuple):
