@@ -36,18 +36,18 @@ from numpyro_score.adaptation.step_size import (
     start_search,
     update_search,
 )
+from numpyro_score.adaptation.windows import (
+    CLOSE,
+    OPENING,
+    absorb,
+    first_windows,
+    fraction,
+    next_window,
+)
 from numpyro_score.preconditioner import Preconditioner
 from numpyro_score.step_size import follow_acceptance
 from numpyro_score.types import RngKey
 
-OPENING = 0.2
-"""Fraction of the warmup in which every chain has its own step size."""
-CLOSE = 0.2
-"""Fraction of the warmup at its end that adapts only the step size."""
-FIRST_OPENING_WINDOW = 5
-"""Steps of the first window of the opening, if there are enough chains."""
-FIRST_WINDOW = 10
-"""Steps of the first window after the opening, if there are enough chains."""
 OPENING_GAIN = 2.0
 """`d log eps / d acceptance` in the opening."""
 STUCK_DEPTH = 10.0
@@ -130,36 +130,6 @@ def _first_preconditioner(
     return Preconditioner(diagonal, root)
 
 
-def _fraction(share: float, num_warmup: Int[Array, ""]) -> Int[Array, ""]:
-    return jnp.round(share * num_warmup).astype(jnp.int32)
-
-
-def _absorb(
-    end: Int[Array, ""], length: Int[Array, ""], boundary: Int[Array, ""]
-) -> Int[Array, ""]:
-    """End of a window; the last one of a phase extends to its boundary."""
-    return jnp.where(end + 2 * length > boundary, boundary, end)
-
-
-def _first_windows(estimator: Estimator, num_chains: int, dim: int) -> tuple[int, int]:
-    """Steps of the first window of the opening, and of the first one after it."""
-    needed = -(-estimator.first_window_draws(dim) // num_chains)
-    return max(FIRST_OPENING_WINDOW, needed), max(FIRST_WINDOW, needed)
-
-
-def _next_window(state: PooledState, first_window: int) -> tuple[Int[Array, ""], Int[Array, ""]]:
-    """End and length of the window after the one that ends now; -1 if there is none."""
-    opening_end = _fraction(OPENING, state.num_warmup)
-    close_start = state.num_warmup - _fraction(CLOSE, state.num_warmup)
-    closed = state.window_end
-    is_in_opening = closed < opening_end
-    length = jnp.where(closed == opening_end, first_window, 2 * state.window_length)
-    boundary = jnp.where(is_in_opening, opening_end, close_start)
-    end = closed + length
-    end = _absorb(end, length, boundary)
-    return jnp.where(closed >= close_start, -1, end), length
-
-
 def _is_usable(new: Preconditioner) -> Array:
     return jnp.all(jnp.isfinite(new.factor)) & jnp.all(jnp.isfinite(new.inverse_mass_matrix))
 
@@ -204,14 +174,14 @@ def pooled_warmup(
         if preconditioner is None:
             preconditioner = _first_preconditioner(position, grad, is_dense=is_dense)
         length = jnp.asarray(num_warmup, jnp.int32)
-        opening_end = _fraction(OPENING, length)
-        first = jnp.asarray(_first_windows(estimator, num_chains, dim)[0], jnp.int32)
+        opening_end = fraction(OPENING, length)
+        first = jnp.asarray(first_windows(estimator, num_chains, dim)[0], jnp.int32)
         step_size = jnp.asarray(step_size, position.dtype)
         nothing = moments.empty(dim, position.dtype, is_dense=is_dense)
         return PooledState(
             step=jnp.zeros((), jnp.int32),
             num_warmup=length,
-            window_end=_absorb(first, first, opening_end),
+            window_end=absorb(first, first, opening_end),
             window_length=first,
             log_step_size=jnp.full(num_chains, jnp.log(step_size), position.dtype),
             preconditioner=preconditioner,
@@ -236,7 +206,7 @@ def pooled_warmup(
             nothing = moments.empty(dim, state.draws.mean.dtype, is_dense=is_dense)
             state = state._replace(preconditioner=preconditioner, draws=nothing, grads=nothing)
         if adapt_step_size:
-            is_opening = state.window_end < _fraction(OPENING, state.num_warmup)
+            is_opening = state.window_end < fraction(OPENING, state.num_warmup)
             if optimal_step_size is not None and adapt_mass_matrix:
                 start = jnp.asarray(optimal_step_size(dim), state.log_step_size.dtype)
             else:
@@ -256,8 +226,10 @@ def pooled_warmup(
                 log_step_size=state.log_step_size[source],
                 num_restarts=state.num_restarts + is_stuck,
             )
-        first_window = _first_windows(estimator, num_chains, dim)[1]
-        window_end, window_length = _next_window(state, first_window)
+        first_window = first_windows(estimator, num_chains, dim)[1]
+        window_end, window_length = next_window(
+            state.window_end, state.window_length, state.num_warmup, first_window
+        )
         return state._replace(window_end=window_end, window_length=window_length), source
 
     def update(
@@ -269,11 +241,11 @@ def pooled_warmup(
         acceptance_rate: Float[Array, " chain"],
     ) -> tuple[PooledState, Int[Array, " chain"]]:
         num_chains, dim = position.shape
-        is_opening = state.step < _fraction(OPENING, state.num_warmup)
+        is_opening = state.step < fraction(OPENING, state.num_warmup)
         if adapt_mass_matrix:
             counts = logdensity > jnp.median(logdensity) - STUCK_DEPTH * dim
             counts = (counts | (num_chains == 1)) & (
-                state.step < state.num_warmup - _fraction(CLOSE, state.num_warmup)
+                state.step < state.num_warmup - fraction(CLOSE, state.num_warmup)
             )
             weight = counts.astype(position.dtype)
             state = state._replace(draws=moments.update(state.draws, position, weight))

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from numpyro_score.kernels import langevin
 from numpyro_score.kernels.api import MarkovKernel
-from numpyro_score.kernels.base import bind
+from numpyro_score.kernels.base import bind, run_steps
 from numpyro_score.kernels.independence import independence_jump
 from numpyro_score.kernels.langevin import LangevinState
 from numpyro_score.kernels.mala import mala
@@ -82,11 +82,11 @@ def build_kernel() -> Callable[..., tuple[LangevinState, GlobalLocalInfo]]:
     ) -> tuple[LangevinState, GlobalLocalInfo]:
         key_local, key_propose, key_weigh, key_accept = jax.random.split(rng_key, 4)
 
-        def move(state: LangevinState, key: RngKey) -> tuple[LangevinState, Any]:
-            state, info = local(key, state, logdensity_fn, step_size, inverse_mass_matrix)
+        def move(rng_key: RngKey, state: LangevinState) -> tuple[LangevinState, Any]:
+            state, info = local(rng_key, state, logdensity_fn, step_size, inverse_mass_matrix)
             return state, info.acceptance_rate
 
-        state, rates = jax.lax.scan(move, state, jax.random.split(key_local, num_local))
+        state, rates = run_steps(move, key_local, state, num_local)
         position, log_new = proposal.sample_and_log_prob(key_propose)
         log_old = (
             proposal.log_prob(state.position)

@@ -21,7 +21,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from numpyro_score.kernels.api import MarkovKernel
-from numpyro_score.kernels.base import bind, evaluate
+from numpyro_score.kernels.base import bind, evaluate, run_steps
 from numpyro_score.kernels.ladder import Ladder, check_ladder, finite
 from numpyro_score.kernels.mala import mala
 from numpyro_score.kernels.metropolis import accept_reject
@@ -161,22 +161,23 @@ def build_kernel() -> Callable[..., tuple[ParallelTemperingState, ParallelTemper
         def of_reference(x: Array) -> Array:
             return finite(reference.log_prob(x))
 
-        def climb(key: RngKey, x: Array, beta: Array, step_size: Array, matrix: Array) -> tuple:
+        def move_replica(
+            key: RngKey, x: Array, beta: Array, step_size: Array, matrix: Array
+        ) -> tuple:
             def tempered(x: Array) -> Array:
                 return (1 - beta) * of_reference(x) + beta * of_target(x)
 
-            def move(state: Any, key: RngKey) -> tuple[Any, tuple[Array, Array]]:
-                state, info = local(key, state, tempered, step_size, matrix)
+            def move(rng_key: RngKey, state: Any) -> tuple[Any, tuple[Array, Array]]:
+                state, info = local(rng_key, state, tempered, step_size, matrix)
                 return state, (info.acceptance_rate, info.is_divergent)
 
-            keys = jax.random.split(key, num_local)
-            last, (rates, divergent) = jax.lax.scan(move, mala.init(x, tempered), keys)
-            # the tempered density tells the ratio: no further evaluation of the target
+            last, (rates, divergent) = run_steps(move, key, mala.init(x, tempered), num_local)
+            # the ratio follows from the tempered density, without another evaluation of the target
             ratio = (last.logdensity - of_reference(last.position)) / beta
             return last.position, ratio, jnp.mean(rates), jnp.any(divergent)
 
         fresh, _ = reference.sample_and_log_prob(key_reference)
-        moved, ratios, rates, divergent = jax.vmap(climb)(
+        moved, ratios, rates, divergent = jax.vmap(move_replica)(
             jax.random.split(key_local, num - 1),
             state.replicas[1:],
             betas[1:],

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from blackjax.smc import adaptive_tempered, resampling
 from jaxtyping import Array, Float, Int
 
+from numpyro_score.kernels.base import run_steps
 from numpyro_score.kernels.ladder import Ladder, finite
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
 from numpyro_score.kernels.proposals import IndependentProposal
@@ -101,18 +102,17 @@ def move_particles(
         state, info = kernel(rng_key, state, logdensity_fn, step_size, variance)
         return state, info.acceptance_rate
 
-    def body(carry: tuple, rng_key: RngKey) -> tuple[tuple, Array]:
+    def step(rng_key: RngKey, carry: tuple) -> tuple[tuple, Array]:
         states, log_step = carry
         keys = jax.random.split(rng_key, len(particles))
         states, rates = jax.vmap(one, (0, 0, None))(keys, states, jnp.exp(log_step))
-        return (
-            states,
-            follow_acceptance(log_step, jnp.mean(rates), TARGET_ACCEPTANCE_RATE, gain=GAIN),
-        ), jnp.mean(rates)
+        rate = jnp.mean(rates)
+        log_step = follow_acceptance(log_step, rate, TARGET_ACCEPTANCE_RATE, gain=GAIN)
+        return (states, log_step), rate
 
     states = jax.vmap(lambda x: mala.init(x, logdensity_fn))(particles)
     carry = (states, jnp.log(step_size))
-    (states, log_step), rates = jax.lax.scan(body, carry, jax.random.split(rng_key, num_steps))
+    (states, log_step), rates = run_steps(step, rng_key, carry, num_steps)
     return states.position, jnp.exp(log_step), rates[-1]
 
 

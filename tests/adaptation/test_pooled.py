@@ -10,14 +10,12 @@ import pytest
 
 import numpyro_score as ns
 from numpyro_score.adaptation.metric import fisher, sample_covariance
-from numpyro_score.adaptation.pooled import (
+from numpyro_score.adaptation.pooled import PooledState, PooledWarmup, pooled_warmup
+from numpyro_score.adaptation.windows import (
     CLOSE,
     FIRST_OPENING_WINDOW,
     FIRST_WINDOW,
     OPENING,
-    PooledState,
-    PooledWarmup,
-    pooled_warmup,
 )
 from numpyro_score.kernels.mala import optimal_step_size
 from numpyro_score.targets import ill_gaussian
