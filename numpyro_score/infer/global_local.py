@@ -8,6 +8,7 @@ from jax.flatten_util import ravel_pytree
 from numpyro.infer.initialization import init_to_uniform
 
 from numpyro_score.checks import check_whole
+from numpyro_score.deprecation import renamed_arguments
 from numpyro_score.infer.alternate import alternate
 from numpyro_score.infer.learned_jump import LEARNED_JUMP
 from numpyro_score.infer.markov import markov
@@ -79,7 +80,7 @@ class GlobalLocal(NumPyroKernel):
         Trainings at most.
     global_every
         A step in so many is global.
-    start
+    reference
         What exploration starts from: a NumPyro distribution over the flat unconstrained position,
         or an `IndependentProposal` of it. By default the model's prior, or a Gaussian of sd 10
         where there is none.
@@ -114,6 +115,7 @@ class GlobalLocal(NumPyroKernel):
     (5, True)
     """
 
+    @renamed_arguments(start="reference")
     def __init__(
         self,
         model: Callable[..., Any] | None = None,
@@ -128,7 +130,7 @@ class GlobalLocal(NumPyroKernel):
         proposal: MakeProposal = flow_proposal,
         rounds: int = 3,
         global_every: int = 5,
-        start: IndependentProposal | Any = None,
+        reference: IndependentProposal | Any = None,
         init_strategy: Callable[..., Any] = init_to_uniform,
         progress: bool = True,
         **warmup: Unpack[WarmupOptions],
@@ -145,7 +147,13 @@ class GlobalLocal(NumPyroKernel):
             prepared(
                 alternate(markov(algorithm, **warmup), LEARNED_JUMP, every=global_every),
                 partial(
-                    _learn, as_reference(start), num_particles, network, proposal, rounds, progress
+                    _learn,
+                    as_reference(reference),
+                    num_particles,
+                    network,
+                    proposal,
+                    rounds,
+                    progress,
                 ),
                 **settings,
             ),

@@ -63,7 +63,7 @@ def particles(num_particles: int, reference: IndependentProposal | None) -> Samp
         # particles of one population share the errors of its weights
         draws_are_independent=False,
         fields=UNTUNED_FIELDS,
-        settings={"num_particles": num_particles, "start": reference},
+        settings={"num_particles": num_particles, "reference": reference},
         describe=partial(_describe, num_particles),
         warmup_step=_wait,
     )
@@ -140,9 +140,9 @@ def _population(
     """A population of one chain, its log densities, and what a draw of it took."""
     flat = ravel_pytree(position)[0]
     logdensity_fn = context.flat_logdensity_fn(position)
-    start = reference_of(reference, context.model, flat, context.args, dict(context.kwargs))
+    reference = reference_of(reference, context.model, flat, context.args, dict(context.kwargs))
     key_smc, key_order = jax.random.split(rng_key)
-    found = tempered_smc(logdensity_fn, start, key_smc, num_particles)
+    found = tempered_smc(logdensity_fn, reference, key_smc, num_particles)
     # copies of one particle are adjacent after resampling
     rows = jax.random.permutation(key_order, found.particles)
     values = jax.vmap(logdensity_fn)(rows)

@@ -8,6 +8,7 @@ from jax.flatten_util import ravel_pytree
 from numpyro.infer.initialization import init_to_uniform
 
 from numpyro_score.checks import check_whole
+from numpyro_score.deprecation import renamed_arguments
 from numpyro_score.infer.markov import UNTUNED_FIELDS, markov
 from numpyro_score.infer.numpyro_kernel import NumPyroKernel
 from numpyro_score.infer.particles import particles
@@ -45,7 +46,7 @@ class ParallelTempering(NumPyroKernel):
         MALA steps of every replica between exchanges.
     num_particles
         Particles of the exploration that the ladder is learned from.
-    start
+    reference
         The distribution at inverse temperature 0: a NumPyro distribution over the flat
         unconstrained position, or an `IndependentProposal` of it. By default the model's prior, or
         a Gaussian of sd 10 where there is none.
@@ -83,6 +84,7 @@ class ParallelTempering(NumPyroKernel):
     (True, True)
     """
 
+    @renamed_arguments(start="reference")
     def __init__(
         self,
         model: Callable[..., Any] | None = None,
@@ -91,12 +93,12 @@ class ParallelTempering(NumPyroKernel):
         *,
         num_local: int = 4,
         num_particles: int = NUM_PARTICLES,
-        start: IndependentProposal | Any = None,
+        reference: IndependentProposal | Any = None,
         init_strategy: Callable[..., Any] = init_to_uniform,
     ) -> None:
         check_whole("num_local", num_local)
         check_whole("num_particles", num_particles, 16)
-        reference = as_reference(start)
+        reference = as_reference(reference)
         algorithm = algorithm_of(parallel_tempering, {"num_local": num_local})
         super().__init__(
             Problem(type(self).__name__, model, potential_fn, logdensity_fn, init_strategy),
@@ -104,7 +106,7 @@ class ParallelTempering(NumPyroKernel):
                 markov(algorithm, bind=partial(_use_ladder, reference), fields=UNTUNED_FIELDS),
                 partial(_learn_ladder, reference, num_particles),
                 num_particles=num_particles,
-                start=repr(reference),
+                reference=repr(reference),
             ),
         )
 
@@ -159,7 +161,7 @@ class TemperedSMC(NumPyroKernel):
         What to sample: one of the three. Without a model give `init_params`, for their shape.
     num_particles
         Size of a population. For equally many draws of each give a divisor of `num_samples`.
-    start
+    reference
         What annealing starts from: a NumPyro distribution over the flat unconstrained position, or
         an `IndependentProposal` of it. By default the model's prior, or a Gaussian of sd 10 where
         there is none.
@@ -190,6 +192,7 @@ class TemperedSMC(NumPyroKernel):
     (True, False)
     """
 
+    @renamed_arguments(start="reference")
     def __init__(
         self,
         model: Callable[..., Any] | None = None,
@@ -197,11 +200,11 @@ class TemperedSMC(NumPyroKernel):
         logdensity_fn: LogDensityFn | None = None,
         *,
         num_particles: int = POPULATION,
-        start: IndependentProposal | Any = None,
+        reference: IndependentProposal | Any = None,
         init_strategy: Callable[..., Any] = init_to_uniform,
     ) -> None:
         check_whole("num_particles", num_particles, 16)
         super().__init__(
             Problem(type(self).__name__, model, potential_fn, logdensity_fn, init_strategy),
-            particles(num_particles, as_reference(start)),
+            particles(num_particles, as_reference(reference)),
         )

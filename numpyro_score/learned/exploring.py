@@ -40,7 +40,7 @@ def run_exploration(
     if inverse_temperature < 1 or not np.isfinite(np.asarray(explored.particles)).all():
         raise ValueError(
             f"exploration stopped at inverse temperature {inverse_temperature:.3g} of 1: what it "
-            "starts from is too far from the target. Give start=, a distribution that is nearer "
-            "and still covers the target."
+            "starts from is too far from the target. Give reference=, a distribution that is "
+            "nearer and still covers the target."
         )
     return explored, time.perf_counter() - begin

@@ -17,17 +17,17 @@ SPREAD = 10.0
 """Sd of the Gaussian where there is no prior to draw from."""
 
 
-def as_reference(start: IndependentProposal | Any) -> IndependentProposal | None:
-    """A user's `start=` as a proposal; None stays None.
+def as_reference(reference: IndependentProposal | Any) -> IndependentProposal | None:
+    """A user's `reference=` as a proposal; None stays None.
 
     Raises
     ------
     TypeError
         If it is neither a NumPyro distribution nor an `IndependentProposal`.
     """
-    if start is None or isinstance(start, IndependentProposal):
-        return start
-    return from_distribution(start)
+    if reference is None or isinstance(reference, IndependentProposal):
+        return reference
+    return from_distribution(reference)
 
 
 def reference_of(

@@ -98,7 +98,8 @@ def mean_and_factor(particles: Float[np.ndarray, "num dim"]) -> tuple[np.ndarray
         stuck = np.flatnonzero(~(variance > 0)).tolist()
         raise ValueError(
             f"exploration ended with particles that do not differ in coordinates {stuck}; give "
-            "start=, a distribution of about the target's size, or more particles (num_particles=)"
+            "reference=, a distribution of about the target's size, or more particles "
+            "(num_particles=)"
         )
     # keeps nearly dependent coordinates independent at the resolution of single precision
     covariance += np.diag(1e-6 * variance)

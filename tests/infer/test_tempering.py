@@ -13,7 +13,7 @@ import pytest
 from numpyro.infer import MCMC
 
 import numpyro_score as ns
-from numpyro_score.infer import ParallelTempering, TemperedSMC
+from numpyro_score.infer import GlobalLocal, ParallelTempering, TemperedSMC
 from numpyro_score.kernels.tempered_smc import count_grad
 
 SIGMAS = 4.0
@@ -120,7 +120,7 @@ def test_a_function_in_place_of_a_model_needs_a_start() -> None:
         return -0.5 * jnp.sum((x - 1.0) ** 2)
 
     for kernel in (
-        ParallelTempering(logdensity_fn=logdensity, start=dist.Normal(0.0, 3.0).expand([2])),
+        ParallelTempering(logdensity_fn=logdensity, reference=dist.Normal(0.0, 3.0).expand([2])),
         TemperedSMC(logdensity_fn=logdensity, num_particles=200),
     ):
         options = {"num_warmup": 20, "num_samples": 200, "num_chains": 4, "progress": False}
@@ -157,3 +157,10 @@ def test_learning_inside_of_a_compiled_map_is_refused() -> None:
 def test_wrong_numbers_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="num_particles"):
         (ParallelTempering if "parallel" in name else TemperedSMC)(model, num_particles=3)
+
+
+def test_the_old_name_of_the_reference_still_works() -> None:
+    wide = dist.Normal(0.0, 3.0).expand([2])
+    for kernel in (GlobalLocal, ParallelTempering, TemperedSMC):
+        with pytest.warns(DeprecationWarning, match="'start' is now called 'reference'"):
+            kernel(logdensity_fn=lambda x: -jnp.sum(x**2), start=wide)  # type: ignore[call-arg]
