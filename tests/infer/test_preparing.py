@@ -1,4 +1,4 @@
-"""A kernel learns again when its data or its density have other values than those it learned from."""
+"""A kernel learns again when its data or its density differ from those that it learned from."""
 
 from typing import Any
 
