@@ -1,6 +1,6 @@
 """All diagnostics of one run at once; the list of diagnostics stands here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -22,6 +22,7 @@ from numpyro_score.diagnostics.status import Status, overall
 from numpyro_score.diagnostics.verdict import Verdict, judge
 from numpyro_score.diagnostics.wording import Remark, Wording, Words, remarks
 from numpyro_score.targets import Target
+from numpyro_score.types import LogDensityFn
 
 DIAGNOSTICS: tuple[Diagnostic, ...] = (
     MIXING,
@@ -148,6 +149,8 @@ def assess(
     target: Target | None = None,
     reference: Reference | None = None,
     *,
+    logdensity_fn: LogDensityFn | None = None,
+    variables: Sequence[str] | None = None,
     with_discrepancy: bool = True,
 ) -> Assessment:
     """All diagnostics of a run.
@@ -160,13 +163,17 @@ def assess(
         What they should be draws of.
     reference
         Draws that are known to be good, as `discrepancy` takes them.
+    logdensity_fn, variables
+        In place of a target, point `(dim,)` -> log density, a point being the variables side by
+        side in unconstrained coordinates; None for all variables.
     with_discrepancy
         Whether to compute distances from the target or the reference, which takes longest.
 
     Raises
     ------
     ValueError
-        If there is no posterior, or it lacks a variable that an expectation of the target reads.
+        If there is no posterior, it lacks a variable that an expectation of the target reads, or
+        both a target and a log density are given.
 
     Examples
     --------
@@ -176,8 +183,10 @@ def assess(
     >>> found.verdict.is_converged, found.modes.attrs["num_modes"], found.failures
     (True, 1, {})
     """
+    if target is not None and logdensity_fn is not None:
+        raise ValueError("target has a log density of its own; give one of target, logdensity_fn")
     draws = flatten(dt)
-    given = Given(target, reference, with_discrepancy)
+    given = Given(target, reference, logdensity_fn, variables, with_discrepancy)
     results: dict[str, Any] = {}
     failures: dict[str, str] = {}
     # what verdict and known values rest on is not to fail in silence

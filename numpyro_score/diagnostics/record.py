@@ -1,6 +1,6 @@
 """What a diagnostic is: one record, in one file, and one line in the list of `assessment.py`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from numpyro_score.diagnostics.discrepancy.reference import Reference
@@ -10,6 +10,7 @@ from numpyro_score.diagnostics.section import Columns, Section
 from numpyro_score.diagnostics.verdict import Verdict
 from numpyro_score.diagnostics.wording import Wordings
 from numpyro_score.targets import Target
+from numpyro_score.types import LogDensityFn
 
 
 class Given(NamedTuple):
@@ -21,12 +22,17 @@ class Given(NamedTuple):
         What the draws should be of, or None.
     reference
         Draws that are known to be good, or None.
+    logdensity_fn, variables
+        In place of a target, point `(dim,)` -> log density, a point being the variables side by
+        side; all if they are None.
     with_discrepancy
         Whether distances are wanted, which take longest.
     """
 
     target: Target | None = None
     reference: Reference | None = None
+    logdensity_fn: LogDensityFn | None = None
+    variables: Sequence[str] | None = None
     with_discrepancy: bool = True
 
 

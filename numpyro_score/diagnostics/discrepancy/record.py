@@ -10,9 +10,16 @@ from numpyro_score.diagnostics.section import NO_COLUMNS
 
 
 def _compute(draws: FlatDraws, given: Given) -> xr.Dataset | None:
-    if not given.with_discrepancy or (given.target is None and given.reference is None):
+    has_nothing = given.target is None and given.logdensity_fn is None and given.reference is None
+    if has_nothing or not given.with_discrepancy:
         return None
-    return discrepancy(draws, target=given.target, reference=given.reference)
+    return discrepancy(
+        draws,
+        target=given.target,
+        logdensity_fn=given.logdensity_fn,
+        reference=given.reference,
+        variables=given.variables,
+    )
 
 
 DISCREPANCY = Diagnostic(
