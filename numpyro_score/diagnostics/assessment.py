@@ -18,6 +18,7 @@ from numpyro_score.diagnostics.mixing import MIXING
 from numpyro_score.diagnostics.modes import MODES
 from numpyro_score.diagnostics.record import Diagnostic, Given
 from numpyro_score.diagnostics.rhat_ess import quiet
+from numpyro_score.diagnostics.score_moments import SCORE_MOMENTS
 from numpyro_score.diagnostics.status import Status, overall
 from numpyro_score.diagnostics.verdict import Verdict, judge
 from numpyro_score.diagnostics.wording import Remark, Wording, Words, remarks
@@ -29,6 +30,7 @@ DIAGNOSTICS: tuple[Diagnostic, ...] = (
     BURN_IN,
     MODES,
     DISCREPANCY,
+    SCORE_MOMENTS,
     KNOWN_VALUES,
 )
 """All diagnostics, in the order of the page."""
