@@ -5,7 +5,9 @@ computed, a folder that cannot be written: all show here.
 """
 
 import tempfile
+import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ def rehearse(
     attrs: Mapping[str, Any],
     path: Path | None,
 ) -> None:
-    """Convert one draw of zeros, and write it where the run is to be written.
+    """Convert one made-up draw, and write it where the run is to be written.
 
     Parameters
     ----------
@@ -52,7 +54,10 @@ def rehearse(
         check_names(map(str, chunk.samples), converter.dims)
     converter.check_log_likelihood(chunk)
     try:
-        groups = {**converter.groups(chunk), **converter.observed(chunk)}
+        with warnings.catch_warnings():
+            # the values are none that a model draws
+            warnings.simplefilter("ignore")
+            groups = {**converter.groups(chunk), **converter.observed(chunk)}
     except Exception as error:
         raise ValueError(
             f"the draws cannot be made an ArviZ tree ({type(error).__name__}: {error}); give the "
@@ -80,13 +85,19 @@ def _one_draw(program: Program, state: Any) -> Chunk:
     fields, constrained = row_shapes(program, state, 1)
     num_chains = len(program.layout.chains)
 
-    def zeros(x: Any) -> np.ndarray:
-        return np.zeros((num_chains, 1, *x.shape[2:]), x.dtype)
+    def full(value: int, x: Any) -> np.ndarray:
+        return np.full((num_chains, 1, *x.shape[2:]), value, x.dtype)
 
     stats = dict(fields)
     draws = stats.pop(program.kernel.sample_field)
     samples = draws if constrained is None else constrained
-    return Chunk(SAMPLING, 0, jax.tree.map(zeros, samples), jax.tree.map(zeros, stats))
+    # ones, for ArviZ takes the logarithm of the number of steps
+    return Chunk(
+        SAMPLING,
+        0,
+        jax.tree.map(partial(full, 0), samples),
+        jax.tree.map(partial(full, 1), stats),
+    )
 
 
 def _check_complete(chunk: Chunk, posterior: xr.Dataset) -> None:
