@@ -194,14 +194,20 @@ def _step(
     rng_keys: Any,
     state: SamplerState,
     context: Context,
-    turn: Any,
+    step_number: Any,
 ) -> tuple[SamplerState, StepInfo]:
     return jax.lax.cond(
-        (turn > 0) & (turn % every == 0),
+        (step_number > 0) & (step_number % every == 0),
         partial(
-            _jump_step, local, jump, rng_keys, state, context, jnp.maximum(turn // every - 1, 0)
+            _jump_step,
+            local,
+            jump,
+            rng_keys,
+            state,
+            context,
+            jnp.maximum(step_number // every - 1, 0),
         ),
-        partial(_local_step, local.step, rng_keys, state, context, turn),
+        partial(_local_step, local.step, rng_keys, state, context, step_number),
     )
 
 
@@ -210,10 +216,12 @@ def _local_step(
     rng_keys: Any,
     state: SamplerState,
     context: Context,
-    turn: Any,
+    step_number: Any,
 ) -> tuple[SamplerState, StepInfo]:
     chains: AlternateState = state.chains
-    (new, adapt), info = step(rng_keys, SamplerState(chains.local, state.adapt), context, turn)
+    (new, adapt), info = step(
+        rng_keys, SamplerState(chains.local, state.adapt), context, step_number
+    )
     rate = jnp.asarray(info.acceptance_rate, chains.local_accept_prob.dtype)
     statistics = chains.statistics._replace(
         is_global=jnp.zeros_like(chains.is_global), local_accept_prob=rate

@@ -40,7 +40,7 @@ NUM_PARTICLES = 8192
 
 
 class GlobalLocal(NumPyroKernel):
-    """Local moves in turn with jumps learned by a score network; exact if the local moves are.
+    """Local moves alternating with jumps learned by a score network; exact if the local moves are.
 
     Before the first step it explores by tempered SMC from the prior (or a wide Gaussian), trains a
     score at every noise level on the particles, and trains again on the proposal's own weighted
@@ -141,20 +141,14 @@ class GlobalLocal(NumPyroKernel):
         # the chains start near equilibrium, and modes may differ much in density
         warmup.setdefault("restart_stuck_chains", False)
         algorithm = algorithm_of(local, dict(local_parameters or {}), is_exact=local_exact)
-        settings = {"num_particles": num_particles, "rounds": rounds, "proposal": proposal}
+        given = as_reference(reference)
+        settings: dict[str, Any] = {"reference": given, "network": network}
+        settings |= {"num_particles": num_particles, "rounds": rounds, "proposal": proposal}
         super().__init__(
             Problem(type(self).__name__, model, potential_fn, logdensity_fn, init_strategy),
             prepared(
                 alternate(markov(algorithm, **warmup), LEARNED_JUMP, every=global_every),
-                partial(
-                    _learn,
-                    as_reference(reference),
-                    num_particles,
-                    network,
-                    proposal,
-                    rounds,
-                    progress,
-                ),
+                partial(_learn, given, num_particles, network, proposal, rounds, progress),
                 **settings,
             ),
         )

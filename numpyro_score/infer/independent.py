@@ -107,19 +107,19 @@ def _init(
 
 
 def _wait(
-    rng_keys: Any, state: SamplerState, context: Context, turn: Any
+    rng_keys: Any, state: SamplerState, context: Context, step_number: Any
 ) -> tuple[SamplerState, StepInfo]:
     """A step of warmup: nothing is drawn, at no cost."""
-    del rng_keys, context, turn
+    del rng_keys, context, step_number
     num_chains = jax.tree.leaves(state.chains.position)[0].shape[0]
     none = jnp.zeros(num_chains, jnp.int32)
     return state, StepInfo(None, jnp.zeros(num_chains, bool), none, none)
 
 
 def _step(
-    draw: DrawFn, rng_keys: Any, state: SamplerState, context: Context, turn: Any
+    draw: DrawFn, rng_keys: Any, state: SamplerState, context: Context, step_number: Any
 ) -> tuple[SamplerState, StepInfo]:
-    del turn
+    del step_number
     template = first(state.chains.position)
     flat, unravel = ravel_pytree(template)
 

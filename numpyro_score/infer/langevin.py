@@ -97,7 +97,7 @@ class ULA(NumPyroKernel):
     init_strategy
         Where chains start, as in `numpyro.infer.HMC`.
     temperature
-        Number or schedule of the step; 0 climbs to the nearest mode.
+        Number or schedule of the step; 0 ascends to the nearest mode.
     preconditioner
         Options of the preconditioner, by name, described in
         `numpyro_score.infer.PreconditionerOptions`: `inverse_mass_matrix`, `adapt_mass_matrix`,

@@ -50,8 +50,8 @@ class StochasticLocalization(NumPyroKernel):
 
     Each draw is one run of `Y_t = t x + W_t` from time 0 to a late time, with `InnerChains` for
     `E[x | Y_t]`: no training, no chain between draws. Approximate, and marked so: with too few
-    inner chains weights of modes are off. `localization.choose_start` tells whether they are
-    enough.
+    inner chains weights of modes are off. `localization.choose_start` estimates whether
+    they are enough.
 
     Parameters
     ----------

@@ -133,11 +133,11 @@ def _step(
     rng_keys: Any,
     state: SamplerState,
     context: Context,
-    turn: Any,
+    step_number: Any,
     *,
     is_warmup: bool,
 ) -> tuple[SamplerState, StepInfo]:
-    del turn
+    del step_number
     algorithm = _bound(tuning.algorithm, bind, context, state.chains.position)
     adapt = state.adapt
     assert adapt is not None

@@ -218,13 +218,13 @@ class NumPyroKernel(MCMCKernel):
         static = eqx.filter(self._preparer.learned, eqx.is_array, inverse=True)
         learned = eqx.combine(state.learned, static)
         context = self._context(model_args, model_kwargs or {}, learned, map_chains, is_single)
-        turn = state.turn + 1
+        step_number = state.step_number + 1
 
         def branch(in_warmup: Callable[[], Any], after: Callable[[], Any]) -> Any:
-            return after() if is_frozen else jax.lax.cond(turn <= 0, in_warmup, after)
+            return after() if is_frozen else jax.lax.cond(step_number <= 0, in_warmup, after)
 
         keys = add_axis(key_step) if is_single else key_step
-        arguments = (keys, state.as_batch(is_single=is_single), context, turn)
+        arguments = (keys, state.as_batch(is_single=is_single), context, step_number)
         step = partial(sampler.step, *arguments)
         if sampler.warmup_step is not None:
             step = partial(branch, partial(sampler.warmup_step, *arguments), step)
@@ -242,7 +242,7 @@ class NumPyroKernel(MCMCKernel):
                 return tune(key_tune if is_single else key_tune[0], new, info), later
 
             new, rng_key = branch(adapt, lambda: (new, rng_key))
-        return next_state(state, new, info, turn, rng_key)
+        return next_state(state, new, info, step_number, rng_key)
 
     def _context(
         self, args: Any, kwargs: Any, learned: Any, map_chains: MapChains, is_single: bool

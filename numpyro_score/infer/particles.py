@@ -70,7 +70,7 @@ def particles(num_particles: int, reference: IndependentProposal | None) -> Samp
 
 
 def _describe(num_particles: int, state: KernelState) -> str:
-    return f"particle {(int(state.turn) - 1) % num_particles} of {num_particles}"
+    return f"particle {(int(state.step_number) - 1) % num_particles} of {num_particles}"
 
 
 def _init(
@@ -95,10 +95,10 @@ def _init(
 
 
 def _wait(
-    rng_keys: Any, state: SamplerState, context: Context, turn: Any
+    rng_keys: Any, state: SamplerState, context: Context, step_number: Any
 ) -> tuple[SamplerState, StepInfo]:
     """A step of warmup: nothing is drawn, at no cost."""
-    del rng_keys, context, turn
+    del rng_keys, context, step_number
     return state, state.chains.info
 
 
@@ -108,11 +108,11 @@ def _step(
     rng_keys: Any,
     state: SamplerState,
     context: Context,
-    turn: Any,
+    step_number: Any,
 ) -> tuple[SamplerState, StepInfo]:
     """The next particle of every chain."""
     before: ParticleState = state.chains
-    row = (turn - 1) % num_particles
+    row = (step_number - 1) % num_particles
 
     def stay() -> ParticleState:
         return before

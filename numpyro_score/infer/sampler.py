@@ -1,4 +1,4 @@
-"""`Sampler`: how a batch of chains starts and steps, and what a user has to be told of it.
+"""`Sampler`: how a batch of chains starts and steps, with the properties that users rely on.
 
 A few functions of arrays and a few facts. `markov`, `independent` and `particles` make a `Sampler`,
 `alternate` and `prepared` make one of others, and `NumPyroKernel` makes a kernel of NumPyro of it.
@@ -86,18 +86,18 @@ class StepInfo(NamedTuple):
 
 
 class Sampler(NamedTuple):
-    """How a batch of chains starts and steps, and what a user has to be told of it.
+    """How a batch of chains starts and steps, with the properties that users rely on.
 
-    Functions take keys with a leading chain axis, one for each chain, and use each key once. What a
-    user relies on has no default.
+    Functions take keys with a leading chain axis, one for each chain, and use each key once. The
+    properties have no defaults.
 
     Attributes
     ----------
     init
         `(rng_keys, positions, context, num_warmup) -> SamplerState`.
     step
-        `(rng_keys, state, context, turn) -> (SamplerState, StepInfo)`; `turn` counts the steps
-        after warmup, from 1, and is below 1 in warmup.
+        `(rng_keys, state, context, step_number) -> (SamplerState, StepInfo)`; `step_number`
+        counts the steps after warmup, from 1, and is below 1 in warmup.
     is_exact
         Whether the stationary distribution is the target.
     draws_are_independent

@@ -60,7 +60,7 @@ class KernelState(NamedTuple):
         Gradients, and log densities without a gradient, evaluated in the last step.
     adapt_state
         Step size and preconditioner; None where there are none.
-    turn
+    step_number
         Steps taken after warmup, one number for all chains; negative during warmup.
     learned
         Arrays of what was learned before the first step: a compiled program does not depend on
@@ -77,7 +77,7 @@ class KernelState(NamedTuple):
     num_grad: Int[Array, "*chain"]
     num_logdensity: Int[Array, "*chain"]
     adapt_state: AdaptState | None
-    turn: Int[Array, "*any"]
+    step_number: Int[Array, "*any"]
     learned: Any
     rng_key: RngKey
 
@@ -147,14 +147,14 @@ def first_state(
         num_grad=none,
         num_logdensity=none,
         adapt_state=adapt_state,
-        turn=jnp.asarray(-num_warmup, jnp.int32),
+        step_number=jnp.asarray(-num_warmup, jnp.int32),
         learned=learned,
         rng_key=rng_key,
     )
 
 
 def next_state(
-    state: KernelState, new: SamplerState, info: StepInfo, turn: Array, rng_key: Any
+    state: KernelState, new: SamplerState, info: StepInfo, step_number: Array, rng_key: Any
 ) -> KernelState:
     """The state after a step: what the sampler made of it, and what is reported.
 
@@ -164,7 +164,7 @@ def next_state(
         The state before.
     new, info
         What the sampler's step returned.
-    turn
+    step_number
         Steps taken after warmup, this one included; below 1 during warmup.
     rng_key
         Key of the next step, or one a chain.
@@ -176,7 +176,7 @@ def next_state(
     mean = state.mean_accept_prob
     if mean is not None:
         assert info.acceptance_rate is not None
-        count = jnp.where(turn > 0, turn, i)
+        count = jnp.where(step_number > 0, step_number, i)
         mean = jnp.where(count == 1, 0.0, mean)
         mean = mean + (info.acceptance_rate - mean) / jnp.asarray(count, mean.dtype)
     return KernelState(
@@ -188,7 +188,7 @@ def next_state(
         num_grad=info.num_grad,
         num_logdensity=info.num_logdensity,
         adapt_state=adapt_state,
-        turn=turn,
+        step_number=step_number,
         learned=state.learned,
         rng_key=rng_key,
     )

@@ -98,15 +98,15 @@ class ParallelTempering(NumPyroKernel):
     ) -> None:
         check_whole("num_local", num_local)
         check_whole("num_particles", num_particles, 16)
-        reference = as_reference(reference)
+        given = as_reference(reference)
         algorithm = algorithm_of(parallel_tempering, {"num_local": num_local})
         super().__init__(
             Problem(type(self).__name__, model, potential_fn, logdensity_fn, init_strategy),
             prepared(
-                markov(algorithm, bind=partial(_use_ladder, reference), fields=UNTUNED_FIELDS),
-                partial(_learn_ladder, reference, num_particles),
+                markov(algorithm, bind=partial(_use_ladder, given), fields=UNTUNED_FIELDS),
+                partial(_learn_ladder, given, num_particles),
                 num_particles=num_particles,
-                reference=repr(reference),
+                reference=given,
             ),
         )
 

@@ -39,8 +39,8 @@ def run_exploration(
     inverse_temperature = float(explored.inverse_temperature)
     if inverse_temperature < 1 or not np.isfinite(np.asarray(explored.particles)).all():
         raise ValueError(
-            f"exploration stopped at inverse temperature {inverse_temperature:.3g} of 1: what it "
-            "starts from is too far from the target. Give reference=, a distribution that is "
-            "nearer and still covers the target."
+            f"exploration stopped at inverse temperature {inverse_temperature:.3g} of 1: its "
+            "reference distribution is too far from the target. Give reference=, a distribution "
+            "that is nearer to the target and still covers it."
         )
     return explored, time.perf_counter() - begin

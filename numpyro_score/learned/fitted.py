@@ -89,7 +89,7 @@ class Fitted(NamedTuple):
         elif not found.pareto_k <= LARGEST_K:
             _warn(
                 f"the weights of the global proposals have a heavy tail (Pareto k "
-                f"{found.pareto_k:.2f}, above {LARGEST_K}): single points may hold a chain for "
+                f"{found.pareto_k:.2f}, above {LARGEST_K}): a chain may stay at single points for "
                 "long, and a region may be missing from the proposal. Raise num_particles or "
                 "rounds, and look at longest_rejection."
             )

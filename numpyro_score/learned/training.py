@@ -98,8 +98,7 @@ def mean_and_factor(particles: Float[np.ndarray, "num dim"]) -> tuple[np.ndarray
         stuck = np.flatnonzero(~(variance > 0)).tolist()
         raise ValueError(
             f"exploration ended with particles that do not differ in coordinates {stuck}; give "
-            "reference=, a distribution of about the target's size, or more particles "
-            "(num_particles=)"
+            "reference=, a distribution about as wide as the target, or a larger num_particles="
         )
     # keeps nearly dependent coordinates independent at the resolution of single precision
     covariance += np.diag(1e-6 * variance)

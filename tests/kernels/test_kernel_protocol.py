@@ -1,88 +1,27 @@
 """Every kernel in BlackJAX's protocol: pure, batchable, on any pytree, one evaluation a step."""
 
-from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 import pytest
 from blackjax import GenerateSamplingAPI, SamplingAlgorithm
 from jax.flatten_util import ravel_pytree
 
 import numpyro_score as ns
-from numpyro_score.kernels.proposals import (
-    IndependentProposal,
-    from_distribution,
-    gaussian_random_walk,
-)
+from numpyro_score.kernels.facts import facts_of
+from tests.kernel_table import KERNELS, TEMPLATE, UNRAVEL, logdensity
 
-COVARIANCE = np.array([[2.0, 0.6, 0.0], [0.6, 1.0, -0.3], [0.0, -0.3, 0.5]])
-PRECISION = np.linalg.inv(COVARIANCE)
-TEMPLATE = {"a": jnp.zeros(2), "b": jnp.zeros(())}
-UNRAVEL = ravel_pytree(TEMPLATE)[1]
 STARTS = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
-
-
-def logdensity(position: Any) -> Any:
-    x = ravel_pytree(position)[0]
-    return -0.5 * x @ jnp.asarray(PRECISION, x.dtype) @ x
-
-
-def multiplicative(rng_key: Any, position: Any) -> Any:
-    x, unravel = ravel_pytree(position)
-    log_factor = 0.3 * jax.random.normal(rng_key, x.shape, x.dtype)
-    return unravel(x * jnp.exp(log_factor)), jnp.sum(log_factor)
-
-
-def lazy_drift(position: Any) -> Any:
-    return jax.tree.map(lambda x: 0.1 - 0.4 * x, position)
-
-
-def independent(is_tree: bool) -> IndependentProposal:
-    flat = from_distribution(dist.StudentT(5.0, 0.0, 1.5).expand([3]).to_event(1))
-    if not is_tree:
-        return flat
-
-    def draw(rng_key: Any) -> Any:
-        x, log_q = flat.sample_and_log_prob(rng_key)
-        return UNRAVEL(x), log_q
-
-    return IndependentProposal(draw, lambda x: flat.log_prob(ravel_pytree(x)[0]))
-
-
-# id: the kernel, and its parameters given whether positions are trees
-CASES: dict[str, tuple[GenerateSamplingAPI, Callable[[bool], dict[str, Any]]]] = {
-    "mh-gaussian": (
-        ns.metropolis_hastings,
-        lambda _: {"proposal": gaussian_random_walk(0.8, jnp.asarray(COVARIANCE, jnp.float32))},
-    ),
-    "mh-multiplicative": (ns.metropolis_hastings, lambda _: {"proposal": multiplicative}),
-    "random_walk": (ns.random_walk, lambda _: {"step_size": 0.7}),
-    "random_walk-hot": (ns.random_walk, lambda _: {"step_size": 0.7, "temperature": 2.0}),
-    "independence": (ns.independence, lambda is_tree: {"proposal": independent(is_tree)}),
-    "mala": (ns.mala, lambda _: {"step_size": 0.3}),
-    "mala-diagonal": (
-        ns.mala,
-        lambda _: {"step_size": 0.3, "inverse_mass_matrix": np.diag(COVARIANCE)},
-    ),
-    "mala-dense": (ns.mala, lambda _: {"step_size": 0.5, "inverse_mass_matrix": COVARIANCE}),
-    "mala-drift": (ns.mala, lambda _: {"step_size": 0.3, "drift_fn": lazy_drift}),
-    "mala-annealed": (
-        ns.mala,
-        lambda _: {"step_size": 0.3, "temperature": lambda step: 1.0 / (1 + step)},
-    ),
-    "ula": (ns.ula, lambda _: {"step_size": 0.2, "inverse_mass_matrix": COVARIANCE}),
-    "ula-score": (ns.ula, lambda _: {"step_size": 0.2, "score_fn": lazy_drift}),
-}
-every_case = pytest.mark.parametrize("case", CASES)
+every_case = pytest.mark.parametrize("case", KERNELS)
 
 
 def make(case: str, *, is_tree: bool = False, fn: Any = logdensity) -> SamplingAlgorithm:
-    api, parameters = CASES[case]
-    return api(fn, **parameters(is_tree))
+    kernel = KERNELS[case]
+    density = () if kernel.num_traces == 0 else (fn,)  # a score alone
+    return kernel.api(*density, **kernel.parameters(is_tree))
 
 
 def five_steps(algorithm: SamplingAlgorithm, seed: int, start: Any) -> Any:
@@ -135,7 +74,8 @@ def test_a_key_decides_and_the_target_is_traced_once_a_step(case: str, same: Any
     calls.clear()
     step = jax.jit(algorithm.step)
     first = step(jax.random.key(2), state)
-    assert len(calls) == 1  # no more than one evaluation in a step
+    # no more evaluations in a step than there have to be
+    assert len(calls) == KERNELS[case].num_traces
     same(step(jax.random.key(2), state), first)
     assert jax.tree.structure(first[0]) == jax.tree.structure(state)  # type: ignore[operator]
     others = [step(jax.random.key(seed), state)[1].acceptance_rate for seed in range(3, 8)]
@@ -143,12 +83,12 @@ def test_a_key_decides_and_the_target_is_traced_once_a_step(case: str, same: Any
     assert len({p.tobytes() for p in map(np.asarray, positions)}) > 1
     assert all(0 <= float(rate) <= 1 for rate in others)
     step(jax.random.key(3), first[0])
-    assert len(calls) == 1  # the second call compiles nothing
+    assert len(calls) == KERNELS[case].num_traces  # the second call compiles nothing
 
 
 @every_case
 def test_the_api_is_blackjax_s(case: str, same: Any) -> None:
-    api, parameters = CASES[case]
+    api, parameters, num_grad, _ = KERNELS[case]
     assert isinstance(api, GenerateSamplingAPI)
     algorithm = make(case)
     assert isinstance(algorithm, SamplingAlgorithm)
@@ -162,6 +102,10 @@ def test_the_api_is_blackjax_s(case: str, same: Any) -> None:
     built, info = api.build_kernel()(key, state, logdensity, **values)
     assert_close((built, info), algorithm.step(key, state))
     assert {"acceptance_rate", "is_accepted", "is_divergent"} <= set(info._fields)
+    facts = facts_of(api)
+    assert facts is not None
+    num_logdensity = 1 if case == "parallel_tempering" else int(num_grad == 0)
+    assert tuple(map(int, facts.evaluations(info, state))) == (num_grad, num_logdensity)
 
 
 @pytest.mark.parametrize("api", [ns.mala, ns.ula, ns.random_walk])
@@ -178,8 +122,9 @@ def test_step_size_and_matrix_come_by_position_after_the_density(api: GenerateSa
 
 def test_double_precision_stays_double(x64: None) -> None:
     start = jnp.asarray(STARTS[0], jnp.float64)
-    for case in CASES:
-        if case == "independence" or "multiplicative" in case:
+    for case in KERNELS:
+        # proposals and ladders were made in single precision
+        if case in ("independence", "global_local", "parallel_tempering") or "multip" in case:
             continue
         algorithm = make(case)
         state, _ = algorithm.step(jax.random.key(0), algorithm.init(start))
