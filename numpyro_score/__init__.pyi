@@ -4,6 +4,7 @@ from . import (
     diagnostics,
     infer,
     kernels,
+    learned,
     localization,
     noise,
     report,
@@ -29,6 +30,7 @@ from .infer import (
     ScoreMetropolis,
     StochasticLocalization,
     TemperedSMC,
+    UnderdampedLangevin,
 )
 from .kernels import (
     global_local,
@@ -39,6 +41,7 @@ from .kernels import (
     random_walk,
     score_metropolis,
     ula,
+    underdamped_langevin,
 )
 from .report import write_report
 from .run import sample
@@ -58,6 +61,7 @@ __all__ = [
     "ScoreMetropolis",
     "StochasticLocalization",
     "TemperedSMC",
+    "UnderdampedLangevin",
     "adaptation",
     "compare",
     "comparison",
@@ -66,6 +70,7 @@ __all__ = [
     "independence",
     "infer",
     "kernels",
+    "learned",
     "load_comparison",
     "localization",
     "mala",
@@ -82,5 +87,6 @@ __all__ = [
     "targets",
     "training",
     "ula",
+    "underdamped_langevin",
     "write_report",
 ]

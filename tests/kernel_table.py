@@ -108,6 +108,11 @@ KERNELS: dict[str, Kernel] = {
         ns.ula, lambda _: {"step_size": 0.2, "inverse_mass_matrix": COVARIANCE}, num_grad=1
     ),
     "ula-score": Kernel(ns.ula, lambda _: {"step_size": 0.2, "score_fn": lazy_drift}, num_grad=1),
+    "underdamped_langevin": Kernel(
+        ns.underdamped_langevin,
+        lambda _: {"step_size": 0.2, "inverse_mass_matrix": COVARIANCE, "friction": 0.5},
+        num_grad=1,
+    ),
     "score_metropolis": Kernel(
         ns.score_metropolis,
         lambda _: {"step_size": 0.3, "score_fn": lazy_drift, "num_nodes": 3},
@@ -160,6 +165,7 @@ CLASSES: dict[str, Entry] = {
     "IndependenceMetropolis": Entry(ns.IndependenceMetropolis, True, num_grad=0),
     "MALA": Entry(ns.MALA, True),
     "ULA": Entry(ns.ULA, False),
+    "UnderdampedLangevin": Entry(ns.UnderdampedLangevin, False),
     "ScoreMetropolis": Entry(
         lambda _: ns.ScoreMetropolis(lazy_drift, num_nodes=3), False, num_grad=4
     ),

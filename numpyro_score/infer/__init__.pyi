@@ -3,7 +3,7 @@ from .blackjax import BlackJAXKernel
 from .draw_space import DrawSpace
 from .global_local import GlobalLocal
 from .independent import independent
-from .langevin import MALA, ULA, ScoreMetropolis, dense_mala
+from .langevin import MALA, ULA, ScoreMetropolis, UnderdampedLangevin, dense_mala
 from .localization import StochasticLocalization
 from .markov import markov
 from .metropolis import (
@@ -39,6 +39,7 @@ __all__ = [
     "ScoreMetropolis",
     "StochasticLocalization",
     "TemperedSMC",
+    "UnderdampedLangevin",
     "WarmupOptions",
     "alternate",
     "dense_mala",

@@ -1,6 +1,10 @@
 """`unadjusted`: the sampler of a kernel that accepts every move, with a warmup that does not."""
 
+from collections.abc import Callable
+from typing import Any
+
 from numpyro_score.infer.markov import markov
+from numpyro_score.infer.problem import Problem
 from numpyro_score.infer.sampler import Sampler
 from numpyro_score.infer.warmup import PreconditionerOptions, WarmupOptions
 from numpyro_score.kernels.api import KernelApi
@@ -9,19 +13,22 @@ from numpyro_score.kernels.signature import Algorithm
 
 def unadjusted(
     owner: str,
+    target: tuple[Any, Any, Any, Callable[..., Any]],
     algorithm: Algorithm,
     warmup_api: KernelApi,
     step_size: float,
     options: PreconditionerOptions,
     *,
     adapt_step_size: bool,
-) -> Sampler:
-    """The sampler of a kernel that accepts every move: its step size is used as given.
+) -> tuple[Problem, Sampler]:
+    """The problem and sampler of a kernel that accepts every move: its step size is as given.
 
     Parameters
     ----------
     owner
         Name of the kernel, for messages.
+    target
+        Model, potential energy, log density and starting strategy, as `Problem` takes them.
     algorithm
         The kernel, with a parameter `score_fn`.
     warmup_api
@@ -65,4 +72,4 @@ def unadjusted(
         "step_size": step_size,
         "adapt_step_size": False,
     }
-    return markov(algorithm, **warmup)
+    return Problem(owner, *target, needs_density=not has_score), markov(algorithm, **warmup)

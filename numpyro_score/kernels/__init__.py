@@ -1,4 +1,4 @@
-"""Markov kernels in BlackJAX's protocol; each leaves its target invariant, but for ULA.
+"""Markov kernels in BlackJAX's protocol; all but the unadjusted ones leave their target invariant.
 
 The kernels are `blackjax.GenerateSamplingAPI` objects. They are made when first used, and BlackJAX
 is imported then.
@@ -16,6 +16,7 @@ from numpyro_score.kernels.metropolis import metropolis_hastings as _metropolis_
 from numpyro_score.kernels.parallel_tempering import parallel_tempering as _parallel_tempering
 from numpyro_score.kernels.random_walk import random_walk as _random_walk
 from numpyro_score.kernels.score_metropolis import score_metropolis as _score_metropolis
+from numpyro_score.kernels.underdamped import underdamped_langevin as _underdamped_langevin
 
 if TYPE_CHECKING:
     from blackjax import GenerateSamplingAPI
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     random_walk: GenerateSamplingAPI
     score_metropolis: GenerateSamplingAPI
     ula: GenerateSamplingAPI
+    underdamped_langevin: GenerateSamplingAPI
 
 __all__ = [
     "Ladder",
@@ -39,6 +41,7 @@ __all__ = [
     "random_walk",
     "score_metropolis",
     "ula",
+    "underdamped_langevin",
 ]
 
 _KERNELS: dict[str, MarkovKernel] = {
@@ -50,6 +53,7 @@ _KERNELS: dict[str, MarkovKernel] = {
     "random_walk": _random_walk,
     "score_metropolis": _score_metropolis,
     "ula": _ula,
+    "underdamped_langevin": _underdamped_langevin,
 }
 # Importing a file binds its name here, where `__getattr__` is to answer for the kernel of that
 # name.

@@ -23,6 +23,7 @@ from numpyro_score.kernels.random_walk import (
 from numpyro_score.kernels.random_walk import optimal_step_size as random_walk_step_size
 from numpyro_score.kernels.random_walk import random_walk
 from numpyro_score.kernels.score_metropolis import score_metropolis
+from numpyro_score.kernels.underdamped import underdamped_langevin
 
 type Evaluations = Callable[[Any, Any], tuple[Any, Any]]
 """`(info, state)` -> gradients, and log densities without a gradient, that the step evaluated."""
@@ -98,6 +99,7 @@ OWN: tuple[tuple[KernelApi, Facts], ...] = (
     (independence, Facts(is_exact=True, evaluations=as_reported)),
     (mala, LANGEVIN),
     (ula, LANGEVIN._replace(is_exact=False)),
+    (underdamped_langevin, LANGEVIN._replace(is_exact=False)),
     (score_metropolis, LANGEVIN._replace(is_exact=False)),
     (global_local, LANGEVIN),
     (parallel_tempering, Facts(is_exact=True, evaluations=as_reported)),
