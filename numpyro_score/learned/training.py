@@ -143,6 +143,11 @@ def _new_model(network: Callable[[int, RngKey], Any], dim: int, rng_key: RngKey)
     return ScoreNetwork(network(dim, rng_key), NOISE, finest=FINEST)
 
 
+def _rename(progress: ProgressCallback, name: str, phase: str, done: int, total: int) -> None:
+    """Report the progress of a training under the name of its round."""
+    progress(name, done, total)
+
+
 def train_proposal(
     logdensity_fn: FlatLogDensity,
     explored: TemperedParticles,
@@ -193,7 +198,7 @@ def train_proposal(
             num_steps=FIRST_STEPS if round_ == 0 else LATER_STEPS,
             optimizer=OPTIMIZER,
             validation_fraction=0.0,
-            progress=progress if isinstance(progress, bool) else partial(progress, name),
+            progress=progress if isinstance(progress, bool) else partial(_rename, progress, name),
         ).model
         proposal = make_proposal(
             model, NOISE, dim, center=center, factor=factor, data=np.asarray(standard, dtype)

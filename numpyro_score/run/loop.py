@@ -7,15 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from numpyro_score import progress
 from numpyro_score.run.layout import Layout
 from numpyro_score.run.program import Buffers, Program, field, make_buffers, run_chunk
 from numpyro_score.run.tree import Chunk, join
-
-CHUNK_SECONDS = 0.5
-"""How long the device works on a chunk, and the host sees nothing, about."""
-
-FIRST_CHUNK = 10
-"""Draws of the first chunks, from which the pace is told."""
 
 BUFFER_BYTES = 2**22
 """Room for the draws of one chunk on a CPU, at most: it stays in the cache. There are two."""
@@ -87,7 +82,7 @@ def chunks(
     free = list(buffers)
     capacity = len(jax.tree.leaves(buffers[0].fields)[0])
     thinning = next(iter(programs.values())).thinning
-    pace = float(FIRST_CHUNK)
+    pace = progress.Pace()
     ready = 0.0
     launched: _Launched | None = None
 
@@ -97,7 +92,7 @@ def chunks(
         # rows end with the phase: what thinning leaves over shortens the first
         skipped = num_rows * thinning - num_steps[phase] if row == 0 else 0
         block = program.block or 1
-        wanted = min(num_rows - row, max(int(pace), block), capacity)
+        wanted = min(num_rows - row, max(pace.num_steps, block), capacity)
         now = program.layout.agree(wanted - wanted % block)
         began = time.perf_counter()
         start = state if launched is None else launched.state
@@ -120,9 +115,7 @@ def chunks(
             if before is not None:
                 chunk = _to_host(programs[before.phase], before)
                 free.append(before.buffers)
-                # grow gently: the first steps of NUTS are not those of its warmed-up self
-                elapsed = time.perf_counter() - max(before.began, ready)
-                pace = min(before.num_rows * CHUNK_SECONDS / max(elapsed, 1e-6), 4 * pace)
+                pace.update(before.num_rows, time.perf_counter() - max(before.began, ready))
                 ready = time.perf_counter()
                 yield chunk, before.state, before.steps
             if launched is None:
@@ -161,7 +154,7 @@ def gathered(
         held.append(chunk)
         state, steps = after, steps + made
         num_bytes += sum(x.nbytes for x in jax.tree.leaves((chunk.samples, chunk.stats)))
-        is_due = time.perf_counter() - began >= CHUNK_SECONDS or num_bytes >= COMMIT_BYTES
+        is_due = time.perf_counter() - began >= progress.CHUNK_SECONDS or num_bytes >= COMMIT_BYTES
         if layout.agree(int(is_due)):
             yield release()
             steps, num_bytes, began = 0, 0, time.perf_counter()

@@ -15,6 +15,7 @@ import xarray as xr
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from numpyro_score.checks import check_whole
+from numpyro_score.progress import Bar, ProgressCallback
 from numpyro_score.scores.base import trainable
 from numpyro_score.training import optimizer as defaults
 from numpyro_score.training.checkpoint import Checkpoint, identity
@@ -24,7 +25,6 @@ from numpyro_score.training.loop import NOT_FINITE, train
 from numpyro_score.training.losses.base import Loss, StatefulLoss
 from numpyro_score.training.prepare import as_auto, interval_of, split
 from numpyro_score.training.program import run, start
-from numpyro_score.training.progress import Bar, Tell
 from numpyro_score.types import RngKey
 
 
@@ -134,7 +134,7 @@ def fit(
     patience: int | None = None,
     checkpoint: str | Path | None = None,
     mesh: Mesh | None = None,
-    progress: bool | Tell = True,
+    progress: bool | ProgressCallback = True,
 ) -> FitResult:
     """Fit a score, a denoiser or an energy to data.
 
@@ -172,8 +172,8 @@ def fit(
     mesh
         Devices that share each batch; data and parameters are copied to all of them.
     progress
-        Whether to show a bar; or a function that is called now and then with the steps made so far
-        and the steps in all.
+        Whether to show a progress bar, or a `ProgressCallback` `(phase, done, total)`, which is
+        called about twice a second.
 
     Returns
     -------

@@ -11,11 +11,11 @@ import jax
 import numpy as np
 
 from numpyro_score.noise import VE, ladder_from_data
+from numpyro_score.progress import ProgressCallback
 from numpyro_score.scores import ResidualMLP, ScoreNetwork, WhitenedScore, Whitening
 from numpyro_score.training.data import as_points
 from numpyro_score.training.fit import FitResult, fit
 from numpyro_score.training.losses import ContinuousDenoising
-from numpyro_score.training.progress import Tell
 from numpyro_score.types import RngKey
 
 LOSS = ContinuousDenoising()
@@ -30,7 +30,7 @@ def fit_score(
     num_steps: int = 3000,
     batch_size: int | None = None,
     checkpoint: str | Path | None = None,
-    progress: bool | Tell = True,
+    progress: bool | ProgressCallback = True,
 ) -> FitResult:
     """Train a score at every noise level on draws of any scale, location and correlation.
 

@@ -9,16 +9,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from numpyro_score.progress import Bar, Pace
 from numpyro_score.training.checkpoint import Checkpoint
 from numpyro_score.training.job import Job, TrainState
 from numpyro_score.training.program import last_good, run
-from numpyro_score.training.progress import Bar
-
-CHUNK_SECONDS = 0.5
-"""How long the host leaves the device alone between two looks at the progress."""
-
-FIRST_CHUNK = 10
-"""Steps of the first chunk, from which the pace is told."""
+from numpyro_score.training.progress import describe
 
 FINISHED, PATIENCE, NOT_FINITE, INTERRUPTED = "finished", "patience", "not finite", "interrupted"
 """Why a training ended."""
@@ -53,16 +48,16 @@ def train(job: Job, state: TrainState, bar: Bar, checkpoint: Checkpoint | None) 
     checkpoint
         Told of each chunk, and of the end, or None.
     """
-    num_steps, pace = int(job.num_steps), float(FIRST_CHUNK)
+    num_steps, pace = int(job.num_steps), Pace()
 
     def launch(state: TrainState, step: int) -> tuple[TrainState, int]:
-        end = min(step + max(int(pace), 1), num_steps)
+        end = min(step + pace.num_steps, num_steps)
         return run(job, state, jnp.asarray(end, jnp.int32)), end
 
     # compiles, and makes no step
     state = jax.block_until_ready(run(job, state, state.step))
     step = int(state.step)
-    bar.start(step)
+    bar.start("training", done=step)
     stopped, ahead, is_paced, began = FINISHED, None, False, time.perf_counter()
     try:
         while step < num_steps and not bool(state.is_stopped):
@@ -73,9 +68,9 @@ def train(job: Job, state: TrainState, bar: Bar, checkpoint: Checkpoint | None) 
                 state, stopped = last_good(job, state, after), NOT_FINITE
                 break
             now = time.perf_counter()
-            pace = (end - step) * CHUNK_SECONDS / max(now - began, 1e-6)
+            pace.update(end - step, now - began)
             began, is_paced = now, True
-            bar.update(after, int(after.step) - step)
+            bar.update(int(after.step) - step, describe(after) if bar.is_shown else "")
             state, step = after, end
             if checkpoint is not None:
                 checkpoint.save(state)

@@ -19,6 +19,7 @@ from numpyro.infer import AIES, HMC, MCMC, NUTS, SA, BarkerMH, Gibbs
 from numpyro.infer.mcmc import MCMCKernel
 
 import numpyro_score as ns
+from numpyro_score import progress
 from numpyro_score.infer import NumPyroKernel
 from numpyro_score.run import loop
 
@@ -198,7 +199,7 @@ def test_draws_are_the_same_bits_however_cut(
     cut: str, plain_tree: xr.DataTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in CUTS[cut].items():
-        monkeypatch.setattr(loop, name, value)
+        monkeypatch.setattr(loop if hasattr(loop, name) else progress, name, value)
     tree = small(PLAIN)
     for name in plain_tree.children:
         xr.testing.assert_equal(tree[name].to_dataset(), plain_tree[name].to_dataset())
@@ -211,7 +212,7 @@ def test_what_an_accelerator_runs_draws_the_same(
     """Loops of known length and a program for each phase, tried out on the CPU."""
     expected = small(PLAIN, **lengths)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(loop, "FIRST_CHUNK", 3)
+    monkeypatch.setattr(progress, "FIRST_CHUNK", 3)
     tree = small(PLAIN, **lengths)
     for group in ("warmup_posterior", "posterior"):
         if group in expected.children:
@@ -391,8 +392,8 @@ def interrupt_after(num_chunks: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(loop, "run_chunk", interrupted)
     monkeypatch.setattr(loop, "BUFFER_BYTES", 16 * ROW_BYTES)
-    monkeypatch.setattr(loop, "FIRST_CHUNK", 10_000)
-    monkeypatch.setattr(loop, "CHUNK_SECONDS", 1e9)
+    monkeypatch.setattr(progress, "FIRST_CHUNK", 10_000)
+    monkeypatch.setattr(progress, "CHUNK_SECONDS", 1e9)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import pytest
 
-from numpyro_score import MALA, sample
+from numpyro_score import MALA, progress, sample
 from numpyro_score.run import loop
 from numpyro_score.run.claim import RECORD
 from numpyro_score.run.store import ZarrStore
@@ -65,7 +65,7 @@ def reference(small_buffers):
 @pytest.fixture
 def short_chunks(monkeypatch):
     """Other chunks than those of the reference: the first are shorter."""
-    monkeypatch.setattr(loop, "FIRST_CHUNK", 3)
+    monkeypatch.setattr(progress, "FIRST_CHUNK", 3)
     monkeypatch.setattr(loop, "COMMIT_BYTES", 1)
 
 
@@ -309,11 +309,11 @@ NUM_KILLS = 20
 CHILD = """
 import sys
 import jax
-from numpyro_score import MALA, sample
+from numpyro_score import MALA, progress, sample
 from numpyro_score.run import loop
 from numpyro_score.targets import eight_schools
 loop.BUFFER_BYTES = 3_000
-loop.FIRST_CHUNK, loop.CHUNK_SECONDS = 1, 0.0
+progress.FIRST_CHUNK, progress.CHUNK_SECONDS = 1, 0.0
 target = eight_schools()
 sample(MALA(target.model), jax.random.key(0), num_warmup=30, num_samples=40, num_chains=4,
        model_args=target.model_args, model_kwargs=target.model_kwargs,
@@ -358,7 +358,7 @@ def test_a_killed_process_is_resumed_bit_for_bit(tmp_path, reference):
 
 def test_chunks_are_committed_together(tmp_path, reference, monkeypatch):
     """A commit is dear, a chunk is not: as many are written together as half a second brings."""
-    monkeypatch.setattr(loop, "CHUNK_SECONDS", 1e9)
+    monkeypatch.setattr(progress, "CHUNK_SECONDS", 1e9)
     commits = []
     original = ZarrStore._commit
 

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 
+from numpyro_score import progress
 from numpyro_score.noise import VE
 from numpyro_score.scores import ResidualMLP, ScoreNetwork
 from numpyro_score.training import checkpoint, fit, loop
@@ -37,7 +38,7 @@ import sys, time
 sys.path.insert(0, {tests!r})
 import test_checkpoint as here
 
-here.loop.CHUNK_SECONDS = 0.02
+here.progress.CHUNK_SECONDS = 0.02
 here.checkpoint.SAVE_SECONDS = 0.0
 save = here.checkpoint.Checkpoint.save
 
@@ -90,7 +91,7 @@ def test_every_interrupt_is_resumed(
     whole: Any, tmp_path: Path, monkeypatch: Any, same: Any
 ) -> None:
     """Ctrl-C again and again, each time a chunk on."""
-    monkeypatch.setattr(loop, "CHUNK_SECONDS", 0.02)
+    monkeypatch.setattr(progress, "CHUNK_SECONDS", 0.02)
     run, calls = loop.run, []
 
     def interrupted(*args: Any) -> Any:

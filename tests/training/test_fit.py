@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 
+from numpyro_score import progress
 from numpyro_score.kernels import mala
 from numpyro_score.noise import VE
 from numpyro_score.scores import ResidualMLP, ScoreNetwork
@@ -81,7 +82,7 @@ def test_the_last_row_may_be_short() -> None:
 @pytest.mark.parametrize("ema", [None, 0.9])
 def test_chunks_do_not_matter(ema: float | None, same: Any, monkeypatch: Any) -> None:
     whole = quick(ema=ema, validation_fraction=0.2)
-    monkeypatch.setattr(loop, "CHUNK_SECONDS", 0.0)  # a step at a time after the first ten
+    monkeypatch.setattr(progress, "CHUNK_SECONDS", 0.0)  # a step at a time after the first ten
     cut = quick(ema=ema, validation_fraction=0.2)
     same(whole.model, cut.model)
     np.testing.assert_array_equal(whole.history.to_dataframe(), cut.history.to_dataframe())
@@ -196,7 +197,7 @@ def test_interrupt_hands_out_what_there_is(monkeypatch: Any) -> None:
     monkeypatch.setattr(loop, "run", interrupted)
     model, history = quick()
     assert history.attrs["stopped"] == "interrupted"
-    assert history.attrs["num_steps"] == loop.FIRST_CHUNK
+    assert history.attrs["num_steps"] == progress.FIRST_CHUNK
     assert (model.place > 0).all()
 
 
