@@ -1,4 +1,4 @@
-"""Kernels compared on posteriors: the same chains, budget and keys for each, cost counted alike."""
+"""Kernels compared on targets: the same chains, budget and keys for each, cost counted alike."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -10,12 +10,12 @@ from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.checks import check_whole
 from numpyro_score.comparison.jobs import (
-    Job,
     KernelFactory,
     Outcome,
-    check_sendable,
-    do_all,
+    RunJob,
+    check_picklable,
     key_data,
+    run_jobs,
 )
 from numpyro_score.comparison.lookup import find_target
 from numpyro_score.comparison.measures import CURVE_COLUMNS
@@ -83,12 +83,12 @@ def compare(
     num_processes: int = 1,
     progress: bool = True,
 ) -> Comparison:
-    """Run every kernel on every target and measure what the draws are worth and what they cost.
+    """Run every kernel on every target, and measure errors, effective sample sizes and costs.
 
-    Every kernel has the same number of chains, of warmup steps and of draws, and the same key; a
-    target's key does not depend on which other targets there are, and the draws do not depend on
-    the number of processes. A run that raises leaves a row that says why, and the rest goes on. An
-    interrupt (Ctrl-C) ends the comparison with what there is by then.
+    Every kernel has the same number of chains, warmup steps and draws, and the same key. A target's
+    key does not depend on the other targets, and the draws do not depend on the number of
+    processes. A run that raises an error becomes a row with its text, and the others continue. An
+    interrupt (Ctrl-C) ends the comparison with the runs made so far.
 
     Parameters
     ----------
@@ -105,18 +105,18 @@ def compare(
     num_chains
         Chains; R-hat needs at least 2.
     num_seeds
-        Runs of each kernel on each target, with keys of their own; from 2 on, effective draws for
-        a gradient and for a second have intervals. The draws of the one that is least to be trusted
-        are kept.
+        Runs of each kernel on each target, with keys of their own; from 2 on, effective draws per
+        gradient and per second have intervals. Draws are kept of the run with the smallest
+        effective sample size.
     store
-        Folder (`cmp.zarr`) in which runs are kept as they go on, and tables at the end;
-        `load_comparison` reads it again.
+        Folder (`cmp.zarr`) to which runs are written as they proceed, and tables at the end;
+        `load_comparison` reads it.
     resume
-        Whether to go on with the comparison that is in the store. Runs that had ended are not made
-        again, whatever options their kernel has now; one that had not goes on.
+        Whether to continue the comparison in the store. Complete runs are not made again, whatever
+        options their kernel has now; an incomplete one is continued.
     num_processes
-        Runs that are made at once, each in a process of its own if there is more than one.
-        Kernels and targets then have to pickle, and a script needs `if __name__ == "__main__":`.
+        Runs that are made at once, each in its own process if there is more than one. Kernels and
+        targets then have to pickle, and a script needs `if __name__ == "__main__":`.
     progress
         Whether to show progress on stderr.
 
@@ -130,7 +130,7 @@ def compare(
         If there are no kernels or targets, or a target is unknown or its name used twice, a number
         is not positive, or the store holds another comparison.
     TypeError
-        If a kernel is not a function of a model, or cannot be sent to another process.
+        If a kernel is not a function of a model, or does not pickle.
     FileExistsError, OSError
         If the store is there already, or cannot be written.
 
@@ -169,7 +169,7 @@ def compare(
         }
         path = claim(store, record, resume=resume)
     jobs = [
-        Job(
+        RunJob(
             target,
             name,
             seed,
@@ -183,12 +183,12 @@ def compare(
         for seed in range(num_seeds)
     ]
     if num_processes > 1:
-        check_sendable(jobs)
+        check_picklable(jobs)
     done: dict[tuple[str, str, int], Outcome] = {}
     title = f"comparing {_counted(kernels, 'kernel')} on {_counted(found, 'target')}"
     with TaskProgress(title, len(jobs), is_shown=progress) as bar:
         shows = progress and can_draw_bars()
-        for job, outcome in do_all(jobs, num_processes, bar.start, progress=shows):
+        for job, outcome in run_jobs(jobs, num_processes, bar.start, progress=shows):
             done[*job.place, job.seed] = outcome
             _keep_one(done, job, num_seeds)
             bar.done(_outcome(outcome.row))
@@ -203,8 +203,8 @@ def compare(
     return comparison
 
 
-def _keep_one(done: dict[tuple[str, str, int], Outcome], last: Job, num_seeds: int) -> None:
-    """Of the seeds so far, only the draws that are least to be trusted stay in memory."""
+def _keep_one(done: dict[tuple[str, str, int], Outcome], last: RunJob, num_seeds: int) -> None:
+    """Of the seeds so far, keep in memory the draws with the smallest effective sample size."""
     mine = [(*last.place, seed) for seed in range(num_seeds)]
     here = [place for place in mine if place in done and done[place].dt is not None]
     if here:
@@ -215,9 +215,9 @@ def _keep_one(done: dict[tuple[str, str, int], Outcome], last: Job, num_seeds: i
 
 
 def _gathered(
-    jobs: Sequence[Job], done: Mapping[tuple[str, str, int], Outcome], settings: Settings
+    jobs: Sequence[RunJob], done: Mapping[tuple[str, str, int], Outcome], settings: Settings
 ) -> Comparison:
-    """What all runs found, in the order in which they were asked for."""
+    """The results of all runs, in the order in which they were asked for."""
     rows: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     runs: dict[tuple[str, str], xr.DataTree] = {}
     assessments: dict[tuple[str, str], Assessment] = {}

@@ -1,8 +1,8 @@
-"""The runs of a comparison: each a job of its own, here or in another process.
+"""The runs of a comparison: each a job of its own, in this process or in another.
 
-A job is a function of what it holds: a target's key does not depend on which other targets there
-are, and no job reads what another left. So the draws are the same on any number of processes.
-Processes are spawned, not forked: JAX has threads, which a fork loses.
+A job depends on its own fields alone: a target's key does not depend on the other targets, and no
+job reads the results of another. So the draws are the same on any number of processes. Processes
+are spawned, not forked: JAX has threads, which do not survive a fork.
 """
 
 import math
@@ -39,10 +39,10 @@ OPTIONS = (
     "jax_persistent_cache_min_compile_time_secs",
     "jax_persistent_cache_min_entry_size_bytes",
 )
-"""Settings of JAX that a spawned process takes over."""
+"""Settings of JAX that a spawned process is given."""
 
 
-class Job(NamedTuple):
+class RunJob(NamedTuple):
     """One run.
 
     Attributes
@@ -80,14 +80,14 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of a job.
+    """The result of a job.
 
     Attributes
     ----------
     dt
         Its draws; None if it failed.
     measured
-        What is known of them; None if it failed.
+        What was measured of them; None if it failed.
     row
         Of the table.
     was_interrupted
@@ -101,7 +101,7 @@ class Outcome(NamedTuple):
 
     @property
     def trust(self) -> float:
-        """Worst bulk effective sample size; 0 where it is not known."""
+        """Smallest bulk effective sample size; 0 where it is not known."""
         ess = float(self.row.get("ess_bulk", math.nan))
         return 0.0 if math.isnan(ess) else ess
 
@@ -111,8 +111,8 @@ def key_data(rng_key: RngKey) -> tuple[Any, str]:
     return jax.device_get(jax.random.key_data(rng_key)), str(jax.random.key_impl(rng_key))
 
 
-def _key(job: Job) -> RngKey:
-    """By name: a run does not depend on its target's place in the list, nor seeds on each other."""
+def _key(job: RunJob) -> RngKey:
+    """By name, so that a run depends neither on the order of targets nor on other seeds."""
     data, impl = job.key_data
     name = job.target.name if job.seed == 0 else f"{job.target.name}#{job.seed}"
     key = jax.random.wrap_key_data(data, impl=impl)
@@ -120,7 +120,7 @@ def _key(job: Job) -> RngKey:
 
 
 def failure(error: BaseException) -> str:
-    """The exception in words; one without a message is told apart by the function it comes from.
+    """An exception in words; one without a message is named by the function that raised it.
 
     Parameters
     ----------
@@ -147,8 +147,8 @@ def _finished(store: Path | None) -> xr.DataTree | None:
     return az.from_zarr(str(store)) if is_whole else None
 
 
-def do(job: Job, *, progress: bool = False) -> Outcome:
-    """Run a job, or find it done in its store; what it raises becomes a row that says so.
+def run_job(job: RunJob, *, progress: bool = False) -> Outcome:
+    """Run a job, or read it from its store if it is complete; an error becomes a row with its text.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def do(job: Job, *, progress: bool = False) -> Outcome:
                 progress=progress,
             )
         is_complete = bool(dt.attrs["complete"])
-        # a scalar at a time from a disk would take long
+        # reading a scalar at a time from a disk is slow
         measured = measure(dt if job.store is None else dt.load(), job.target)
     except KeyboardInterrupt:
         return Outcome(None, None, {"failure": "interrupted before its end"}, True)
@@ -192,18 +192,18 @@ def do(job: Job, *, progress: bool = False) -> Outcome:
 def _start(options: Mapping[str, Any]) -> None:
     for name, value in options.items():
         jax.config.update(name, value)
-    # the parent decides what an interrupt means
+    # the parent handles interrupts
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _do_elsewhere(job: Job) -> Outcome:
-    outcome = do(job)
-    # what lies on disk is opened there again
+def _run_job_elsewhere(job: RunJob) -> Outcome:
+    outcome = run_job(job)
+    # the parent opens stored draws itself
     return outcome if job.store is None else outcome._replace(dt=None)
 
 
-def check_sendable(jobs: Sequence[Job]) -> None:
-    """Refuse what cannot be sent to another process, before anything is run.
+def check_picklable(jobs: Sequence[RunJob]) -> None:
+    """Refuse kernels and targets that do not pickle, before anything is run.
 
     Parameters
     ----------
@@ -228,10 +228,10 @@ def check_sendable(jobs: Sequence[Job]) -> None:
                 ) from error
 
 
-def do_all(
-    jobs: Sequence[Job], num_processes: int, start: Callable[[str], None], *, progress: bool
-) -> Iterator[tuple[Job, Outcome]]:
-    """Run jobs, each as it ends; after an interrupt those that did not end are left out.
+def run_jobs(
+    jobs: Sequence[RunJob], num_processes: int, start: Callable[[str], None], *, progress: bool
+) -> Iterator[tuple[RunJob, Outcome]]:
+    """Run jobs and yield each as it ends; after an interrupt, unfinished ones are left out.
 
     Parameters
     ----------
@@ -247,7 +247,7 @@ def do_all(
     if num_processes == 1:
         for job in jobs:
             start(job.name)
-            outcome = do(job, progress=progress)
+            outcome = run_job(job, progress=progress)
             yield job, outcome
             if outcome.was_interrupted:
                 return
@@ -257,7 +257,7 @@ def do_all(
         min(num_processes, len(jobs)), get_context("spawn"), _start, (options,)
     )
     try:
-        futures = {pool.submit(_do_elsewhere, job): job for job in jobs}
+        futures = {pool.submit(_run_job_elsewhere, job): job for job in jobs}
         start(f"{len(futures)} runs on {num_processes} processes")
         for future in as_completed(futures):
             job = futures[future]

@@ -1,4 +1,4 @@
-"""One run of a comparison, measured: its row, its errors, how the error fell as it went on."""
+"""One run of a comparison, measured: its row, its errors, and the error as draws are added."""
 
 import math
 import zlib
@@ -22,7 +22,7 @@ CURVE_COLUMNS = ("num_draws", "evaluations", "seconds", "error_sd")
 """Columns of `error_curve`."""
 
 PARTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
-"""Parts of the draws after which the error is looked at."""
+"""Parts of the draws after which the error is computed."""
 
 MAX_COMPARED = 2000
 """Draws that are compared with as many exact ones."""
@@ -32,7 +32,7 @@ NUM_FLOORS = 5
 
 
 class Measured(NamedTuple):
-    """What is known of one run.
+    """What was measured of one run.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Measured(NamedTuple):
 
 
 def error_curve(dt: xr.DataTree, expectations: Sequence[Expectation], spent: Costs) -> pd.DataFrame:
-    """How the error of known expectations fell as the run went on, and what it had cost by then.
+    """Error of known expectations as draws are added, and the cost up to then.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def distance(dt: xr.DataTree, target: Target) -> tuple[float, float]:
 
 
 def measure(dt: xr.DataTree, target: Target) -> Measured:
-    """All that a comparison says about a run.
+    """All that a comparison records of a run.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ NUM_PICTURED = 3
 
 
 def _assessment(comparison: Comparison, target: str, kernel: str) -> Assessment:
-    """What the diagnostics said while it was compared, or say now."""
+    """What the diagnostics found during the comparison, or find now."""
     place = target, kernel
     if place in comparison.assessments:
         return comparison.assessments[place]
@@ -29,7 +29,7 @@ def _assessment(comparison: Comparison, target: str, kernel: str) -> Assessment:
 def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool = True) -> Path:
     """Write a comparison as one self-contained HTML page.
 
-    A summary in words, the table, and for every run its ranks, traces with warmup, autocorrelation
+    A summary, the table, and for every run its findings, ranks, traces with warmup, autocorrelation
     and growth of the effective sample size.
 
     Parameters
@@ -39,7 +39,7 @@ def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool
     path
         Where to; an existing file is replaced.
     progress
-        Whether to show how the figures come along.
+        Whether to show progress.
 
     Returns
     -------

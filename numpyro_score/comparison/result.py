@@ -46,9 +46,9 @@ class Comparison:
     Attributes
     ----------
     table
-        A row for each target and kernel (the index), columns `COLUMNS`: `exact` (whether the
-        kernel's law is the target), `converged` (R-hat and effective sample sizes within the
-        thresholds), worst `ess_bulk`, `ess_tail` and `rhat`, `ess_per_gradient`,
+        A row for each target and kernel (the index), columns `COLUMNS`: `exact` (whether the kernel
+        leaves the target invariant), `converged` (R-hat and effective sample sizes within their
+        limits), worst `ess_bulk`, `ess_tail` and `rhat`, `ess_per_gradient`,
         `ess_per_evaluation` and `ess_per_second` (worst bulk ESS over the cost of warmup and draws;
         a gradient counts as two evaluations) with the ends `_low` and `_high` of their bootstrap
         intervals over seeds, `rstar`, `burn_in` (steps to drop, warmup included) and `burn_in_left`
@@ -65,13 +65,13 @@ class Comparison:
         A row for each element of each known expectation of each run, in the columns `target`,
         `kernel`, `seed` and those of `expectation_errors`.
     curves
-        How the error fell as each run went on: columns `target`, `kernel`, `seed` and those of
+        Error as draws are added to each run: columns `target`, `kernel`, `seed` and those of
         `error_curve`.
     runs
-        `(target, kernel)` -> draws of the seed that is least to be trusted (its worst bulk ESS is
-        the least); runs that failed are absent.
+        `(target, kernel)` -> draws of the seed with the smallest bulk effective sample size; runs
+        that failed are absent.
     verdicts
-        `(target, kernel)` -> what the draws in `runs` can be trusted for.
+        `(target, kernel)` -> verdict on the draws in `runs`.
     descriptions
         target -> its definition in words.
     settings
@@ -79,7 +79,7 @@ class Comparison:
     is_complete
         Whether all runs were made; False after an interrupt.
     assessments
-        `(target, kernel)` -> all that the diagnostics say; runs that were not looked at are absent.
+        `(target, kernel)` -> what all diagnostics found; runs that were not assessed are absent.
     seeds
         `(target, kernel)` -> the seed of the draws in `runs`; what is absent is 0.
 
@@ -91,7 +91,7 @@ class Comparison:
     >>> def broken(model):
     ...     raise RuntimeError("not today")
     >>> cmp = compare({"broken": broken}, [std_gaussian(2)], jax.random.key(0), progress=False)
-    >>> cmp.table.failure["std_gaussian", "broken"]  # what fails has a row that says why
+    >>> cmp.table.failure["std_gaussian", "broken"]  # a failed run has a row that says why
     'RuntimeError: not today'
     >>> cmp.settings.num_samples, cmp.is_complete
     (1000, True)
@@ -116,7 +116,7 @@ class Comparison:
         path
             Where to; an existing file is replaced.
         progress
-            Whether to show how the figures come along.
+            Whether to show progress.
 
         Returns
         -------

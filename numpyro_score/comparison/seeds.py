@@ -1,9 +1,9 @@
 """Several runs of one kernel on one target, by seed, as one row of a comparison.
 
-Numbers are medians over seeds. Effective draws for a gradient, for an evaluation and for a second
-have an interval from the bootstrap over seeds (Efron and Tibshirani, An Introduction to the
+Numbers are medians over seeds. Effective draws per gradient, per evaluation and per second have an
+interval from the bootstrap over seeds (Efron and Tibshirani, An Introduction to the
 Bootstrap, 1993, ch. 13): percentiles of the mean logarithm of resampled seeds, stretched by
-`sqrt(n / (n - 1))` about its centre, for resamples of few seeds vary less than seeds do.
+`sqrt(n / (n - 1))` about its centre, because resamples of few seeds vary less than seeds do.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ def bootstrap_interval(values: Float[np.ndarray, " seed"]) -> tuple[float, float
     size = len(logs)
     if size < 2:
         return float("nan"), float("nan")
-    # the same whatever else is compared
+    # the same for every comparison
     rng = np.random.default_rng(0)
     means = logs[rng.integers(size, size=(NUM_RESAMPLES, size))].mean(axis=1)
     tail = (1 - COVERAGE) / 2

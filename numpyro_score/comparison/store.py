@@ -1,8 +1,8 @@
 """A comparison on disk: a Zarr group with a group for every run, and one for the tables.
 
-The runs are written as they go on (`numpyro_score.sample(store=...)`), so that a comparison that
-was killed finds them again; the tables at the end. What was asked for lies in the attributes of the
-root from the start, and another comparison is refused.
+Runs are written as they proceed (`numpyro_score.sample(store=...)`), so that a comparison that was
+killed can be resumed; tables are written at the end. The settings are in the attributes of the root
+from the start, and another comparison is refused.
 """
 
 import json
@@ -23,7 +23,7 @@ from numpyro_score.comparison.table import with_types
 from numpyro_score.diagnostics.verdict import Verdict
 
 RECORD = "numpyro_score_comparison"
-"""Attribute of the root: what was asked for."""
+"""Attribute of the root: the settings of the comparison."""
 
 RUNS, RESULTS = "runs", "results"
 
@@ -82,9 +82,10 @@ def claim(store: str | Path, record: dict[str, Any], *, resume: bool) -> Path:
         known = _record(path)
         changed = [name for name in record if known.get(name) != record[name]]
         if changed:
-            told = "; ".join(f"{n} was {known.get(n)}, is {record[n]}" for n in changed)
+            differences = "; ".join(f"{n} was {known.get(n)}, is {record[n]}" for n in changed)
             raise ValueError(
-                f"{path} holds another comparison ({told}); ask for the same, or give another store"
+                f"{path} holds another comparison ({differences}); give the same settings, or "
+                "another store"
             )
         return path
     (path / RUNS).mkdir(parents=True)
@@ -167,7 +168,7 @@ def save(comparison: Comparison, path: Path, runs: dict[tuple[str, str], str]) -
 
 
 def load_comparison(path: str | Path) -> Comparison:
-    """A comparison that `compare(store=...)` wrote; its draws are read when they are looked at.
+    """A comparison that `compare(store=...)` wrote; its draws are read when they are used.
 
     Parameters
     ----------

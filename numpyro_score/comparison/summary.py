@@ -14,7 +14,7 @@ ERRORS_IN_MCSE = ("mean_error_mcse", "second_moment_error_mcse", "other_error_mc
 
 
 def _misses(row: "pd.Series") -> bool:
-    """Whether a known value is missed by more than chance."""
+    """Whether a known value is missed by more than chance explains."""
     if not row["num_quantities"] > 0:
         return False
     return bool(row[list(ERRORS_IN_MCSE)].max() > chance_limit(int(row["num_quantities"])))
@@ -69,17 +69,29 @@ def summary(table: pd.DataFrame, statuses: Mapping[str, Status]) -> list[Remark]
     if wrong := [kernel for kernel in settled if kernel not in fine]:
         seem = "seems" if len(wrong) == 1 else "seem"
         finding = (
-            f"{listed(wrong, most=6)} {seem} converged, but known values are missed beyond chance."
+            f"{listed(wrong, most=6)} {seem} converged, but known values are missed by more than "
+            "chance explains."
         )
-        found.append(Remark("bad", finding, "Chains can agree and all be wrong: run longer."))
-    if short := those(Status.SHORT):
-        found.append(Remark("fair", f"{listed(short, most=6)} came close.", "Run longer."))
-    if unclear := those(Status.UNKNOWN):
         found.append(
-            Remark("fair", f"Of {listed(unclear, most=6)} nothing can be told.", "Run longer.")
+            Remark(
+                "bad",
+                finding,
+                "Chains can agree and all be wrong: run longer, or from other starting points.",
+            )
         )
+    if off := those(Status.BIASED):
+        seem = "seems" if len(off) == 1 else "seem"
+        finding = f"{listed(off, most=6)} {seem} converged, but off the target."
+        found.append(Remark("bad", finding, "See the findings of each run."))
+    if odd := those(Status.DOUBTFUL):
+        finding = f"{listed(odd, most=6)} converged, but another diagnostic found a problem."
+        found.append(Remark("fair", finding, "See the findings of each run."))
+    if short := those(Status.SHORT):
+        found.append(Remark("fair", f"{listed(short, most=6)} nearly converged.", "Run longer."))
+    if unclear := those(Status.UNKNOWN):
+        found.append(Remark("fair", f"{listed(unclear, most=6)} cannot be judged.", "Run longer."))
     if apart := those(Status.APART):
-        advice = "Do not use these draws; their pictures show why."
+        advice = "Do not use these draws; see their pictures."
         found.append(Remark("bad", f"{listed(apart, most=6)} did not converge.", advice))
     for kernel in biased:
         if statuses[kernel] is not Status.FAILED:
@@ -88,5 +100,5 @@ def summary(table: pd.DataFrame, statuses: Mapping[str, Status]) -> list[Remark]
             size = "" if pd.isna(error) else size
             found.append(Remark("fair", f"{kernel} is approximate, hence biased.", size))
     if failed := [kernel for kernel, what in statuses.items() if what is Status.FAILED]:
-        found.append(Remark("bad", f"{listed(failed, most=6)} made no draws; the table says why."))
+        found.append(Remark("bad", f"{listed(failed, most=6)} made no draws; see the table."))
     return found

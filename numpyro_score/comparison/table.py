@@ -52,16 +52,16 @@ def make_row(
     spent: Costs,
     distances: tuple[float, float] = (math.nan, math.nan),
 ) -> dict[str, Any]:
-    """The row of a run that went through.
+    """The row of a run that did not fail.
 
     Parameters
     ----------
     dt
         The run.
     found, spent
-        What the diagnostics say about it, and what it cost.
+        What the diagnostics found, and what it cost.
     distances
-        To exact draws of the target, and the floor of that.
+        Distance to exact draws of the target, and its floor.
     """
     verdict = found.verdict
     stats = dt["sample_stats"].data_vars if "sample_stats" in dt.children else {}
