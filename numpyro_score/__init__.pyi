@@ -15,6 +15,7 @@ from . import (
     training,
 )
 from .comparison import compare, load_comparison
+from .diagnostics import ConvergenceWarning
 from .infer import (
     MALA,
     ULA,
@@ -51,6 +52,7 @@ __all__ = [
     "ULA",
     "AnnealedLangevin",
     "BlackJAXKernel",
+    "ConvergenceWarning",
     "GlobalLocal",
     "IndependenceMetropolis",
     "MetropolisHastings",

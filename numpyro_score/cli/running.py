@@ -5,6 +5,7 @@ import inspect
 import shlex
 import tempfile
 import traceback
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ from numpyro_score.cli.common import (
 )
 from numpyro_score.cli.distributed import is_first, join_processes
 from numpyro_score.comparison import find_kernel
-from numpyro_score.diagnostics import convergence, judge
+from numpyro_score.diagnostics import ConvergenceWarning, convergence, judge
 from numpyro_score.diagnostics.files import write_draws
 from numpyro_score.diagnostics.verdict_findings import WORDINGS, verdict_findings
 from numpyro_score.diagnostics.wording import remarks
@@ -42,20 +43,23 @@ def do(args: argparse.Namespace) -> int:
         model = plugins.load_model(args.model)
     _check_arguments(model, data, args.model)
     try:
-        dt = sample(
-            make_kernel(model),
-            jax.random.key(args.seed),
-            num_warmup=args.warmup,
-            num_samples=args.samples,
-            num_chains=args.chains,
-            model_kwargs=data,
-            thinning=args.thinning,
-            num_superchains=args.superchains,
-            store=args.out if is_streamed else None,
-            resume=args.resume,
-            chain_batch_size=args.chain_batch_size,
-            progress=args.progress,
-        )
+        with warnings.catch_warnings():
+            # all findings are printed below
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            dt = sample(
+                make_kernel(model),
+                jax.random.key(args.seed),
+                num_warmup=args.warmup,
+                num_samples=args.samples,
+                num_chains=args.chains,
+                model_kwargs=data,
+                thinning=args.thinning,
+                num_superchains=args.superchains,
+                store=args.out if is_streamed else None,
+                resume=args.resume,
+                chain_batch_size=args.chain_batch_size,
+                progress=args.progress,
+            )
     except KeyboardInterrupt:
         say("interrupted before the first draw; nothing is written")
         return INTERRUPTED

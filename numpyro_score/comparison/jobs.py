@@ -9,6 +9,7 @@ import math
 import pickle
 import signal
 import traceback
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -23,6 +24,7 @@ from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.comparison.measures import Measured, measure
 from numpyro_score.comparison.result import Settings
+from numpyro_score.diagnostics import ConvergenceWarning
 from numpyro_score.run import sample
 from numpyro_score.run.zarr_group import COMMIT, committed
 from numpyro_score.targets import Target
@@ -164,18 +166,21 @@ def run_job(job: RunJob, *, progress: bool = False) -> Outcome:
         dt = _finished(job.store)
         if dt is None:
             kernel = job.factory(job.target.model)
-            dt = sample(
-                kernel,
-                _key(job),
-                num_warmup=settings.num_warmup,
-                num_samples=settings.num_samples,
-                num_chains=settings.num_chains,
-                model_args=job.target.model_args,
-                model_kwargs=job.target.model_kwargs,
-                store=job.store,
-                resume=job.store is not None,
-                progress=progress,
-            )
+            with warnings.catch_warnings():
+                # the comparison says it of every run
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                dt = sample(
+                    kernel,
+                    _key(job),
+                    num_warmup=settings.num_warmup,
+                    num_samples=settings.num_samples,
+                    num_chains=settings.num_chains,
+                    model_args=job.target.model_args,
+                    model_kwargs=job.target.model_kwargs,
+                    store=job.store,
+                    resume=job.store is not None,
+                    progress=progress,
+                )
         is_complete = bool(dt.attrs["complete"])
         # reading a scalar at a time from a disk is slow
         measured = measure(dt if job.store is None else dt.load(), job.target)

@@ -160,11 +160,13 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
     # of independent draws R-hat says nothing
     if not dt.attrs.get("independent_draws", False):
         found += _apart(data, found_in, num_kept, longest=max(MAX_TAU / step, 1.0))
+    # all steps count, also where the draws are a part of them
+    num_steps = statistics["diverging"].size if "diverging" in statistics else 1
     num_divergent = int(statistics["diverging"].sum()) if "diverging" in statistics else 0
-    if num_divergent > MAX_DIVERGENT * num_chains * num_draws:
-        found.append(divergences(num_divergent, num_chains * num_draws))
+    if num_divergent > MAX_DIVERGENT * num_steps:
+        found.append(divergences(num_divergent, num_steps))
     if found:
-        share = num_divergent / (num_chains * num_draws)
+        share = num_divergent / num_steps
         found += _precision(data, statistics, share, len(frozen) / num_chains)
     return by_severity(found)
 

@@ -14,6 +14,7 @@ from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.progress import Bar
 from numpyro_score.run.arguments import check_key, check_lengths, check_starts
+from numpyro_score.run.check import KeptDraws, warn
 from numpyro_score.run.claim import check_store
 from numpyro_score.run.identity import identity
 from numpyro_score.run.layout import make_layout
@@ -132,6 +133,13 @@ def sample(
     FileExistsError, BlockingIOError, OSError
         If the store is there already, is written to by another run, or cannot be written.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If chains never moved, disagree or diverge, or float32 does not suffice: once, at the end,
+        in a few lines. `warnings.filterwarnings("ignore", category=ConvergenceWarning)` turns it
+        off, for instance for runs that are short on purpose.
+
     Examples
     --------
     >>> import jax, numpyro, numpyro.distributions as dist
@@ -201,9 +209,11 @@ def sample(
             attrs["superchain_ids"] = ids.tolist()
         rehearse(program, state, converter, {**attrs, **learned}, path)
         sink: Memory | ZarrStore
-        if path is None or path.suffix == ".nc":
+        is_streamed = path is not None and path.suffix != ".nc"
+        if not is_streamed:
             sink = Memory(converter, layout, path)
         else:
+            assert path is not None
             who = identity(program, state, rng_key, num_steps, init_params, num_superchains)
             num_rows = {phase: -(-steps // thinning) for phase, steps in num_steps.items()}
             sink = ZarrStore(path, converter, layout, num_rows, who, attrs, resume=resume)
@@ -215,15 +225,18 @@ def sample(
             if learned != known:
                 # what was learned in this call has a place of its own
                 seconds["compile"] -= learned["seconds_training"]
+            kept = KeptDraws(num_chains, sink.rows.get(SAMPLING, 0)) if is_streamed else None
             bar.start(WARMUP, total, done=sum(sink.rows.values()) * thinning)
             try:
                 began = time.perf_counter()
                 drawn = chunks(programs, state, buffers, num_steps, sink.rows)
-                if isinstance(sink, ZarrStore):
+                if is_streamed:
                     drawn = gathered(drawn, layout)
                 for chunk, new_state, steps in drawn:
                     state = new_state
                     sink.add(chunk, state, keep=keep_warmup or chunk.phase == SAMPLING)
+                    if kept is not None:
+                        kept.add(chunk)
                     bar.update(steps, text(chunk) if bar.is_shown else "", phase=chunk.phase)
                     seconds[chunk.phase] += time.perf_counter() - began
                     began = time.perf_counter()
@@ -237,6 +250,7 @@ def sample(
                 **{f"seconds_{name}": value for name, value in seconds.items()},
             }
             tree = sink.finish(attrs)
+    warn(tree, None if kept is None else kept.posterior(converter))
     return tree
 
 

@@ -102,7 +102,7 @@ def with_gradient_count(
     Those do not count: each of the `thinning` steps of a kept draw is taken to cost what the last
     one did.
     """
-    if "num_grad" in stats:
+    if not stats or "num_grad" in stats:
         return stats
     if "num_steps" in stats:
         num_grad = thinning * stats["num_steps"].astype(np.int32)
@@ -201,6 +201,11 @@ class Converter:
             )
             for name, dataset in groups.items()
         }
+
+    def posterior(self, chunk: Chunk) -> xr.Dataset:
+        """The draws of a chunk alone."""
+        with _short_of_draws():
+            return _without_slashes(self._convert(chunk, None).posterior_to_xarray())
 
     def observed(self, chunk: Chunk) -> dict[str, xr.Dataset]:
         """The model's data as a group, none if it has none."""

@@ -1,0 +1,89 @@
+"""The look at the draws with which a run ends, and the one warning that it may give."""
+
+import jax
+import numpy as np
+import xarray as xr
+
+from numpyro_score.run.tree import SAMPLING, Chunk, Converter, join
+
+NUM_DRAWS = 4_000
+"""Draws of all chains that are kept for the check of a streamed run; at least `MIN_PER_CHAIN`."""
+
+MIN_PER_CHAIN = 50
+
+MAX_BYTES = 2**27
+"""Memory for them. Draws that need more are read from the store at the end."""
+
+
+class KeptDraws:
+    """Evenly spaced draws of a run that is streamed, so that its end need not read the store.
+
+    Every draw at first; when there are twice as many as wanted, every second one is dropped.
+
+    Parameters
+    ----------
+    num_chains
+        Chains in all.
+    num_committed
+        Draws that an earlier run has committed, which are not seen here.
+    """
+
+    def __init__(self, num_chains: int, num_committed: int) -> None:
+        self._wanted = max(NUM_DRAWS // num_chains, MIN_PER_CHAIN)
+        self._is_whole = num_committed == 0
+        self._stride = 1
+        self._chunks: list[Chunk] = []
+        self._num_kept = 0
+
+    def add(self, chunk: Chunk) -> None:
+        """Look at the next chunk."""
+        if chunk.phase != SAMPLING or not self._is_whole:
+            return
+        row_bytes = sum(x[:, :1].nbytes for x in jax.tree.leaves(chunk.samples))
+        part = _every(chunk, self._stride, -chunk.first % self._stride)
+        if 2 * self._wanted * row_bytes > MAX_BYTES:
+            self._is_whole, self._chunks = False, []
+            return
+        self._chunks.append(part)
+        self._num_kept += part.num_draws
+        while self._num_kept > 2 * self._wanted:
+            self._stride *= 2
+            whole = _every(join(self._chunks), 2, 0)
+            self._chunks, self._num_kept = [whole], whole.num_draws
+
+    def posterior(self, converter: Converter) -> xr.Dataset | None:
+        """What was kept; None where the store has to be read."""
+        if not self._is_whole or not self._chunks:
+            return None
+        return converter.posterior(join(self._chunks))
+
+
+def _every(chunk: Chunk, stride: int, first: int) -> Chunk:
+    samples = jax.tree.map(lambda x: np.ascontiguousarray(x[:, first::stride]), chunk.samples)
+    return Chunk(chunk.phase, chunk.first, samples, {})
+
+
+def warn(tree: xr.DataTree, kept: xr.Dataset | None) -> None:
+    """Give a `ConvergenceWarning` if a run should not be used without a closer look.
+
+    Parameters
+    ----------
+    tree
+        The run.
+    kept
+        Evenly spaced draws of it, if they are at hand.
+    """
+    if "posterior" not in tree.children or jax.process_index() != 0:
+        return
+    # what looks at draws is imported when there are some
+    from numpyro_score.diagnostics import warn_if_not_converged
+
+    if kept is None:
+        warn_if_not_converged(tree)
+        return
+    checked = xr.DataTree.from_dict({"posterior": kept})
+    if "sample_stats" in tree.children:
+        names = [n for n in ("diverging", "lp", "acceptance_rate") if n in tree["sample_stats"]]
+        checked["sample_stats"] = xr.DataTree(tree["sample_stats"].to_dataset()[names])
+    checked.attrs.update(tree.attrs)
+    warn_if_not_converged(checked)
