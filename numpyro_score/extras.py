@@ -1,4 +1,4 @@
-"""Packages that only a part of the users need: where one is missing, the error names the extra."""
+"""Optional packages: the error of a missing one names the extra that installs it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def extra(name: str, package: str, purpose: str) -> Iterator[None]:
-    """Imports within it that fail for want of `package` say how to install it.
+    """Context in which a failed import of `package` raises an error that says how to install it.
 
     Parameters
     ----------

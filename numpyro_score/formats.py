@@ -1,4 +1,4 @@
-"""Endings of files of draws; what reads and writes them stands in the rooms above."""
+"""Suffixes of files of draws."""
 
 NETCDF, ZARR = ".nc", ".zarr"
 SUFFIXES = (NETCDF, ZARR)
