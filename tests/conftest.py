@@ -91,6 +91,19 @@ def unchecked() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def compilations() -> Callable[[], int]:
+    """How many programs XLA has been given so far, whether or not it had compiled them before."""
+    found: list[float] = []
+
+    def listen(event: str, duration_secs: float, **about: Any) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            found.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return lambda: len(found)
+
+
+@pytest.fixture(scope="session")
 def same() -> Any:
     """Whether two pytrees are equal bit for bit, keys and NaN included."""
 

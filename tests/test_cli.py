@@ -4,6 +4,7 @@ import sys
 from importlib.metadata import version
 
 import arviz as az
+import jax
 import numpy as np
 import pytest
 
@@ -90,6 +91,16 @@ def test_run_then_diagnose(place, capsys):
     assert main(["diagnose", "draws.nc", "--out", "page.html", "--no-progress"]) == 0
     assert f"The report is at {place}/page.html" in capsys.readouterr().out
     assert "draws.nc" in (place / "page.html").read_text("utf-8")
+
+
+def test_programs_are_kept_where_asked(place, monkeypatch):
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(jax.config, "update", asked.__setitem__)
+    monkeypatch.setattr(running, "sample", None)  # not callable: nothing is run
+    with pytest.raises(TypeError):
+        main(["run", "mymodel.py:other", "--kernel", "rwm", "--cache", "programs"])
+    assert asked["jax_compilation_cache_dir"] == str(place / "programs")
+    assert asked["jax_persistent_cache_min_compile_time_secs"] == 0.0
 
 
 def test_zarr_both_ways(place, capsys):

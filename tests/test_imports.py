@@ -13,7 +13,16 @@ NAME = PACKAGE.name
 
 ORDER = [
     {"types", "checks", "deprecation", "divergence", "fingerprint", "progress"},
-    {"preconditioner", "step_size", "extras", "formats", "plugins", "bindings", "groups"},
+    {
+        "constants",
+        "preconditioner",
+        "step_size",
+        "extras",
+        "formats",
+        "plugins",
+        "bindings",
+        "groups",
+    },
     {"targets", "noise"},
     {"kernels", "adaptation"},
     {"scores", "samplers"},

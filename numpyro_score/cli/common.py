@@ -72,6 +72,27 @@ def add_lengths(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0, help="(default %(default)s)")
 
 
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    """Option of what compiles."""
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="FOLDER",
+        help="keep compiled programs there, for the next time that the same is run",
+    )
+
+
+def use_cache(folder: Path | None) -> None:
+    """Have JAX keep every program that it compiles in `folder`, and look for it there."""
+    if folder is None:
+        return
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
 def add_output(parser: argparse.ArgumentParser, default: str) -> None:
     """Options of what writes a file."""
     parser.add_argument("--out", type=Path, default=Path(default), help="(default %(default)s)")

@@ -9,12 +9,14 @@ from numpyro_score.cli.common import (
     BadInput,
     checking,
     say,
+    use_cache,
 )
 from numpyro_score.comparison import compare, find_kernel, find_target
 
 
 def do(args: argparse.Namespace) -> int:
     """Run what is asked for and write the report."""
+    use_cache(args.cache)
     with checking():
         kernels = {name: find_kernel(name) for name in args.kernel}
         targets = [find_target(name) for name in dict.fromkeys(args.target)]

@@ -14,6 +14,7 @@ from numpyro_score import plugins
 from numpyro_score.cli.common import (
     MAX_SEED,
     BadInput,
+    add_cache,
     add_lengths,
     add_output,
     check_output,
@@ -83,6 +84,7 @@ def _compare(commands: Any) -> None:
         "--store", type=Path, metavar="FOLDER", help="keep runs and tables there (a .zarr folder)"
     )
     added.add_argument("--resume", action="store_true", help="go on with the comparison in --store")
+    add_cache(added)
     add_output(added, "report.html")
 
 
@@ -119,6 +121,7 @@ def _run(commands: Any) -> None:
         "--resume", action="store_true", help="go on with the run in --out, a .zarr folder"
     )
     _add_processes(added)
+    add_cache(added)
     add_output(added, "draws.nc")
 
 

@@ -22,6 +22,7 @@ from numpyro_score.cli.common import (
     BadInput,
     checking,
     say,
+    use_cache,
 )
 from numpyro_score.cli.distributed import is_first, join_processes
 from numpyro_score.comparison import find_kernel
@@ -36,6 +37,7 @@ from numpyro_score.run import sample
 def do(args: argparse.Namespace) -> int:
     """Sample, and write the draws."""
     is_streamed = args.out.suffix == ZARR
+    use_cache(args.cache)
     join_processes(args)
     with checking():
         make_kernel = find_kernel(args.kernel)

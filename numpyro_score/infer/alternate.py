@@ -172,7 +172,7 @@ def _init(
     rng_keys: Any,
     positions: Position,
     context: Context,
-    num_warmup: int,
+    num_warmup: int | Int[Array, ""],
 ) -> SamplerState:
     chains, adapt = local.init(rng_keys, positions, context, num_warmup)
     shape, dtype = chains.logdensity.shape, chains.logdensity.dtype

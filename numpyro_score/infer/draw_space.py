@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.util import is_prng_key
 
-from numpyro_score.infer.problem import Problem
+from numpyro_score.infer.problem import FoundStart, Problem
 from numpyro_score.targets.numpyro_model import initialize
 from numpyro_score.types import LogDensityFn, Position
 
@@ -67,6 +67,15 @@ class DrawSpace:
     def model(self) -> Callable[..., Any] | None:
         """The NumPyro model, or None."""
         return self.density.model
+
+    @property
+    def found(self) -> FoundStart | None:
+        """As of a `Problem`."""
+        return self.density.found
+
+    @found.setter
+    def found(self, found: FoundStart | None) -> None:
+        self.density.found = found
 
     def make(self, shape: tuple[int, ...]) -> Any:
         """The sampler of points of this shape."""
@@ -129,6 +138,11 @@ class DrawSpace:
                 error
             )
         return self.density.start(rng_key, None, args, kwargs)
+
+    def is_started(self, *, was_given: bool) -> bool:
+        """As of a `Problem`; a point that is given does not stand in for the model's."""
+        del was_given
+        return self.density.is_started(was_given=False)
 
     def check_start(self, rng_key: Any, kernel_state: Any, args: Any, kwargs: Any) -> None:
         """Nothing to check: draws do not depend on a start."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from numpyro_score.infer.sampler import Context, Sampler, SamplerState, StepInfo, first
 from numpyro_score.infer.state import KernelState
@@ -98,7 +98,11 @@ def describe(state: KernelState) -> str:
 
 
 def _init(
-    has_logdensity: bool, rng_keys: Any, positions: Position, context: Context, num_warmup: int
+    has_logdensity: bool,
+    rng_keys: Any,
+    positions: Position,
+    context: Context,
+    num_warmup: int | Int[Array, ""],
 ) -> SamplerState:
     del rng_keys, context, num_warmup
     leaf = jax.tree.leaves(positions)[0]

@@ -6,6 +6,7 @@ from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int
 
 from numpyro_score.infer.sampler import Context, Sampler, SamplerState, StepInfo, first, ravel
 from numpyro_score.infer.state import KernelState
@@ -110,7 +111,7 @@ def _init(
     rng_keys: Any,
     positions: Position,
     context: Context,
-    num_warmup: int,
+    num_warmup: int | Int[Array, ""],
 ) -> SamplerState:
     chains = _start(tuning.algorithm, bind, rng_keys, positions, context)
     grad = getattr(chains, "logdensity_grad", None)

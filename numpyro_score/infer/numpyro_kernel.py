@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import is_prng_key
 
+from numpyro_score.constants import Constants
 from numpyro_score.fingerprint import describe
 from numpyro_score.infer.draw_space import DrawSpace
 from numpyro_score.infer.preparing import Preparer
@@ -153,6 +154,7 @@ class NumPyroKernel(MCMCKernel):
         model_kwargs: Mapping[str, Any] | None,
         *,
         map_chains: MapChains = jax.vmap,
+        jit_model_args: bool = False,
     ) -> KernelState:
         """State to start from, of one chain for one key, of as many chains for a batch of keys.
 
@@ -164,6 +166,8 @@ class NumPyroKernel(MCMCKernel):
             As for every NumPyro kernel.
         map_chains
             Makes a function of one chain one of all of them; what NumPyro does not ask for.
+        jit_model_args
+            Whether the program serves other data of the same shapes and types.
 
         Raises
         ------
@@ -171,24 +175,56 @@ class NumPyroKernel(MCMCKernel):
             If the start is missing, misshapen, or not of finite log density and gradient.
         """
         kwargs = dict(model_kwargs or {})
-        is_single = is_prng_key(rng_key)
         if self._sampler.prepare is not None:
             init_params = self._preparer.start(
                 rng_key, self._problem, model_args, kwargs, init_params, self.progress_callback
             )
-        rng_key, key_start, key_kernel = split_keys(rng_key, 3)
-        position = self._problem.start(key_start, init_params, model_args, kwargs)
-        learned = self._preparer.learned
-        context = self._context(model_args, kwargs, learned, map_chains, is_single)
-        keys, positions = add_axis((key_kernel, position)) if is_single else (key_kernel, position)
-        state = self._sampler.init(keys, positions, context, num_warmup)
-        chains = first(state.chains) if is_single else state.chains
-        self._problem.check_start(rng_key, chains, model_args, kwargs)
+        if init_params is not None:
+            init_params = jax.tree.map(jnp.asarray, init_params)
+        inputs = (rng_key, num_warmup, init_params)
+        begin = partial(self._begin, *inputs, model_args, kwargs, map_chains)
+        if any(
+            isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((inputs, model_args, kwargs))
+        ):
+            state = begin()
+        else:
+            constants, arrays = Constants(self, model_args, kwargs), None
+            if jit_model_args:
+                constants, arrays = constants.split()
+            learned = eqx.filter(self._preparer.learned, eqx.is_array)
+            state, self._problem.found = _begin(
+                self, constants, map_chains, *inputs, learned, arrays
+            )
+            if not self._problem.is_started(was_given=init_params is not None):
+                # NumPyro says what is wrong where it sees values
+                state = begin()
+        self._problem.check_start(rng_key, state.kernel_state, model_args, kwargs)
         self._sample_fn = self.sample
+        return state
+
+    def _begin(
+        self,
+        rng_key: Any,
+        num_warmup: Any,
+        init_params: Any,
+        args: Any,
+        kwargs: dict[str, Any],
+        map_chains: MapChains,
+        learned: Any = None,
+    ) -> KernelState:
+        """State to start from; all of it may be traced."""
+        is_single = is_prng_key(rng_key)
+        rng_key, key_start, key_kernel = split_keys(rng_key, 3)
+        position = self._problem.start(key_start, init_params, args, kwargs)
+        known = self._preparer.learned
+        if learned is not None:
+            known = eqx.combine(learned, eqx.filter(known, eqx.is_array, inverse=True))
+        context = self._context(args, kwargs, known, map_chains, is_single)
+        keys, positions = add_axis((key_kernel, position)) if is_single else (key_kernel, position)
         return first_state(
-            state,
+            self._sampler.init(keys, positions, context, num_warmup),
             num_warmup,
-            eqx.filter(learned, eqx.is_array),
+            eqx.filter(known, eqx.is_array),
             rng_key,
             has_acceptance="accept_prob" in self._sampler.fields,
         )
@@ -301,3 +337,24 @@ class NumPyroKernel(MCMCKernel):
     def __getstate__(self) -> dict[str, Any]:
         # a kernel that was pickled has to be initialized before it samples
         return {**self.__dict__, "_sample_fn": None, "progress_callback": None}
+
+
+@partial(jax.jit, static_argnames=("kernel", "constants", "map_chains"))
+def _begin(
+    kernel: NumPyroKernel,
+    constants: Constants,
+    map_chains: MapChains,
+    rng_key: Any,
+    num_warmup: Any,
+    init_params: Any,
+    learned: Any,
+    arrays: Any,
+) -> tuple[KernelState, Any]:
+    """State to start from and what was found out about the model, by one program.
+
+    Evaluated one by one, every operation would be compiled for itself.
+    """
+    constants = constants.bound(arrays)
+    args, kwargs = constants.args, constants.kwargs
+    state = kernel._begin(rng_key, num_warmup, init_params, args, kwargs, map_chains, learned)
+    return state, kernel._problem.found

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from numpyro_score.infer.markov import UNTUNED_FIELDS
 from numpyro_score.infer.sampler import Context, Sampler, SamplerState, StepInfo, first
@@ -74,7 +74,11 @@ def _describe(num_particles: int, state: KernelState) -> str:
 
 
 def _init(
-    num_particles: int, rng_keys: Any, positions: Position, context: Context, num_warmup: int
+    num_particles: int,
+    rng_keys: Any,
+    positions: Position,
+    context: Context,
+    num_warmup: int | Int[Array, ""],
 ) -> SamplerState:
     """The start; no population is made before the first draw."""
     del rng_keys, num_warmup

@@ -2,11 +2,12 @@
 
 import copy
 from collections.abc import Callable
-from functools import partial
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool
 from numpyro.infer.gibbs import GIBBS_SITES_KWARG
 from numpyro.infer.initialization import init_to_uniform
 from numpyro.util import identity, is_prng_key
@@ -22,6 +23,21 @@ from numpyro_score.targets.numpyro_model import (
 from numpyro_score.types import LogDensityFn, Position
 
 
+class FoundStart(NamedTuple):
+    """What `Problem.start` finds out about a model; a pytree, which a compiled program returns.
+
+    Attributes
+    ----------
+    functions
+        The model's functions.
+    is_valid
+        Whether density and gradient are finite where the model's own starts are, one a chain.
+    """
+
+    functions: ModelFunctions
+    is_valid: Bool[Array, "*chain"]
+
+
 class Problem:
     """A model and its functions, or a potential energy, or a log density, or a score alone.
 
@@ -35,6 +51,11 @@ class Problem:
         Where chains of a model start.
     needs_density
         False allows none of the three.
+
+    Attributes
+    ----------
+    found
+        What the last `start` found out about the model; None before it, and without a model.
 
     Raises
     ------
@@ -74,7 +95,7 @@ class Problem:
         self.model = model
         self._given = logdensity_fn if potential_fn is None else negate(potential_fn)
         self._init_strategy = init_strategy
-        self._functions: ModelFunctions | None = None
+        self.found: FoundStart | None = None
 
     @property
     def given(self) -> Callable[..., Any] | None:
@@ -83,9 +104,9 @@ class Problem:
 
     def logdensity_fn(self, args: Any, kwargs: Any) -> LogDensityFn | None:
         """Log density of an unconstrained position; None where only a score is known."""
-        if self._functions is None:
+        if self.found is None:
             return self._given
-        return self._functions.logdensity_fn(args, kwargs or {})
+        return self.found.functions.logdensity_fn(args, kwargs or {})
 
     def start(self, rng_key: Any, init_params: Any, args: Any, kwargs: dict[str, Any]) -> Position:
         """Where the chains start; makes the model's functions on the way.
@@ -106,17 +127,18 @@ class Problem:
             return init_params
         # where starts are given, one of the model's own is enough to make its functions
         is_one_for_all = init_params is not None and not is_prng_key(rng_key)
-        position, self._functions = initialize(
+        position, functions, is_valid = initialize(
             rng_key[0] if is_one_for_all else rng_key,
             self.model,
             args,
             kwargs,
             init_strategy=self._init_strategy,
         )
+        self.found = FoundStart(functions, is_valid)
         if init_params is None:
             return position
         if GIBBS_SITES_KWARG in kwargs:
-            if self._functions.has_dynamic_support:
+            if functions.has_dynamic_support:
                 raise ValueError(
                     f"{self.owner} cannot be a block of Gibbs on this model: the support of a "
                     "site depends on another site; sample the model in one block without Gibbs."
@@ -133,6 +155,10 @@ class Problem:
                 "leading chain axis for several chains."
             )
         return init_params
+
+    def is_started(self, *, was_given: bool) -> bool:
+        """Whether starts were found, of the model's own or else given ones."""
+        return was_given or self.found is None or bool(np.all(np.asarray(self.found.is_valid)))
 
     def check_start(self, rng_key: Any, kernel_state: Any, args: Any, kwargs: Any) -> None:
         """Refuse a start of log density or gradient that is not finite, naming the sites.
@@ -157,15 +183,15 @@ class Problem:
 
     def postprocess_fn(self, args: Any, kwargs: Any) -> Callable[[Any], Any]:
         """Function from an unconstrained position to all sites, deterministic ones included."""
-        if self._functions is None:
+        if self.found is None:
             return identity
-        return self._functions.postprocess_fn_gen(*args, **(kwargs or {}))
+        return self.found.functions.postprocess_fn(args, kwargs or {})
 
     def constrain_fn(self, args: Any, kwargs: Any) -> Callable[[Any], Any]:
         """Function from an unconstrained position to latent sites, without running the model."""
-        if self._functions is None or self._functions.has_dynamic_support:
+        if self.found is None or self.found.functions.has_dynamic_support:
             return self.postprocess_fn(args, kwargs)
-        return partial(self._functions.constrain)
+        return self.found.functions.constrain
 
     def with_model(self, wrapper: Callable[..., Any]) -> Self:
         """The problem of `wrapper(model)`.
@@ -181,9 +207,9 @@ class Problem:
             )
         problem = copy.copy(self)
         problem.model = wrapper(self.model)
-        problem._functions = None
+        problem.found = None
         return problem
 
     def __getstate__(self) -> dict[str, Any]:
         # what start makes of the model, it makes again
-        return {**self.__dict__, "_functions": None}
+        return {**self.__dict__, "found": None}

@@ -111,7 +111,7 @@ class KernelState(NamedTuple):
 
 def first_state(
     state: SamplerState,
-    num_warmup: int,
+    num_warmup: int | Int[Array, ""],
     learned: Any,
     rng_key: Any,
     *,

@@ -6,6 +6,7 @@ adds the communication that pooling needs; what is shared is on every device.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,26 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.checks import check_whole
+
+
+@dataclass(frozen=True)
+class ChainMap:
+    """Makes a function of one chain one of all of them, in batches; hashable by what it does.
+
+    Attributes
+    ----------
+    chain_batch_size
+        Chains that a device works on at once; None for all that it has.
+    num_devices
+        Devices over which the chains are split.
+    """
+
+    chain_batch_size: int | None
+    num_devices: int
+
+    def __call__(self, one: Callable[..., Any]) -> Callable[..., Any]:
+        """The function of all chains."""
+        return _in_batches(jax.vmap(one), self.chain_batch_size, self.num_devices)
 
 
 class Layout(NamedTuple):
@@ -67,9 +88,10 @@ class Layout(NamedTuple):
         """
         return _in_batches(fn, self.chain_batch_size, self.num_devices)
 
-    def map_chains(self, one: Callable[..., Any]) -> Callable[..., Any]:
-        """`one` chain's function as a function of all of them."""
-        return self.in_batches(jax.vmap(one))
+    @property
+    def map_chains(self) -> "ChainMap":
+        """Makes `one` chain's function a function of all of them."""
+        return ChainMap(self.chain_batch_size, self.num_devices)
 
     def on_each_device(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """`fn` of independent chains, run by each device on its own ones, at its own pace.

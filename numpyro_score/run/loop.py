@@ -31,17 +31,17 @@ def num_fitting(program: Program, state: Any) -> int:
 
 
 def compile_for(
-    programs: Mapping[str, Program], state: Any, num_rows: int
+    programs: Mapping[str, Program], state: Any, num_rows: int, arrays: Any = None
 ) -> tuple[Buffers, Buffers]:
     """Buffers for runs of up to `num_rows` draws a phase; compiles the programs on the way."""
-    program = next(iter(programs.values()))
+    program = next(iter(programs.values())).bound(arrays)
     fitting = max(min(num_rows, num_fitting(program, state)), program.block or 1)
     # a power of two, so that runs of other lengths find the same program
     length = 2 ** (fitting - 1).bit_length()
     zero = np.zeros((), np.int32)
     first = make_buffers(program, state, length)
     for each in dict.fromkeys(programs.values()):
-        first = run_chunk(each, state, first, zero, zero)[1]
+        first = run_chunk(each, state, first, zero, zero, arrays)[1]
     return jax.block_until_ready((first, make_buffers(program, state, length)))
 
 
@@ -63,6 +63,7 @@ def chunks(
     buffers: tuple[Buffers, Buffers],
     num_steps: Mapping[str, int],
     done: Mapping[str, int],
+    arrays: Any = None,
 ) -> Iterator[tuple[Chunk, Any, int]]:
     """Draw phase after phase; the device draws the next chunk while the host handles one.
 
@@ -74,6 +75,8 @@ def chunks(
         Phase -> steps, in order.
     done
         Phase -> draws that were made before `state`.
+    arrays
+        Those among the model's arguments; None where they are compiled in.
 
     Yields
     ------
@@ -97,7 +100,12 @@ def chunks(
         began = time.perf_counter()
         start = state if launched is None else launched.state
         after, filled = run_chunk(
-            program, start, free[-1], np.asarray(now, np.int32), np.asarray(skipped, np.int32)
+            program,
+            start,
+            free[-1],
+            np.asarray(now, np.int32),
+            np.asarray(skipped, np.int32),
+            arrays,
         )
         free.pop()
         return _Launched(phase, row, now, now * thinning - skipped, after, filled, began)

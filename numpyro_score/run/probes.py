@@ -21,8 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from numpyro_score.constants import given_density
 from numpyro_score.fingerprint import fingerprint
-from numpyro_score.run.program import Program, field, given_density
+from numpyro_score.run.program import Program, field
 from numpyro_score.targets.numpyro_model import negate, site_log_probs
 
 PROBES = "log density at fixed points"

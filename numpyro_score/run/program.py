@@ -19,7 +19,7 @@ from numpyro.infer import HMC
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import identity
 
-from numpyro_score.fingerprint import fingerprint
+from numpyro_score.constants import Constants
 from numpyro_score.run.layout import Layout
 from numpyro_score.run.protocol import BatchedKernel
 from numpyro_score.run.tree import SAMPLING
@@ -32,54 +32,6 @@ MAX_BLOCK = 32
 
 SUMMED = frozenset({"num_grad", "num_logdensity"})
 """Fields of which a kept draw holds the sum over the steps since the last one: what it cost."""
-
-
-class Constants:
-    """What a program has compiled in: a model's arguments and the functions that are sampled.
-
-    The arguments are constants, as in `numpyro.infer.MCMC`, because models use their shapes and
-    values in plain Python. They are compared by value: data that were changed in place between two
-    runs are compiled anew, and so are a model whose closure or globals were changed, and a kernel
-    whose settings were.
-
-    Parameters
-    ----------
-    kernel
-        The NumPyro kernel.
-    args, kwargs
-        What its model is called with.
-    """
-
-    def __init__(
-        self, kernel: MCMCKernel, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> None:
-        self.args = args
-        self.kwargs = dict(kwargs)
-        self.fingerprint = fingerprint(args, self.kwargs)
-        # what it has set itself is not looked at: NumPyro's kernels do so when they are initialized
-        parts = getattr(kernel, "settings", None)
-        self._key = (self.fingerprint, fingerprint(given_density(kernel), parts))
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Constants) and self._key == other._key
-
-
-def given_density(kernel: MCMCKernel) -> Any:
-    """What the user gave a kernel to sample: a model, or a function in its place.
-
-    Parameters
-    ----------
-    kernel
-        Any NumPyro kernel; None is returned for one that says neither.
-    """
-    model = getattr(kernel, "model", None)
-    if model is not None:
-        return model
-    problem = getattr(kernel, "_problem", None)
-    return getattr(problem, "given", getattr(kernel, "_potential_fn", None))
 
 
 class Program(NamedTuple):
@@ -111,6 +63,10 @@ class Program(NamedTuple):
     layout: Layout
     block: int | None = None
     is_frozen: bool = False
+
+    def bound(self, arrays: Any) -> "Program":
+        """The program with arrays among the model's arguments, where they are not compiled in."""
+        return self._replace(constants=self.constants.bound(arrays))
 
 
 def by_phase(
@@ -206,11 +162,15 @@ def row_shapes(program: Program, state: Any, num_rows: int) -> Buffers:
 
 def make_buffers(program: Program, state: Any, num_rows: int) -> Buffers:
     """Empty room for `num_rows` draws, a power of two."""
+    leaves, structure = jax.tree.flatten(row_shapes(program, state, num_rows))
+    shapes = tuple((x.shape, x.dtype) for x in leaves)
+    return jax.tree.unflatten(structure, _zeros(program.layout, shapes))
 
-    def room(x: Any) -> jax.Array:
-        return jnp.zeros(x.shape, x.dtype, device=program.layout.sharding(x.shape, axis=1))
 
-    return jax.tree.map(room, row_shapes(program, state, num_rows))
+@partial(jax.jit, static_argnums=(0, 1))
+def _zeros(layout: Layout, shapes: tuple[tuple[tuple[int, ...], Any], ...]) -> list[jax.Array]:
+    """Arrays of zeros, by one program for all of them."""
+    return layout.constrain([jnp.zeros(shape, dtype) for shape, dtype in shapes], axis=1)
 
 
 def _write(
@@ -230,6 +190,7 @@ def run_chunk(
     buffers: Buffers,
     num_rows: Int[Array | np.ndarray, ""],
     num_skipped: Int[Array | np.ndarray, ""],
+    arrays: Any = None,
 ) -> tuple[Any, Buffers]:
     """`num_rows` kept draws from `state`, written to the buffers' first rows.
 
@@ -245,11 +206,14 @@ def run_chunk(
         How many draws, a multiple of the program's `block`; 0 for compiling only.
     num_skipped
         Steps by which the first draw comes early, where thinning does not divide the phase.
+    arrays
+        Those among the model's arguments; None where they are compiled in.
 
     Returns
     -------
     The state after them, and the buffers.
     """
+    program = program.bound(arrays)
     layout = program.layout
 
     def step(i: Int[Array, ""], carry: tuple[Any, Any]) -> tuple[Any, Any]:

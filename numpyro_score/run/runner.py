@@ -12,6 +12,7 @@ import xarray as xr
 from jax.sharding import Mesh
 from numpyro.infer.mcmc import MCMCKernel
 
+from numpyro_score.constants import Constants
 from numpyro_score.progress import Bar
 from numpyro_score.run.arguments import check_key, check_lengths, check_starts
 from numpyro_score.run.check import KeptDraws, warn
@@ -20,7 +21,7 @@ from numpyro_score.run.identity import identity
 from numpyro_score.run.layout import make_layout
 from numpyro_score.run.loop import chunks, compile_for, gathered, num_fitting
 from numpyro_score.run.memory import Memory
-from numpyro_score.run.program import Constants, Program, by_phase, field
+from numpyro_score.run.program import Program, by_phase, field
 from numpyro_score.run.progress import ChunkText
 from numpyro_score.run.protocol import is_exact, reporting_progress
 from numpyro_score.run.rehearsal import rehearse
@@ -61,6 +62,7 @@ def sample(
     resume: bool = False,
     chain_batch_size: int | None = None,
     mesh: Mesh | None = None,
+    jit_model_args: bool = False,
     progress: bool = True,
 ) -> xr.DataTree:
     """Run a kernel and return all it drew, warmup included.
@@ -110,6 +112,11 @@ def sample(
         processes by default: every process calls `sample` with the same arguments, writes its own
         chains to the store, and returns the whole. Chain `i` has the same key on any devices, and
         its draws agree to rounding.
+    jit_model_args
+        Whether arrays among the model's arguments are arguments of the compiled program too, as in
+        `numpyro.infer.MCMC`: the next run of the same kernel on other data of the same shapes
+        compiles nothing. The model must not read their values in plain Python. By default they are
+        constants, which the compiler can fold.
     progress
         Whether to show a progress bar.
 
@@ -175,7 +182,8 @@ def sample(
     is_complete = False
     total = num_warmup + num_samples
     text = ChunkText()
-    with Bar(total, progress=progress and jax.process_index() == 0) as bar:
+    shown = progress and jax.process_index() == 0
+    with Bar(total, progress=shown, phase="initialising the model") as bar:
         began = time.perf_counter()
         program = Program(kernel, constants, (), thinning, layout)
         keys = jax.random.split(rng_key, num_chains)
@@ -184,9 +192,9 @@ def sample(
             points = superchains(program, keys, num_warmup, init_params, num_superchains)
         known = getattr(kernel, "attributes", {})
         with reporting_progress(kernel, bar.report):
-            state = init(program, keys, num_warmup, points)
+            state = init(program, keys, num_warmup, points, jit_model_args=jit_model_args)
         learned = getattr(kernel, "attributes", {})
-        bar.start("compiling", total)
+        bar.start("compiling the step", total)
         program = program._replace(fields=_fields(kernel, state, extra_fields))
         converter = Converter(
             kernel,
@@ -219,8 +227,13 @@ def sample(
             sink = ZarrStore(path, converter, layout, num_rows, who, attrs, resume=resume)
         with contextlib.closing(sink):
             state = sink.restore(state)
+            arrays = None
+            if jit_model_args:
+                detached, arrays = constants.split()
+                program = program._replace(constants=detached)
             programs = by_phase(program, num_steps, num_fitting(program, state))
-            buffers = compile_for(programs, state, max(num_warmup, num_samples) // thinning)
+            longest = max(num_warmup, num_samples) // thinning
+            buffers = compile_for(programs, state, longest, arrays)
             seconds["compile"] = time.perf_counter() - began
             if learned != known:
                 # what was learned in this call has a place of its own
@@ -229,7 +242,7 @@ def sample(
             bar.start(WARMUP, total, done=sum(sink.rows.values()) * thinning)
             try:
                 began = time.perf_counter()
-                drawn = chunks(programs, state, buffers, num_steps, sink.rows)
+                drawn = chunks(programs, state, buffers, num_steps, sink.rows, arrays)
                 if is_streamed:
                     drawn = gathered(drawn, layout)
                 for chunk, new_state, steps in drawn:
@@ -256,20 +269,27 @@ def sample(
 
 def _fields(kernel: MCMCKernel, state: Any, extra_fields: Sequence[str]) -> tuple[str, ...]:
     """The draw, the kernel's default fields, known statistics, and what was asked for."""
+    here = _present(state, (*STATISTICS, *extra_fields))
     for name in extra_fields:
-        if not _has(state, name):
+        if name not in here:
             known = ", ".join(getattr(state, "_fields", ()))
             raise ValueError(f"the kernel's state has no field {name!r}; it has {known}.")
-    known_here = [name for name in STATISTICS if _has(state, name)]
-    names = [kernel.sample_field, *kernel.default_fields, *known_here, *extra_fields]
-    return tuple(dict.fromkeys(names))
+    names = [kernel.sample_field, *kernel.default_fields, *filter(here.__contains__, STATISTICS)]
+    return tuple(dict.fromkeys([*names, *extra_fields]))
 
 
-def _has(state: Any, name: str) -> bool:
-    try:
-        return field(state, name) is not None
-    except AttributeError:
-        return False
+def _present(state: Any, names: Sequence[str]) -> set[str]:
+    """Those of the fields that the state has; none is computed for it."""
+
+    def collect(state: Any) -> dict[str, Any]:
+        found = {}
+        for name in names:
+            with contextlib.suppress(AttributeError):
+                found[name] = field(state, name)
+        return found
+
+    found = jax.eval_shape(collect, state)
+    return {name for name, value in found.items() if value is not None}
 
 
 def _attributes(kernel: MCMCKernel, state: Any) -> dict[str, Any]:
@@ -280,6 +300,7 @@ def _attributes(kernel: MCMCKernel, state: Any) -> dict[str, Any]:
         attrs["target_accept_prob"] = float(target)
     if getattr(kernel, "draws_are_independent", False):
         attrs["independent_draws"] = 1
-    if _has(state, "adapt_state.warmup.num_restarts"):
-        attrs["num_restarts"] = int(field(state, "adapt_state.warmup.num_restarts").sum())
+    restarts = "adapt_state.warmup.num_restarts"
+    if _present(state, [restarts]):
+        attrs["num_restarts"] = int(np.asarray(field(state, restarts)).sum())
     return attrs

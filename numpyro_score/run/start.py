@@ -13,7 +13,14 @@ from numpyro_score.run.program import Program, field
 from numpyro_score.run.protocol import BatchedKernel
 
 
-def init(program: Program, rng_keys: Any, num_warmup: int, init_params: Any) -> Any:
+def init(
+    program: Program,
+    rng_keys: Any,
+    num_warmup: int,
+    init_params: Any,
+    *,
+    jit_model_args: bool = False,
+) -> Any:
     """State of all chains, in its place on the devices.
 
     Parameters
@@ -26,6 +33,8 @@ def init(program: Program, rng_keys: Any, num_warmup: int, init_params: Any) -> 
         Steps of the warmup.
     init_params
         Starting points with a leading chain axis, or None.
+    jit_model_args
+        Whether the program that starts the chains serves other data of the same shapes.
 
     Raises
     ------
@@ -46,7 +55,10 @@ def init(program: Program, rng_keys: Any, num_warmup: int, init_params: Any) -> 
             return _init(program, num_warmup, rng_key, None).z
 
         init_params = layout.map_chains(start)(rng_keys)
-    state = _init(program, num_warmup, rng_keys, init_params, map_chains=layout.map_chains)
+    options: dict[str, Any] = {"map_chains": layout.map_chains}
+    if jit_model_args:
+        options["jit_model_args"] = True
+    state = _init(program, num_warmup, rng_keys, init_params, **options)
     return layout.place(state)
 
 

@@ -12,10 +12,14 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import numpyro
 import xarray as xr
+from arviz_base import dict_to_dataset
 from arviz_base.io_numpyro import NumPyroConverter, NumPyroInferenceAdapter, infer_dims
 from jaxtyping import Shaped
+from numpyro.handlers import seed, substitute, trace
 from numpyro.infer import BarkerMH, log_likelihood
+from numpyro.infer.initialization import init_to_sample
 from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.run.names import stored_name
@@ -111,6 +115,35 @@ def with_gradient_count(
     else:
         return stats
     return {**stats, "num_grad": num_grad, "num_logdensity": np.zeros_like(num_grad)}
+
+
+def observed_values(
+    model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """Values of a model's observed sites.
+
+    The model is traced, and what it computes of its arguments is evaluated by one program. A value
+    that is observed as it was given is returned as it was given.
+    """
+    seeded = substitute(seed(model, 0), substitute_fn=init_to_sample)
+    order: list[str] = []
+    given: dict[str, Any] = {}
+
+    def compute() -> dict[str, Any]:
+        sites = trace(seeded).get_trace(*args, **kwargs)
+        values = {
+            name: site["value"]
+            for name, site in sites.items()
+            # numpyro.factor is an observed site of no size
+            if site["type"] == "sample" and site["is_observed"] and np.size(site["value"])
+        }
+        traced = {k: v for k, v in values.items() if isinstance(v, jax.core.Tracer)}
+        order[:] = values
+        given.update({k: v for k, v in values.items() if k not in traced})
+        return traced
+
+    computed = jax.jit(compute)() if (shapes := jax.eval_shape(compute)) else shapes
+    return {name: np.asarray({**given, **computed}[name]) for name in order}
 
 
 class Converter:
@@ -216,13 +249,9 @@ class Converter:
     def _find_observed(self, chunk: Chunk) -> dict[str, xr.Dataset]:
         if self._model is None:
             return {}
-        with _short_of_draws():
-            observed = self._convert(chunk, self._model).observed_data_to_xarray()
-        if observed is None:
-            return {}
-        # a numpyro.factor counts as an observed site, without a value
-        empty = [str(name) for name, values in observed.items() if values.size == 0]
-        observed = observed.drop_vars(empty)
+        values = observed_values(self._model, self._args, self._kwargs)
+        dims: Any = self.dims  # a dict is invariant in the types that ArviZ asks for
+        observed = dict_to_dataset(values, inference_library=numpyro, dims=dims, sample_dims=[])
         return {"observed_data": _without_slashes(observed)} if observed.data_vars else {}
 
 

@@ -4,21 +4,25 @@ NumPyro works with the potential energy `E = -log p`, this package with the log 
 changes one into the other.
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, UInt32
-from numpyro.handlers import seed
+from jaxtyping import Array, Bool, Float, Key, UInt32
+from numpyro.handlers import seed, substitute
 from numpyro.infer.initialization import init_to_uniform
 from numpyro.infer.util import (
+    _prepare_model_for_potential,
     _transforms_from_trace,
     compute_log_probs,
     constrain_fn,
     initialize_model,
+    potential_energy,
     transform_fn,
     unconstrain_fn,
 )
@@ -28,8 +32,8 @@ from numpyro_score.extras import extra
 from numpyro_score.targets.prior import without_likelihood
 from numpyro_score.types import LogDensityFn, Position, RngKey
 
-PotentialFn = Callable[[Any], Any]
-"""Unconstrained position -> potential energy, a scalar."""
+KEPT_SITES = ("param", "mutable")
+"""Types of sites whose values a kernel keeps."""
 
 
 def negate(fn: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -41,30 +45,52 @@ def _negated(fn: Callable[[Any], Any], position: Position) -> Float[Array, ""]:
     return -fn(position)
 
 
-class ModelFunctions(NamedTuple):
-    """What a kernel needs of a model, as functions of the model's arguments.
+class ModelFunctions(eqx.Module):
+    """What a model gives a kernel, as functions of the model's own arguments.
+
+    A pytree, so that a compiled program can return it.
 
     Attributes
     ----------
-    potential_fn_gen
-        `(*args, **kwargs)` -> potential energy of an unconstrained position.
-    postprocess_fn_gen
-        `(*args, **kwargs)` -> function from an unconstrained position to the constrained sites,
-        deterministic ones included.
+    model
+        The model as NumPyro's kernels use it: with default keys, its discrete sites enumerated.
+    values
+        Values of sites that are neither sampled nor observed: parameters, mutable state.
     transforms
         Site name -> transform from its unconstrained to its constrained value.
     has_dynamic_support
         Whether a site's support depends on other sites, so that `transforms` cannot be relied on.
+    is_replayed
+        Whether constrained values are read off a run of the model: it has deterministic sites, or
+        supports that depend on other sites.
+    is_enumerated
+        Whether discrete latent sites are summed out.
     """
 
-    potential_fn_gen: Callable[..., PotentialFn]
-    postprocess_fn_gen: Callable[..., Callable[[Position], Any]]
+    values: Mapping[str, Any]
     transforms: Mapping[str, Any]
-    has_dynamic_support: bool
+    model: Callable[..., Any] = eqx.field(static=True)
+    has_dynamic_support: bool = eqx.field(static=True)
+    is_replayed: bool = eqx.field(static=True)
+    is_enumerated: bool = eqx.field(static=True)
+
+    def _bound(self) -> Callable[..., Any]:
+        return substitute(self.model, data=dict(self.values)) if self.values else self.model
 
     def logdensity_fn(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> LogDensityFn:
         """Log density of the unconstrained position, given the model's arguments."""
-        return negate(self.potential_fn_gen(*args, **kwargs))
+        energy = partial(
+            potential_energy, self._bound(), args, dict(kwargs), enum=self.is_enumerated
+        )
+        return negate(energy)
+
+    def postprocess_fn(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Callable[[Position], Any]:
+        """Function from an unconstrained position to all sites, deterministic ones included."""
+        if not self.is_replayed:
+            return self.constrain
+        return partial(constrain_fn, self._bound(), args, dict(kwargs), return_deterministic=True)
 
     def constrain(self, position: Mapping[str, Any]) -> dict[str, Any]:
         """Values of the sites at an unconstrained position, without running the model."""
@@ -78,8 +104,8 @@ def initialize(
     kwargs: Mapping[str, Any] | None = None,
     *,
     init_strategy: Callable[..., Any] = init_to_uniform,
-) -> tuple[Position, ModelFunctions]:
-    """Starting points of a model, and its functions.
+) -> tuple[Position, ModelFunctions, Bool[Array, "*chain"]]:
+    """Starting points of a model, and its functions; may be traced.
 
     Parameters
     ----------
@@ -92,7 +118,8 @@ def initialize(
 
     Returns
     -------
-    The unconstrained sites, with a leading chain axis for a batch of keys; the functions.
+    The unconstrained sites, with a leading chain axis for a batch of keys; the functions; whether
+    density and gradient are finite at the points, which traced code cannot raise an error about.
 
     Raises
     ------
@@ -108,7 +135,7 @@ def initialize(
     >>> import jax, numpyro, numpyro.distributions as dist
     >>> def model():
     ...     numpyro.sample("scale", dist.Exponential(1.0))
-    >>> position, functions = initialize(jax.random.key(0), model)
+    >>> position, functions, is_valid = initialize(jax.random.key(0), model)
     >>> functions.logdensity_fn((), {})(position).shape
     ()
     """
@@ -130,14 +157,35 @@ def initialize(
             "the model has no continuous latent site, so there is nothing to sample; give it a "
             "numpyro.sample(...) statement without obs=."
         )
-    # as NumPyro's HMC and Gibbs kernels do
-    transforms = _transforms_from_trace(info.model_trace, raise_warnings=False)
-    return info.param_info.z, ModelFunctions(
-        info.potential_fn,
-        info.postprocess_fn,
-        transforms.inv_transforms,
-        transforms.dynamic_support,
+    found = info.param_info
+    return found.z, _functions(model, info.model_trace), _is_finite(found, rng_key)
+
+
+def _functions(model: Callable[..., Any], model_trace: Mapping[str, Any]) -> ModelFunctions:
+    """The model's functions, as `initialize_model` makes them, apart from the arrays in them."""
+    # what NumPyro's own HMC and Gibbs read off a trace
+    read = _transforms_from_trace(model_trace, raise_warnings=False)
+    kept = {name: site for name, site in model_trace.items() if site["type"] in KEPT_SITES}
+    rest = {name: site for name, site in model_trace.items() if name not in kept}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # initialize_model has raised them
+        whole = _prepare_model_for_potential(model, rest, enum=read.has_enumerate_support)
+    return ModelFunctions(
+        values={name: site["value"] for name, site in kept.items()},
+        transforms=read.inv_transforms,
+        model=whole,
+        has_dynamic_support=read.dynamic_support,
+        is_replayed=read.has_deterministic or read.dynamic_support,
+        is_enumerated=read.has_enumerate_support,
     )
+
+
+def _is_finite(found: Any, rng_key: Any) -> Bool[Array, "*chain"]:
+    """Whether energy and gradient of each start are finite."""
+    axes = 0 if is_prng_key(rng_key) else 1
+    leaves = [found.potential_energy, *jax.tree.leaves(found.z_grad)]
+    finite = [jnp.all(jnp.isfinite(x), axis=tuple(range(axes, jnp.ndim(x)))) for x in leaves]
+    return jnp.all(jnp.stack(finite), axis=0)
 
 
 def _why_not_initialized(

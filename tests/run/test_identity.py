@@ -16,11 +16,12 @@ import pytest
 from numpyro.infer import AIES, NUTS, BarkerMH, Gibbs
 
 import numpyro_score as ns
+from numpyro_score.constants import Constants
 from numpyro_score.kernels.proposals import gaussian_random_walk
 from numpyro_score.run.identity import differences, identity
 from numpyro_score.run.layout import Layout
 from numpyro_score.run.probes import PROBES, TOLERANCE, differing_probes
-from numpyro_score.run.program import Constants, Program
+from numpyro_score.run.program import Program
 from numpyro_score.run.start import init
 
 KEY = jax.random.key(0)
