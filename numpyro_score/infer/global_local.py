@@ -35,7 +35,7 @@ from numpyro_score.samplers.proposals import (
 from numpyro_score.samplers.proposals.monotone import MonotoneFlow
 from numpyro_score.types import LogDensityFn, Position, RngKey
 
-NUM_PARTICLES = 8192
+NUM_PARTICLES = 4096
 """Default number of particles."""
 
 

@@ -62,6 +62,10 @@ class TemperedParticles(NamedTuple):
     stages
         Temperature, step size and variance of every stage, `MAX_STAGES` rows of which `num_stages`
         count.
+    log_evidence
+        Estimate of the log of the target's integral, where the reference has integral 1.
+    log_evidence_variance
+        Its variance, from the spread of the weights of every stage as if stages were independent.
     """
 
     particles: Float[Array, "num dim"]
@@ -71,6 +75,8 @@ class TemperedParticles(NamedTuple):
     num_stages: Int[Array, ""]
     acceptance_rate: Float[Array, ""]
     stages: Ladder
+    log_evidence: Float[Array, ""]
+    log_evidence_variance: Float[Array, ""]
 
     @property
     def num_grad(self) -> int:
@@ -166,7 +172,7 @@ def tempered_smc(
         return 1 / jnp.clip(square, jnp.finfo(square.dtype).tiny ** 0.5, None)
 
     def stage(carry: tuple) -> tuple:
-        state, log_step, num, num_last, _, rng_key, scale, rows = carry
+        state, log_step, num, num_last, _, rng_key, scale, rows, evidence = carry
         rng_key, key = jax.random.split(rng_key)
         parameters = {
             "step_size": jnp.exp(log_step)[None],
@@ -179,7 +185,11 @@ def tempered_smc(
         scale = scales(state)
         row = Ladder(state.tempering_param, jnp.exp(log_step), scale)
         rows = jax.tree.map(lambda all, one: all.at[num].set(one), rows, row)
-        return state, log_step, num + 1, num_last, jnp.mean(rates), rng_key, scale, rows
+        # variance of the mean weight over its square: E[w^2] / E[w]^2 - 1, over the number
+        spread = jnp.sum(state.weights**2) - 1 / num_particles
+        evidence = evidence[0] + info.log_likelihood_increment, evidence[1] + spread
+        rate = jnp.mean(rates)
+        return state, log_step, num + 1, num_last, rate, rng_key, scale, rows, evidence
 
     def is_unfinished(carry: tuple) -> Array:
         _, _, num, num_last, *_ = carry
@@ -192,9 +202,10 @@ def tempered_smc(
     zero = jnp.zeros(MAX_STAGES, particles.dtype)
     rows = Ladder(zero, zero, jnp.zeros((MAX_STAGES, dim), particles.dtype))
     nothing = jnp.zeros((), particles.dtype)
-    carry = (first, log_step, none, none, nothing, key_stages, scales(first), rows)
+    evidence = nothing, nothing
+    carry = (first, log_step, none, none, nothing, key_stages, scales(first), rows, evidence)
     # once the target is reached, a stage resamples by the last weights and moves at the target
-    state, log_step, num_stages, _, rate, _, scale, rows = jax.lax.while_loop(
+    state, log_step, num_stages, _, rate, _, scale, rows, evidence = jax.lax.while_loop(
         is_unfinished, stage, carry
     )
     return TemperedParticles(
@@ -205,4 +216,5 @@ def tempered_smc(
         num_stages,
         rate,
         rows,
+        *evidence,
     )

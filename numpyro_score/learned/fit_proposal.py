@@ -7,7 +7,8 @@ from typing import Any
 import jax
 
 from numpyro_score.kernels.proposals import IndependentProposal
-from numpyro_score.learned.exploring import run_exploration
+from numpyro_score.learned.evidence import combine
+from numpyro_score.learned.explore import explore
 from numpyro_score.learned.fitted import Fitted
 from numpyro_score.learned.preparation import FlatLogDensity
 from numpyro_score.learned.training import MakeProposal, train_proposal
@@ -27,7 +28,7 @@ def fit_proposal(
     rounds: int,
     progress: bool | ProgressCallback,
 ) -> Fitted:
-    """Explore by tempered SMC, and train a proposal on the particles and on its own draws.
+    """Explore, and train a proposal on the particles and on its own draws.
 
     Parameters
     ----------
@@ -54,11 +55,11 @@ def fit_proposal(
     Warns
     -----
     UserWarning
-        If Pareto k is above .7 or fewer than .05 of the jumps would be accepted.
+        As of `Fitted.warn_if_poor`.
     """
     key_explore, key_train = jax.random.split(rng_key)
     callback = None if isinstance(progress, bool) else progress
-    explored, seconds_explore = run_exploration(
+    explored, seconds_explore = explore(
         logdensity_fn, reference, key_explore, num_particles, callback
     )
     begin = time.perf_counter()
@@ -71,15 +72,19 @@ def fit_proposal(
         rounds=rounds,
         progress=progress,
     )
+    found = trained.rounds[trained.best].quality
     fitted = Fitted(
         trained.proposal,
         trained.particles,
-        trained.quality,
-        trained.rounds,
+        found,
+        tuple(round_.quality.acceptance_rate for round_ in trained.rounds),
         explored.num_grad + trained.num_grad,
-        int(explored.num_stages),
+        explored.num_stages,
         {"explore": seconds_explore, "train": time.perf_counter() - begin},
         template,
+        combine(found, explored.log_evidences, explored.log_evidence_errors),
+        explored.counts,
+        trained.stopped,
     )
     fitted.warn_if_poor()
     return fitted

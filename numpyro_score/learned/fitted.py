@@ -4,8 +4,10 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from jaxtyping import Array, Float
 
+from numpyro_score.learned.evidence import LIMIT, Evidence
 from numpyro_score.learned.importance import Quality
 from numpyro_score.learned.preparation import cost_attributes
 from numpyro_score.samplers.proposals import LearnedProposal
@@ -18,6 +20,15 @@ LARGEST_K = 0.7
 
 LEAST_ACCEPTANCE = 0.05
 """Acceptance of global moves below which they are warned of."""
+
+SOME_WEIGHT = 0.01
+"""Weight from which a region matters."""
+
+FEW_STARTS = 10
+"""Particles and chains that found a region, below which others may have been missed."""
+
+EFFECTIVE_SHARE = 0.2
+"""Effective share of annealed particles in estimates of weights, about: stages are correlated."""
 
 
 class Fitted(NamedTuple):
@@ -41,6 +52,14 @@ class Fitted(NamedTuple):
         Exploring and training, compiling included.
     template
         A position of the model's structure and shapes; its values are ignored.
+    evidence
+        The log evidence with an error in which the exploration has its say; None where there was
+        none.
+    region_counts
+        `(4, regions + 1)`: particles in each region that was found, of the first annealing, of the
+        dispersed chains and of two independent annealings; the last column is outside of all.
+    stopped
+        Why training ended: "accepted", "no gain" or "rounds".
 
     Examples
     --------
@@ -59,6 +78,9 @@ class Fitted(NamedTuple):
     num_stages: int
     seconds: dict[str, float]
     template: Position
+    evidence: Evidence | None = None
+    region_counts: Float[np.ndarray, "4 regions"] | None = None
+    stopped: str = "rounds"
 
     @property
     def learned(self) -> LearnedProposal:
@@ -69,30 +91,84 @@ class Fitted(NamedTuple):
     def attributes(self) -> dict[str, float]:
         """What a run records: the cost of learning, and the quality of the proposal."""
         found = self.quality
+        evidence = found.log_evidence, found.log_evidence_error
+        if self.evidence is not None:
+            evidence = self.evidence.value, self.evidence.error
         return {
             **cost_attributes(self.num_grad, self.seconds),
+            **{f"seconds_{phase}": value for phase, value in self.seconds.items()},
             "importance_ess_fraction": found.ess_fraction,
             "pareto_k": found.pareto_k,
-            "log_evidence": found.log_evidence,
-            "log_evidence_error": found.log_evidence_error,
+            "log_evidence": evidence[0],
+            "log_evidence_error": evidence[1],
         }
 
     def warn_if_poor(self) -> None:
-        """Warn of a proposal that is rarely accepted or has a heavy tail, with what to do."""
-        found = self.quality
+        """Warn of what makes the jumps, or the evidence, unreliable, with what to do.
+
+        Rare acceptance; a heavy tail of the weights; estimates of the evidence, or of the weights
+        of regions, that disagree; a region of some weight that few starts led to, so that others
+        may have been missed.
+        """
+        for message in self.problems():
+            _warn(message)
+
+    def problems(self) -> list[str]:
+        """What `warn_if_poor` warns of."""
+        found, problems = self.quality, []
         if not found.acceptance_rate >= LEAST_ACCEPTANCE:
-            _warn(
+            problems.append(
                 f"global moves are accepted with probability {found.acceptance_rate:.3f}: the "
                 "chains explore by their local moves alone. Raise num_particles or rounds, give a "
                 "larger network, or use MALA or NUTS if the posterior has one mode."
             )
         elif not found.pareto_k <= LARGEST_K:
-            _warn(
+            problems.append(
                 f"the weights of the global proposals have a heavy tail (Pareto k "
                 f"{found.pareto_k:.2f}, above {LARGEST_K}): a chain may stay at single points for "
                 "long, and a region may be missing from the proposal. Raise num_particles or "
                 "rounds, and look at longest_rejection."
             )
+        if self.evidence is not None and not self.evidence.is_consistent:
+            proposal, annealing = self.evidence.by_proposal, self.evidence.by_annealing
+            problems.append(
+                f"estimates of the log evidence disagree: {proposal[0]:.3f} +- {proposal[1]:.3f} "
+                f"from the proposal, {annealing[0]:.3f} +- {annealing[1]:.3f} from annealing. The "
+                "proposal or the exploration misses a part of the target: weights of modes and the "
+                "evidence may be wrong. Raise num_particles, or give a wider reference."
+            )
+        if self.region_counts is not None:
+            problems.extend(_doubts(self.region_counts))
+        return problems
+
+
+def _doubts(counts: Float[np.ndarray, "4 regions"]) -> list[str]:
+    """What the counts of particles in regions leave in doubt."""
+    annealed, chains, one, other = counts
+    weights = (one + other) / (one + other).sum()
+    starts = annealed + chains
+    rare = (weights >= SOME_WEIGHT) & (starts < FEW_STARTS)
+    # the last column is what no region covers
+    rare[-1] = False
+    problems = []
+    if rare.any():
+        k = int(np.argmax(np.where(rare, weights, 0)))
+        problems.append(
+            f"a region of weight {weights[k]:.2f} was found by {int(starts[k])} of "
+            f"{int(starts.sum())} starts: others of its kind may have been missed. Raise "
+            "num_particles, or give a reference nearer to where the modes are."
+        )
+    share = one / one.sum(), other / other.sum()
+    num = one.sum() * EFFECTIVE_SHARE
+    error = np.sqrt(2 * np.maximum(weights * (1 - weights), 1 / num) / num)
+    gap = np.abs(share[0] - share[1])
+    if (gap > LIMIT * error).any():
+        k = int(np.argmax(gap / error))
+        problems.append(
+            f"two independent explorations give a region the weights {share[0][k]:.3f} and "
+            f"{share[1][k]:.3f}: raise num_particles."
+        )
+    return problems
 
 
 def _warn(message: str) -> None:

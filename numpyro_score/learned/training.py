@@ -1,9 +1,11 @@
 """Learning a proposal: a score of the particles, its flow as a proposal, and better particles.
 
-The loop explore, train, draw, weigh, train on the weighted draws is that of adaptive Monte Carlo
-with a learned proposal (Gabrie, Rotskoff and Vanden-Eijnden 2022, doi:10.1073/pnas.2109420119;
-Midgley et al. 2023, arXiv:2208.01893), with a score in place of a normalizing flow. It only ever
-changes the proposal, and ends before the first step that is reported.
+The score is regressed on the gradients that particles come with, mixed with denoising
+(`TargetScoreMatching`), so that the loss tells how far the training is. The loop explore, train,
+draw, weigh, train on the weighted draws is that of adaptive Monte Carlo with a learned proposal
+(Gabrie, Rotskoff and Vanden-Eijnden 2022, doi:10.1073/pnas.2109420119; Midgley et al. 2023,
+arXiv:2208.01893), with a score in place of a normalizing flow. It only ever changes the proposal,
+and ends before the first step that is reported.
 """
 
 from collections.abc import Callable
@@ -18,46 +20,77 @@ import numpy as np
 from blackjax.smc import resampling
 from jaxtyping import Array, Float
 
-from numpyro_score.kernels.tempered_smc import TemperedParticles, move_particles
+from numpyro_score.kernels.gaussian_mixture import GaussianMixture
+from numpyro_score.kernels.tempered_smc import move_particles
+from numpyro_score.learned.explore import Explored, evaluate
 from numpyro_score.learned.importance import Quality, quality
 from numpyro_score.learned.preparation import FlatLogDensity
+from numpyro_score.learned.regions import assign, shares
+from numpyro_score.learned.whitening import mean_and_factor
 from numpyro_score.noise import VE
 from numpyro_score.progress import ProgressCallback
 from numpyro_score.samplers.proposals import LearnedProposal
 from numpyro_score.scores import ResidualMLP, ScoreNetwork
 from numpyro_score.training.fit import fit
-from numpyro_score.training.losses import ContinuousDenoising
+from numpyro_score.training.losses import TargetScoreMatching, within_mode_covariance
 from numpyro_score.training.optimizer import cosine_adam
 from numpyro_score.types import RngKey
 
 NOISE = VE(sigma_min=0.02, sigma_max=5.0)
 """In units of the particles' sd: at its end the distribution is nearly a known Gaussian."""
 
-# one object each, so that every training finds the same compiled program
-LOSS = ContinuousDenoising(NOISE)
+# one object, so that every training finds the same compiled program
 OPTIMIZER = cosine_adam(5e-3)
 
 FINEST = 0.1
 """The finest structure that is expected, in the same units; finer ones cost acceptance."""
 
-FIRST_STEPS = 2500
-"""Steps of the first training."""
+PERIOD = 1000
+"""Steps of one period of the learning rate; a training has two of them, or more."""
 
-LATER_STEPS = 2000
-"""Steps of each training after it, which begins where the last one ended."""
+MAX_PERIODS = 8
+"""Periods of a training, at most."""
+
+LEAST_FALL = 0.1
+"""Relative fall of the loss from one period to the next below which a training ends."""
 
 MOVES = 6
 """MALA steps that move the copies of a resampled draw apart."""
+
+ENOUGH = 0.05
+"""Effective share of weighted draws from which they replace the particles."""
 
 GOOD = 0.8
 """Acceptance at which another round would gain less than it costs."""
 
 LEAST_GAIN = 0.01
-"""Rise of the acceptance below which no further round is made."""
+"""Rise of the acceptance, and change of a region's weight, below which a round changed nothing."""
+
+LEAST_SHARE = 0.01
+"""Share of the particles that a region has in training, whatever its weight."""
 
 
 type MakeProposal = Callable[..., LearnedProposal]
 """`(score, noise, dim, *, center, factor, data)` -> proposal, as `flow_proposal` is."""
+
+
+class Round(NamedTuple):
+    """One training, and what the draws of its proposal say.
+
+    Attributes
+    ----------
+    quality
+        Of the proposal.
+    shares
+        Weight of every region, from the weighted draws.
+    num_steps, loss
+        Steps of the training, and the loss at its end.
+    """
+
+    quality: Quality
+    shares: Float[np.ndarray, " regions"]
+    num_steps: int
+    loss: float
 
 
 class Learned(NamedTuple):
@@ -69,40 +102,27 @@ class Learned(NamedTuple):
         The frozen proposal distribution.
     particles
         `(num, dim)` approximate draws of the target, for chains to start from.
-    quality
-        Of the proposal that was kept, estimated from its own draws.
     rounds
-        Acceptance after each round of training.
+        Every round of training.
+    best
+        Index of the round whose proposal was kept.
+    stopped
+        Why no further round was made: "accepted", "no gain" or "rounds".
     num_grad
         Evaluations of the target that training took, with a gradient or without.
     """
 
     proposal: LearnedProposal
     particles: Float[Array, "num dim"]
-    quality: Quality
-    rounds: tuple[float, ...]
+    rounds: tuple[Round, ...]
+    best: int
+    stopped: str
     num_grad: int
 
 
 def default_network(dim: int, rng_key: RngKey) -> ResidualMLP:
     """Three blocks of 64 units for up to 20 dimensions, of 128 beyond."""
     return ResidualMLP(dim, width=64 if dim <= 20 else 128, depth=3, rng_key=rng_key)
-
-
-def mean_and_factor(particles: Float[np.ndarray, "num dim"]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean, and Cholesky factor of the covariance, of particles."""
-    center = particles.mean(axis=0, dtype=np.float64)
-    covariance = np.atleast_2d(np.cov(particles.astype(np.float64), rowvar=False))
-    variance = np.diagonal(covariance)
-    if not (np.isfinite(covariance).all() and (variance > 0).all()):
-        stuck = np.flatnonzero(~(variance > 0)).tolist()
-        raise ValueError(
-            f"exploration ended with particles that do not differ in coordinates {stuck}; give "
-            "reference=, a distribution about as wide as the target, or a larger num_particles="
-        )
-    # keeps nearly dependent coordinates independent at the resolution of single precision
-    covariance += np.diag(1e-6 * variance)
-    return center, np.linalg.cholesky(covariance)
 
 
 @eqx.filter_jit
@@ -125,13 +145,49 @@ def _weigh(
     return x, log_weights(proposal), log_weights(flow)
 
 
-def _resample(rng_key: RngKey, log_weights: np.ndarray, num: int) -> np.ndarray:
-    """Indices of draws by weight, the weights limited so that one draw gives few copies."""
-    # as in truncated importance sampling (Ionides 2008, doi:10.1198/106186008X320456)
+def _resample(
+    rng_key: RngKey,
+    log_weights: np.ndarray,
+    mixture: GaussianMixture,
+    x: Float[Array, "num dim"],
+    num: int,
+) -> np.ndarray:
+    """Indices of draws by weight.
+
+    Weights are limited so that one draw gives few copies (truncated importance sampling, Ionides
+    2008, doi:10.1198/106186008X320456), and no region that has draws falls below a least share.
+    """
     weights = np.exp(log_weights - log_weights.max())
     weights = np.minimum(weights, weights.mean() * np.sqrt(len(weights)))
-    weights = jnp.asarray(weights / weights.sum())
-    return np.asarray(resampling.systematic(rng_key, weights, num))
+    weights /= weights.sum()
+    which = np.asarray(assign(mixture, x))
+    share = np.bincount(which, weights)
+    floor = np.where(share > 0, np.maximum(share, LEAST_SHARE), 0.0)
+    weights *= (floor / np.where(share > 0, share, 1.0))[which]
+    return np.asarray(resampling.systematic(rng_key, jnp.asarray(weights / weights.sum()), num))
+
+
+def _train(
+    model: Any, data: Any, loss: TargetScoreMatching, rng_key: RngKey, progress: Any
+) -> tuple[Any, int, float]:
+    """Periods of training while the loss falls: the model, the steps, and the loss at the end."""
+    before = np.inf
+    for period in range(MAX_PERIODS):
+        model, history = fit(
+            model,
+            data,
+            loss,
+            rng_key=jax.random.fold_in(rng_key, period),
+            num_steps=PERIOD,
+            optimizer=OPTIMIZER,
+            validation_fraction=0.0,
+            progress=progress,
+        )
+        after = float(history.train_loss[-10:].mean())
+        if not after < (1 - LEAST_FALL) * before and period > 0:
+            break
+        before = after
+    return model, (period + 1) * PERIOD, after
 
 
 @eqx.filter_jit
@@ -150,7 +206,7 @@ def _rename(progress: ProgressCallback, name: str, phase: str, done: int, total:
 
 def train_proposal(
     logdensity_fn: FlatLogDensity,
-    explored: TemperedParticles,
+    explored: Explored,
     rng_key: RngKey,
     *,
     network: Callable[[int, RngKey], Any],
@@ -159,6 +215,9 @@ def train_proposal(
     progress: bool | ProgressCallback,
 ) -> Learned:
     """Train on the particles, then on the proposal's own weighted draws while that helps.
+
+    Rounds end when jumps are accepted (above .8) and the weights of the regions agree with those
+    of the exploration, when neither acceptance nor weights change, or after `rounds`.
 
     Parameters
     ----------
@@ -180,46 +239,52 @@ def train_proposal(
     num, dim = explored.particles.shape
     dtype = explored.particles.dtype
     center, factor = mean_and_factor(np.asarray(explored.particles))
-    particles = explored.particles
+    particles, mixture = explored.particles, explored.regions.mixture
     key_network, rng_key = jax.random.split(rng_key)
     model: Any = _new_model(network, dim, key_network)
-    best: tuple[Quality, LearnedProposal, Array] | None = None
-    accepted: list[float] = []
-    num_grad = 0
+    known, history = shares(mixture, particles), []
+    best, kept, num_grad, stopped = -1, None, 0, "rounds"
     for round_ in range(rounds):
         rng_key, key_fit, key_draw, key_resample, key_move = jax.random.split(rng_key, 5)
         name = f"training {round_ + 1}" + (f" of up to {rounds}" if rounds > 1 else "")
+        _, gradients = evaluate(logdensity_fn, particles)
+        num_grad += num
         standard = np.linalg.solve(factor, (np.asarray(particles) - center).T).T
-        model = fit(
+        whitened = np.asarray(gradients, np.float64) @ factor
+        loss = TargetScoreMatching(within_mode_covariance(standard, whitened), noise=NOISE)
+        standard = np.asarray(standard, dtype)
+        model, num_steps, end = _train(
             model,
-            np.asarray(standard, dtype),
-            LOSS,
-            rng_key=key_fit,
-            num_steps=FIRST_STEPS if round_ == 0 else LATER_STEPS,
-            optimizer=OPTIMIZER,
-            validation_fraction=0.0,
-            progress=progress if isinstance(progress, bool) else partial(_rename, progress, name),
-        ).model
-        proposal = make_proposal(
-            model, NOISE, dim, center=center, factor=factor, data=np.asarray(standard, dtype)
+            (standard, np.asarray(whitened, dtype)),
+            loss,
+            key_fit,
+            progress if isinstance(progress, bool) else partial(_rename, progress, name),
         )
+        proposal = make_proposal(model, NOISE, dim, center=center, factor=factor, data=standard)
         x, log_weights, of_flow = _weigh(logdensity_fn, proposal, key_draw, num)
         num_grad += num
-        found = quality(np.asarray(log_weights), np.asarray(of_flow), 1 - proposal.weight)
-        accepted.append(found.acceptance_rate)
-        gain = found.acceptance_rate - (best[0].acceptance_rate if best else 0.0)
-        if gain <= 0:
+        log_weights = np.asarray(log_weights, np.float64)
+        found = quality(log_weights, np.asarray(of_flow), 1 - proposal.weight)
+        weights = np.exp(log_weights - log_weights.max()) if found.ess_fraction > 0 else None
+        new = known if weights is None else shares(mixture, x, weights)
+        history.append(Round(found, new, num_steps, end))
+        gain = found.acceptance_rate - (history[best].quality.acceptance_rate if kept else 0.0)
+        change, known = float(np.abs(new - known).max()), new
+        if gain > 0 or kept is None:
+            best, kept = round_, (proposal, particles)
+        if found.acceptance_rate > GOOD:
+            stopped = "accepted"
             break
-        best = (found, proposal, particles)
-        if found.acceptance_rate > GOOD or gain < LEAST_GAIN or round_ + 1 == rounds:
+        # a first training that nothing is accepted of has not gone on for long enough
+        if round_ > 0 and gain < LEAST_GAIN and change < LEAST_GAIN:
+            stopped = "no gain"
             break
-        chosen = _resample(key_resample, np.asarray(log_weights), num)
-        step = explored.step_size
-        particles, _, _ = move_particles(
-            logdensity_fn, key_move, x[chosen], step, explored.variance, MOVES
-        )
-        num_grad += num * (MOVES + 1)
-    if best is None:
-        # nothing is ever accepted: the chains fall back on their local moves, with a warning
-        best = (found, proposal, explored.particles)
-    return Learned(best[1], best[2], best[0], tuple(accepted), num_grad)
+        if round_ + 1 < rounds and found.ess_fraction > ENOUGH:
+            chosen = _resample(key_resample, log_weights, mixture, x, num)
+            step = explored.step_size
+            particles, _, _ = move_particles(
+                logdensity_fn, key_move, x[chosen], step, explored.variance, MOVES
+            )
+            num_grad += num * (MOVES + 1)
+    assert kept is not None
+    return Learned(kept[0], kept[1], tuple(history), best, stopped, num_grad)

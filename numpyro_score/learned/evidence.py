@@ -1,0 +1,83 @@
+"""The log evidence from a proposal's weights and from two annealings, and whether they agree.
+
+Importance sampling has an error that its own draws show only where they reach: with a mode missing
+from the proposal, the mean weight is stable and wrong. Annealed estimates (Neal 2001,
+doi:10.1023/A:1008923215028; Del Moral, Doucet and Jasra 2006,
+doi:10.1111/j.1467-9868.2006.00553.x) come from other particles, and a difference between the two is
+the error that neither knows of.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from numpyro_score.learned.importance import Quality
+
+LIMIT = 4.0
+"""Standard errors that estimates may be apart."""
+
+ROUNDING = 0.02
+"""Difference that is never held against them."""
+
+
+class Evidence(NamedTuple):
+    """The log of the integral of the target's density.
+
+    Attributes
+    ----------
+    value
+        The estimate with the smaller error.
+    error
+        Its standard error; where estimates disagree, how far they are apart.
+    by_proposal, by_annealing
+        Pairs of estimate and standard error.
+    is_consistent
+        Whether they agree.
+
+    Examples
+    --------
+    >>> from numpyro_score.learned.importance import quality
+    >>> found = quality(np.log([1.0, 3.0] * 5000))
+    >>> combine(found, np.array([0.69, 0.70]), np.array([0.02, 0.02])).is_consistent
+    True
+    """
+
+    value: float
+    error: float
+    by_proposal: tuple[float, float]
+    by_annealing: tuple[float, float]
+    is_consistent: bool
+
+
+def combine(
+    found: Quality,
+    log_evidences: Float[np.ndarray, " num"],
+    errors: Float[np.ndarray, " num"],
+) -> Evidence:
+    """The estimate of a proposal together with those of independent annealings.
+
+    Parameters
+    ----------
+    found
+        Of the proposal.
+    log_evidences, errors
+        Of the annealings, with their standard errors.
+    """
+    num = len(log_evidences)
+    annealed = float(np.mean(log_evidences))
+    own = float(np.sqrt(np.mean(errors**2) / num))
+    # two estimates say little of their spread; the larger of what they and their weights say counts
+    annealed_error = max(own, float(np.std(log_evidences, ddof=1)) / np.sqrt(num) if num > 1 else 0)
+    proposed = found.log_evidence, found.log_evidence_error
+    gap = abs(proposed[0] - annealed)
+    halves = abs(float(np.ptp(log_evidences)))
+    is_consistent = bool(
+        np.isfinite(gap)
+        and gap <= LIMIT * np.hypot(proposed[1], annealed_error) + ROUNDING
+        and halves <= LIMIT * np.sqrt(2 * np.mean(errors**2)) + ROUNDING
+    )
+    value, error = min((proposed, (annealed, annealed_error)), key=lambda pair: pair[1])
+    if not is_consistent:
+        error = max(gap, halves, error) if np.isfinite(gap) else float("inf")
+    return Evidence(value, float(error), proposed, (annealed, annealed_error), is_consistent)

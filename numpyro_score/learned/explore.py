@@ -1,0 +1,174 @@
+"""Exploring a target so that no mode is lost: annealed particles, dispersed chains, and both again.
+
+1. Particles are annealed from the reference by tempered SMC, and short local chains start all over
+   it. The first weigh modes that intermediate temperatures connect, the second find modes that
+   annealing loses.
+2. What both found is clustered, and a mixture of Gaussians laid over it (`regions`).
+3. Two independent sets of particles are annealed from that mixture to the target. Their weights and
+   evidence need no training, and their disagreement says how far they can be trusted.
+"""
+
+import time
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from numpyro_score.kernels.proposals import IndependentProposal
+from numpyro_score.kernels.tempered_smc import TemperedParticles, tempered_smc
+from numpyro_score.learned.dispersed import run_dispersed_chains
+from numpyro_score.learned.preparation import FlatLogDensity
+from numpyro_score.learned.regions import Regions, assign, find_regions
+from numpyro_score.progress import ProgressCallback
+from numpyro_score.types import RngKey
+
+FAR_BELOW = 10.0
+"""A chain this many times the dimension below the median log density has not arrived."""
+
+
+class Explored(NamedTuple):
+    """Particles of the target from two independent annealings, and how they came about.
+
+    Attributes
+    ----------
+    particles
+        `(num, dim)`, of equal weight; the first half from the first annealing.
+    step_size, variance
+        Of MALA at the target.
+    regions
+        What was found.
+    counts
+        `(4, regions + 1)`: particles or chains in every region of the first annealing, the
+        dispersed chains, and the two halves.
+    log_evidences, log_evidence_errors
+        Of both halves.
+    num_grad, num_stages
+        Gradients of the target, and temperatures, of all annealings.
+    """
+
+    particles: Float[Array, "num dim"]
+    step_size: Float[Array, ""]
+    variance: Float[Array, " dim"]
+    regions: Regions
+    counts: np.ndarray
+    log_evidences: np.ndarray
+    log_evidence_errors: np.ndarray
+    num_grad: int
+    num_stages: int
+
+
+@eqx.filter_jit
+def evaluate(
+    logdensity_fn: FlatLogDensity, x: Float[Array, "num dim"]
+) -> tuple[Float[Array, " num"], Float[Array, "num dim"]]:
+    """Log densities and their gradients."""
+    return jax.vmap(jax.value_and_grad(logdensity_fn))(x)
+
+
+def _has_arrived(found: TemperedParticles) -> bool:
+    return bool(found.inverse_temperature >= 1) and bool(jnp.isfinite(found.particles).all())
+
+
+def explore(
+    logdensity_fn: FlatLogDensity,
+    reference: IndependentProposal,
+    rng_key: RngKey,
+    num_particles: int,
+    progress: ProgressCallback | None = None,
+) -> tuple[Explored, float]:
+    """Explore, outside of compiled code; returns also the seconds that it took.
+
+    Parameters
+    ----------
+    logdensity_fn
+        Flat position -> log density.
+    reference
+        Where the exploration starts.
+    rng_key
+        One key.
+    num_particles
+        Particles at the end; a quarter as many are annealed, and as many chains run, first.
+    progress
+        Called with the phase.
+
+    Raises
+    ------
+    ValueError
+        If no annealing reached the target's temperature, or a particle is not finite.
+    """
+    begin = time.perf_counter()
+    key_anneal, key_chains, *key_halves = jax.random.split(rng_key, 4)
+    num_first, num_half = max(num_particles // 4, 16), max(num_particles // 2, 16)
+
+    def report(done: int) -> None:
+        if progress is not None:
+            progress("exploring", done, 4)
+
+    report(0)
+    annealed = tempered_smc(logdensity_fn, reference, key_anneal, num_first)
+    report(1)
+    chains = run_dispersed_chains(logdensity_fn, reference, key_chains, num_first)
+    report(2)
+    # annealing that got stuck leaves the search to the chains
+    groups = [np.asarray(annealed.particles)[: num_first if _has_arrived(annealed) else 0]]
+    groups.append(np.asarray(chains.positions))
+    found, logdensity, gradients = _usable(logdensity_fn, groups)
+    if not sum(map(len, found)):
+        raise ValueError(_message(float(annealed.inverse_temperature)))
+    regions = find_regions(np.concatenate(found), logdensity, gradients)
+    mixture = regions.mixture.as_independent()
+    halves = []
+    for done, key in enumerate(key_halves, 3):
+        halves.append(tempered_smc(logdensity_fn, mixture, key, num_half))
+        if not _has_arrived(halves[-1]):
+            raise ValueError(_message(float(halves[-1].inverse_temperature)))
+        report(done)
+    found.extend(np.asarray(half.particles) for half in halves)
+    num_grad = annealed.num_grad + chains.num_grad + sum(map(len, groups))
+    explored = Explored(
+        jnp.concatenate([half.particles for half in halves]),
+        halves[1].step_size,
+        halves[1].variance,
+        regions,
+        _count(regions, found),
+        np.array([float(half.log_evidence) for half in halves]),
+        np.sqrt([float(half.log_evidence_variance) for half in halves]),
+        num_grad + sum(half.num_grad for half in halves),
+        int(annealed.num_stages) + sum(int(half.num_stages) for half in halves),
+    )
+    return explored, time.perf_counter() - begin
+
+
+def _count(regions: Regions, groups: list[np.ndarray]) -> Float[np.ndarray, "group regions"]:
+    """Points of every group in every region, and outside of all in the last column."""
+    which = np.asarray(assign(regions.mixture, jnp.asarray(np.concatenate(groups))))
+    parts = np.split(which, np.cumsum([len(group) for group in groups])[:-1])
+    return np.stack([np.bincount(part, minlength=regions.num + 1) for part in parts]).astype(float)
+
+
+def _usable(
+    logdensity_fn: FlatLogDensity, groups: list[np.ndarray]
+) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Of each group the points that have arrived; log densities and gradients of all of them."""
+    x = jnp.asarray(np.concatenate(groups))
+    logdensity, gradients = (np.asarray(values) for values in evaluate(logdensity_fn, x))
+    is_finite = np.isfinite(logdensity) & np.isfinite(gradients).all(axis=1)
+    parts = np.split(is_finite, np.cumsum([len(group) for group in groups])[:-1])
+    values = np.split(logdensity, np.cumsum([len(group) for group in groups])[:-1])
+    medians = [np.median(v[ok]) for v, ok in zip(values, parts, strict=True) if ok.any()]
+    floor = max(medians, default=0.0) - FAR_BELOW * x.shape[1]
+    keep = is_finite & (logdensity > floor)
+    kept = np.split(keep, np.cumsum([len(group) for group in groups])[:-1])
+    found = [group[ok] for group, ok in zip(groups, kept, strict=True)]
+    return found, logdensity[keep], gradients[keep]
+
+
+def _message(inverse_temperature: float) -> str:
+    return (
+        f"exploration stopped at inverse temperature {inverse_temperature:.3g} of 1: what it "
+        "starts from is too far from the target. Give reference=, a distribution that is nearer "
+        "and still covers the target."
+    )

@@ -1,0 +1,127 @@
+"""Regions that explorations found, and a mixture of Gaussians over them to anneal from.
+
+Particles are clustered in units of `1 / E[g^2]`, the scale within a mode, by HDBSCAN (Campello,
+Moulavi and Sander 2013, doi:10.1007/978-3-642-37456-2_14). Every cluster becomes a Gaussian, and a
+wide one covers the rest. Whatever the clusters, tempered SMC from that mixture is consistent; good
+clusters make it short and keep the modes.
+"""
+
+import math
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from numpyro_score.kernels.gaussian_mixture import GaussianMixture
+from numpyro_score.learned.whitening import mean_and_factor
+
+SMALLEST = 5
+"""Particles of a region, at least."""
+
+MAX_REGIONS = 32
+"""The largest clusters; the wide Gaussian covers the others."""
+
+INFLATION = 1.2
+"""Factor of the variances: a reference should be wider than the target."""
+
+WIDE_SHARE = 0.05
+"""Weight of the wide Gaussian, at least."""
+
+RIDGE = 1e-6
+
+
+class Regions(NamedTuple):
+    """Regions, and where particles of the explorations lie.
+
+    Attributes
+    ----------
+    mixture
+        One component for every region, and the wide one last.
+    num
+        Number of regions.
+    """
+
+    mixture: GaussianMixture
+    num: int
+
+
+def _gaussian(x: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and Cholesky factor of a shrunken covariance."""
+    from sklearn.covariance import LedoitWolf
+
+    u = x / scale
+    covariance = LedoitWolf().fit(u).covariance_ + RIDGE * np.eye(x.shape[1])
+    return x.mean(axis=0), scale[:, None] * np.linalg.cholesky(covariance)
+
+
+def _log_prob(x: np.ndarray, mean: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    z = np.linalg.solve(factor, (x - mean).T)
+    log_det = np.log(np.diagonal(factor)).sum()
+    return -0.5 * (z**2).sum(axis=0) - log_det - x.shape[1] / 2 * math.log(2 * math.pi)
+
+
+def find_regions(
+    positions: Float[np.ndarray, "num dim"],
+    logdensity: Float[np.ndarray, " num"],
+    gradients: Float[np.ndarray, "num dim"],
+) -> Regions:
+    """Cluster particles of all explorations together.
+
+    Parameters
+    ----------
+    positions, logdensity, gradients
+        Of the particles, finite.
+
+    Raises
+    ------
+    ValueError
+        If all particles are equal in some coordinate.
+    """
+    from sklearn.cluster import HDBSCAN
+
+    x, g = np.asarray(positions, np.float64), np.asarray(gradients, np.float64)
+    mean, factor = mean_and_factor(x)
+    scale = np.sqrt(np.minimum(1 / np.maximum(np.mean(g**2, axis=0), 1e-300), x.var(axis=0)))
+    labels = np.full(len(x), -1)
+    if len(x) > 2 * SMALLEST:
+        labels = HDBSCAN(min_cluster_size=SMALLEST, copy=True).fit_predict(x / scale)
+    names, counts = np.unique(labels[labels >= 0], return_counts=True)
+    names = names[np.argsort(-counts)][:MAX_REGIONS]
+    parts, log_masses = [], []
+    for name in names:
+        inside = labels == name
+        center, root = _gaussian(x[inside], scale)
+        # log p - log N is the log mass wherever the region is about Gaussian
+        log_masses.append(np.median(logdensity[inside] - _log_prob(x[inside], center, root)))
+        parts.append((center, math.sqrt(INFLATION) * root))
+    share = max(WIDE_SHARE, 1 - np.isin(labels, names).mean()) if parts else 1.0
+    parts.append((mean, math.sqrt(INFLATION) * factor))
+    weights = np.exp(np.array(log_masses) - max(log_masses, default=0.0))
+    # masses are rough: every region gets a part of the particles, whatever its mass seems to be
+    num = len(names)
+    weights = (weights / weights.sum() + 1 / num) / 2 if num else np.zeros(0)
+    weights = np.append(weights * (1 - share), share)
+    means, factors = (np.stack(values) for values in zip(*parts, strict=True))
+    dtype = jnp.result_type(float)
+    arrays = (np.log(weights), means, factors, np.linalg.inv(factors))
+    return Regions(GaussianMixture(*(jnp.asarray(array, dtype) for array in arrays)), num)
+
+
+@eqx.filter_jit
+def assign(mixture: GaussianMixture, positions: Float[Array, "num dim"]) -> Int[Array, " num"]:
+    """The region of each point: the component with the largest share of the density there."""
+    return jax.vmap(lambda x: jnp.argmax(mixture.component_log_probs(x)))(positions)
+
+
+def shares(
+    mixture: GaussianMixture,
+    positions: Float[Array, "num dim"],
+    weights: Float[np.ndarray, " num"] | None = None,
+) -> Float[np.ndarray, " regions"]:
+    """Share of points, or of their weights, in every region, the wide component's last."""
+    which = np.asarray(assign(mixture, positions))
+    found = np.bincount(which, weights, minlength=len(mixture.log_weights))
+    return found / found.sum()

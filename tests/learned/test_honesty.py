@@ -1,0 +1,74 @@
+"""What is said of a proposal, its evidence and the regions is what the numbers say."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numpyro_score.learned import Fitted, quality
+from numpyro_score.learned.evidence import Evidence, combine
+
+SOUND = np.array([[500.0, 200, 5], [300, 300, 9], [1100, 900, 0], [1120, 880, 0]])
+
+
+def fitted(counts: Any = SOUND, evidence: Evidence | None = None) -> Fitted:
+    none: Any = None
+    return Fitted(none, none, quality(np.zeros(1000)), (), 0, 0, {}, none, evidence, counts)
+
+
+def changed(row: int, column: int, value: float) -> Any:
+    counts = SOUND.copy()
+    counts[row, column] = value
+    return counts
+
+
+def test_sound_regions_are_not_doubted() -> None:
+    assert fitted().problems() == []
+
+
+def test_a_region_that_few_starts_led_to() -> None:
+    counts = changed(0, 1, 0.0)
+    counts[1, 1] = 7.0
+    (problem,) = fitted(counts).problems()
+    assert "a region of weight 0.45 was found by 7 of" in problem
+    # one of no weight does not matter, and what many chains found does
+    assert fitted(changed(0, 1, 0.0)).problems() == []
+    counts[2:, 1] = 10.0
+    assert fitted(counts).problems() == []
+
+
+def test_explorations_that_disagree() -> None:
+    (problem,) = fitted(changed(3, 1, 300.0)).problems()
+    assert "two independent explorations give a region the weights" in problem
+
+
+def draws(seed: int, sd: float = 0.3, num: int = 4000) -> Any:
+    return quality(sd * np.random.default_rng(seed).normal(size=num) - sd**2 / 2)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_evidence_of_estimates_that_agree(seed: int) -> None:
+    rng = np.random.default_rng(100 + seed)
+    found = combine(draws(seed), 0.05 * rng.normal(size=2), np.full(2, 0.05))
+    assert found.is_consistent
+    assert found.error == draws(seed).log_evidence_error
+    assert abs(found.value) < 4.5 * found.error
+
+
+def test_evidence_of_estimates_that_disagree() -> None:
+    """A mode of weight .3 that the proposal does not have."""
+    found = combine(draws(0), np.array([0.36, 0.34]), np.array([0.02, 0.02]))
+    assert not found.is_consistent
+    assert abs(found.value - 0.35) <= 1.1 * found.error
+    (problem,) = fitted(evidence=found).problems()
+    assert "0.350 +- 0.014 from annealing" in problem
+    with pytest.warns(UserWarning, match="estimates of the log evidence disagree"):
+        fitted(evidence=found).warn_if_poor()
+    halves = combine(draws(0), np.array([0.3, -0.3]), np.array([0.02, 0.02]))
+    assert not halves.is_consistent
+
+
+def test_evidence_of_a_proposal_that_never_meets_the_target() -> None:
+    found = combine(quality(np.full(10, -np.inf)), np.zeros(2), np.full(2, 0.1))
+    assert not found.is_consistent
+    assert found.error == np.inf
