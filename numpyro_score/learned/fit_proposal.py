@@ -8,7 +8,7 @@ import jax
 
 from numpyro_score.kernels.proposals import IndependentProposal
 from numpyro_score.learned.evidence import combine
-from numpyro_score.learned.explore import explore
+from numpyro_score.learned.explore_regions import explore_regions
 from numpyro_score.learned.fitted import Fitted
 from numpyro_score.learned.preparation import FlatLogDensity
 from numpyro_score.learned.training import MakeProposal, train_proposal
@@ -59,7 +59,7 @@ def fit_proposal(
     """
     key_explore, key_train = jax.random.split(rng_key)
     callback = None if isinstance(progress, bool) else progress
-    explored, seconds_explore = explore(
+    explored, seconds_explore = explore_regions(
         logdensity_fn, reference, key_explore, num_particles, callback
     )
     begin = time.perf_counter()

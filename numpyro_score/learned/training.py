@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 
 from numpyro_score.kernels.gaussian_mixture import GaussianMixture
 from numpyro_score.kernels.tempered_smc import move_particles
-from numpyro_score.learned.explore import Explored, evaluate
+from numpyro_score.learned.explore_regions import Explored, evaluate
 from numpyro_score.learned.importance import Quality, quality
 from numpyro_score.learned.preparation import FlatLogDensity
 from numpyro_score.learned.regions import assign, shares
@@ -261,9 +261,9 @@ def train_proposal(
             progress if isinstance(progress, bool) else partial(_rename, progress, name),
         )
         proposal = make_proposal(model, NOISE, dim, center=center, factor=factor, data=standard)
-        x, log_weights, of_flow = _weigh(logdensity_fn, proposal, key_draw, num)
+        x, of_proposal, of_flow = _weigh(logdensity_fn, proposal, key_draw, num)
         num_grad += num
-        log_weights = np.asarray(log_weights, np.float64)
+        log_weights = np.asarray(of_proposal, np.float64)
         found = quality(log_weights, np.asarray(of_flow), 1 - proposal.weight)
         weights = np.exp(log_weights - log_weights.max()) if found.ess_fraction > 0 else None
         new = known if weights is None else shares(mixture, x, weights)

@@ -11,7 +11,7 @@ from scipy.stats import multivariate_normal
 
 from numpyro_score.kernels.proposals import from_distribution
 from numpyro_score.kernels.tempered_smc import tempered_smc
-from numpyro_score.learned.explore import Explored, explore
+from numpyro_score.learned.explore_regions import Explored, explore_regions
 from numpyro_score.learned.regions import find_regions, shares
 
 DIM, NUM, SD = 16, 2048, 0.3
@@ -36,7 +36,7 @@ def near_second(x: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def explored() -> Explored:
-    return explore(logdensity, REFERENCE, jax.random.key(0), NUM)[0]
+    return explore_regions(logdensity, REFERENCE, jax.random.key(0), NUM)[0]
 
 
 def test_both_modes_are_found_and_weighed(explored: Explored) -> None:
@@ -72,7 +72,9 @@ def test_a_target_that_cannot_be_reached_is_refused() -> None:
         return jnp.nan * jnp.sum(x)
 
     with pytest.raises(ValueError, match="Give reference="):
-        explore(nowhere, from_distribution(dist.Normal(jnp.zeros(2), 1.0).to_event(1)), KEY, 64)
+        explore_regions(
+            nowhere, from_distribution(dist.Normal(jnp.zeros(2), 1.0).to_event(1)), KEY, 64
+        )
 
 
 KEY = jax.random.key(0)

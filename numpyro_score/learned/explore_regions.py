@@ -72,7 +72,7 @@ def _has_arrived(found: TemperedParticles) -> bool:
     return bool(found.inverse_temperature >= 1) and bool(jnp.isfinite(found.particles).all())
 
 
-def explore(
+def explore_regions(
     logdensity_fn: FlatLogDensity,
     reference: IndependentProposal,
     rng_key: RngKey,
