@@ -20,9 +20,12 @@ def codes_made() -> set[str]:
     codes = set()
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            is_finding = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding"
-            if is_finding and isinstance(node.args[0], ast.Constant):
-                codes.add(node.args[0].value)
+            if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding"):
+                continue
+            code = node.args[0]
+            if isinstance(code, ast.Constant):
+                assert isinstance(code.value, str)
+                codes.add(code.value)
     return codes
 
 

@@ -122,9 +122,11 @@ def test_gradients_in_the_tree_are_used(tree):
 
 def test_a_log_density_is_enough(tree):
     x = np.random.default_rng(7).normal(size=(4, 500, 2))
-    options = {"with_discrepancy": False, "variables": ["x"]}
     found = assess(
-        tree(x=x, other=x[..., 0]), logdensity_fn=lambda x: -0.5 * jnp.sum(x**2), **options
+        tree(x=x, other=x[..., 0]),
+        logdensity_fn=lambda x: -0.5 * jnp.sum(x**2),
+        with_discrepancy=False,
+        variables=["x"],
     )
     assert found.findings["score_moments"][0].code == "score_moments_ok"
     assert found.status is Status.CONVERGED

@@ -236,7 +236,9 @@ def test_one_mode_has_pairs_alone(run):
 def test_errors_of_known_values(run):
     dt = run({"x": 0.5 + RNG.normal(size=(4, 500))})
     errors = expectation_errors(dt, moments("x", 0.0, 1.0, 3.0))
-    (chart,) = section(errors, judge(dt)).charts
+    found = section(errors, judge(dt))
+    assert found is not None
+    (chart,) = found.charts
     picture = one(chart_plan(chart))
     assert {"mean(x)", "second_moment(x)"} <= set(texts_of(picture))
     assert section(errors.iloc[:0], judge(dt)) is None
