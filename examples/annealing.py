@@ -4,8 +4,8 @@ From sampling to optimization: temperature
 
 At temperature ``T = 1 / beta`` a kernel samples ``p^beta``, or, with ``p = exp(-f)``, the Gibbs
 measure ``exp(-beta f) / Z``. Without noise (``T = 0``) Langevin dynamics is gradient ascent and
-climbs to the nearest mode. Between the two lies simulated annealing: a temperature that falls
-slowly enough lets a chain leave the wrong valley before it is trapped (Kirkpatrick, Gelatt and
+converges to a nearby mode. Simulated annealing is between the two: if the temperature decreases
+slowly enough, a chain can leave a local minimum before it is trapped (Kirkpatrick, Gelatt and
 Vecchi 1983, doi:10.1126/science.220.4598.671).
 """
 
@@ -24,9 +24,9 @@ from numpyro_score.targets import mixture_1d
 SHORT = "--short" in sys.argv
 
 # %%
-# Langevin without noise, on a density of two modes, from starts on a line. Each start goes uphill
-# to the mode on its side of the valley; roots of the derivative of the density are the two modes
-# and the bottom of the valley.
+# Langevin dynamics without noise, on a density with two modes, from several starting points. Each
+# path converges to the mode on its side of the minimum between them. The roots of the derivative of
+# the density are the two modes and this minimum.
 target = mixture_1d()
 
 
@@ -41,13 +41,13 @@ climb = ns.ula(target.logdensity_fn, step_size=0.25, temperature=0.0)
 
 @partial(jax.jit, static_argnames="num")
 def climbed(starts, num):
-    """Positions `(num, start)` on the way up, and log densities."""
+    """Positions `(num, start)` along the paths, and log densities."""
 
     def step(states, key):
         states, _ = jax.vmap(climb.step, in_axes=(None, 0))(key, states)
         return states, (states.position[:, 0], states.logdensity)
 
-    keys = jax.random.split(jax.random.key(0), num)  # a key moves nothing at temperature 0
+    keys = jax.random.split(jax.random.key(0), num)  # not used at temperature 0
     return jax.lax.scan(step, jax.vmap(climb.init)(starts[:, None]), keys)[1]
 
 
@@ -63,7 +63,7 @@ print(
 print(f"{climb_error:.1e}, {descents} steps downhill")
 
 # %%
-# A function with many valleys, on a grid of ``n`` points: its smallest value is 1, at ``x = 1.5``.
+# A function with many local minima, on a grid of ``n`` points. Its minimum is 1, at ``x = 1.5``.
 n = 201
 x = np.linspace(-5, 5, n)
 f = 1 + 0.15 * (x - 1.5) ** 2 + 0.45 * (1 - np.cos(2 * np.pi * (x - 1.5) / 1.25))
@@ -105,12 +105,12 @@ print(f"beta for {delta:.0%}: {enough.round(1)}, which leaves")
 print("  ".join(f"{mass:.1e}" for mass in left_over))
 
 # %%
-# Annealing. A chain of Metropolis moves on the grid proposes one of the 20 nearest points, from a
-# uniform start. A *quench* (``T = 0``) takes only moves downhill and ends in a valley near by. At a
-# fixed low temperature the chain hardly leaves it; at a fixed high one it visits the best valley
-# and does not stay. While ``T`` falls from 1 to .05, and the more slowly the better, it finds the
-# valley and stays. The chain's law is known exactly, from its transition probabilities, and is
-# given beside the share of chains that end in the best valley.
+# Annealing. A Metropolis chain on the grid proposes one of the 20 nearest points, from a uniform
+# start. A *quench* (``T = 0``) accepts only moves downhill and ends in a nearby local minimum. At a
+# fixed low temperature the chain hardly leaves it; at a fixed high temperature it visits the global
+# minimum but does not stay. If ``T`` decreases from 1 to .05, slowly, the chain finds the global
+# minimum and stays there. The exact distribution of the chain follows from its transition
+# probabilities, and is given next to the share of chains that end at the global minimum.
 REACH, HOT, COLD = 10, 1.0, 0.05
 NUM_STEPS, NUM_CHAINS = (1_600, 500) if SHORT else (16_000, 1_000)
 is_best = np.abs(x - 1.5) < 1.25 / 2
@@ -128,18 +128,18 @@ hot, cold, duration = np.array(list(schedules.values()), np.float32).T
 
 
 def temperature_at(step, hot, cold, duration):
-    """Falls from hot to cold in a straight line, then stays."""
+    """Decreases linearly from hot to cold, then stays constant."""
     return hot + (cold - hot) * jnp.minimum(step / duration, 1)
 
 
 def log_density(place):
-    """Minus `f` at a place of the grid, -inf beyond its ends."""
+    """Minus `f` at a grid index, -inf outside of the grid."""
     inside = (place >= 0) & (place < n)
     return jnp.where(inside, -energies[jnp.clip(place, 0, n - 1).astype(int)], -jnp.inf)
 
 
 def move(rng_key, place):
-    """To a neighbour within reach; symmetric, so that the Hastings correction is 0."""
+    """One of the 20 nearest points; symmetric, with Hastings correction 0."""
     which = jax.random.randint(rng_key, (), 0, 2 * REACH)
     return place + jnp.where(which < REACH, which - REACH, which - REACH + 1), jnp.zeros(())
 
@@ -147,7 +147,7 @@ def move(rng_key, place):
 @jax.jit
 @partial(jax.vmap, in_axes=(0, 0, 0, None))
 def ends(hot, cold, duration, rng_keys):
-    """Where chains end, as places on the grid, under a schedule of the temperature."""
+    """Grid indices at which chains end, under a temperature schedule."""
     schedule = partial(temperature_at, hot=hot, cold=cold, duration=duration)
     algorithm = ns.metropolis_hastings(log_density, move, schedule)
 
@@ -164,7 +164,7 @@ def ends(hot, cold, duration, rng_keys):
 
 
 def exact_laws():
-    """Laws `(schedule, n)` at the end, by the transition probabilities of every step."""
+    """Final distributions `(schedule, n)`, from the transition probabilities of every step."""
     offsets = np.delete(np.arange(-REACH, REACH + 1), REACH)
     to = np.arange(n)[:, None] + offsets
     rise = np.where((to >= 0) & (to < n), f[to % n] - f[:, None], np.inf)
@@ -172,7 +172,7 @@ def exact_laws():
     for step in range(NUM_STEPS):
         now = np.asarray(hot + (cold - hot) * np.minimum(step / duration, 1))[:, None, None]
         with np.errstate(divide="ignore", invalid="ignore"):
-            # at temperature 0 only what is downhill is accepted
+            # at temperature 0 only downhill moves are accepted
             out = np.where(now > 0, np.exp(-np.maximum(rise, 0) / now), rise < 0)
             back = np.where(now > 0, np.exp(-np.maximum(-rise, 0) / now), rise > 0) * is_inside
         gained = (law[:, to % n] * back).sum(-1)
@@ -190,8 +190,8 @@ for name, *row in zip(schedules, share, share_error, exact_share, strict=True):
     print("{:22s}  {:.3f} ({:.3f})  {:.3f}".format(name, *row))
 
 # %%
-# The picture: ways uphill, Gibbs measures at three temperatures, and where the chains of three
-# schedules end.
+# The figure: gradient ascent paths, Gibbs measures at three temperatures, and the final positions
+# of chains for three schedules.
 figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
 axes[0].plot(paths[:80, ::4], color="#4477aa", linewidth=0.7)
 for level, name in ((left, "mode"), (right, "mode"), (valley, "valley")):

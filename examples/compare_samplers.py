@@ -2,10 +2,10 @@
 Six samplers on two targets
 ===========================
 
-Which kernel is best is a question about the target. Two of them are set against six kernels: a
-Gaussian that lies askew, and two modes with nothing between them, of weights .2 and .8 (those of
-Song and Ermon 2019, arXiv:1907.05600). Each kernel has the same number of chains, of warmup steps
-and of draws; what it costs is counted, and what is known of the targets says who is right.
+The best kernel depends on the target. This example compares six kernels on two targets: a
+correlated Gaussian, and two separated modes of weights .2 and .8 (those of Song and Ermon 2019,
+arXiv:1907.05600). All kernels have the same numbers of chains, warmup steps and draws. Their costs
+are counted, and their errors are measured against known expectations.
 """
 
 import sys
@@ -22,12 +22,13 @@ SHORT = "--short" in sys.argv
 NUM_CHAINS, NUM_WARMUP, NUM_DRAWS = (4, 500, 1_000) if SHORT else (8, 500, 4_000)
 
 # %%
-# A kernel is a function from a model to a kernel, since each target needs its own. The first four
-# are *local*: a move ends near where it began. The other two anneal from a wide law, a Gaussian of
-# standard deviation 10 here: parallel tempering runs replicas at many temperatures, which exchange
-# places (Geyer 1991), and stays exact; tempered sequential Monte Carlo moves a population down the
-# temperatures (Del Moral, Doucet and Jasra 2006, doi:10.1111/j.1467-9868.2006.00553.x), and is
-# approximate: a population of finite size is off by about one over its size.
+# A kernel is given as a function from a model to a kernel, since each target needs its own. The
+# first four are *local*: they make small moves. The other two use tempering from a wide reference
+# distribution, here a Gaussian of standard deviation 10. Parallel tempering runs replicas at
+# several temperatures, which exchange positions (Geyer 1991), and is exact. Tempered sequential
+# Monte Carlo moves a population through the temperatures (Del Moral, Doucet and Jasra 2006,
+# doi:10.1111/j.1467-9868.2006.00553.x), and is approximate, with a bias of the order of one over
+# the size of the population.
 kernels = {
     "random walk": ns.RandomWalkMetropolis,
     "MALA": ns.MALA,
@@ -49,13 +50,14 @@ comparison = ns.compare(
 )
 
 # %%
-# How to read the table. *Exact* is what theory says of the kernel, *converged* what its draws say:
-# R-hat of at most 1.01, and effective draws (ESS) enough. Gradients are those of all chains, of the
-# warmup, and of what a kernel learns before its first step (parallel tempering its temperatures,
-# for so many seconds). Errors are the worst of all known means in Monte Carlo errors: above 4 or so
-# is a wrong answer. Below that it is right only if the chains have converged, since the Monte Carlo
-# error of chains that do not agree is a guess. On the askew target a dense preconditioner pays. On
-# two modes the chains of a local kernel disagree, or all are in one mode: converged, and wrong.
+# How to read the table. *Exact* is a property of the kernel, *converged* of its draws: R-hat of
+# at most 1.01, and a sufficient effective sample size (ESS). Gradients are those of all chains, of
+# warmup, and of what a kernel learns before its first step (parallel tempering learns its
+# temperatures, in the given number of seconds). The error is the largest over all known means, in
+# Monte Carlo standard errors. Above about 4 the answer is wrong. A smaller value is reliable only
+# if the chains have converged, since otherwise the Monte Carlo error is not known. On the
+# correlated target a dense preconditioner helps. On two modes the chains of a local kernel
+# disagree, or all are in one mode: converged, but wrong.
 table = comparison.table
 words = {True: "yes", False: "no"}
 for target in (askew, modes):
@@ -74,10 +76,10 @@ for target in (askew, modes):
     print()
 
 # %%
-# The weight of the larger mode, .8 in truth, with its Monte Carlo error. A local chain stays in the
-# mode that it is in when warmup ends, so that a local kernel's weight is the share of its chains
-# that are there, a few of a few. Where by chance all are in one mode R-hat and effective sample
-# sizes have nothing to complain of, and only the truth, or a kernel that crosses, tells.
+# The weight of the larger mode, whose true value is .8, with its Monte Carlo error. A local chain
+# stays in the mode in which warmup ends, so that the weight is the share of chains in that mode. If
+# by chance all chains are in one mode, R-hat and effective sample size show no problem. Only the
+# truth, or a kernel that crosses between modes, reveals it.
 errors = comparison.errors
 weights = errors[errors.quantity == "mode_weight(x)[1]"].set_index("kernel")
 print("weight of the larger mode (mcse), exactly 0.8")
@@ -85,15 +87,15 @@ for kernel, row in weights.iterrows():
     print(f"{kernel:18s}  {row.estimate:.3f} ({row.mcse:.3f})")
 
 # %%
-# All of it as a page, with a verdict for each run, its pictures, and error against cost.
+# All results as a page, with a verdict and figures for each run, and error against cost.
 if not SHORT:
     page = comparison.to_html("compare_samplers.html", progress=False)
     print(f"\nreport: {page.name}")
 
 # %%
-# The picture: how errors fell as the runs went on, by what they had cost by then (a gradient counts
-# as two evaluations). A sampler that works falls like one over the root of the cost; one that is
-# stuck stays where it is.
+# The figure: error against cost during the runs (a gradient counts as two evaluations). For a
+# sampler that mixes, the error decreases like the inverse square root of the cost; for one that is
+# stuck it stays constant.
 figure, axes = plt.subplots(1, 3, figsize=(15, 4.5), layout="constrained")
 for axis, target in zip(axes, (askew, modes), strict=False):
     curves = comparison.curves[comparison.curves.target == target.name]

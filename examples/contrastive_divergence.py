@@ -2,10 +2,10 @@
 An energy of handwritten digits
 ===============================
 
-``p(x) = exp(-E(x)) / Z`` with a network for E and a Z that nobody knows. The gradient of the log
-likelihood is the mean of ``-grad E`` over data plus its mean over the model's own samples; the
-second is taken over the ends of Markov chains that go on from one training step to the next:
-persistent contrastive divergence (Hinton 2002, doi:10.1162/089976602760128018; Tieleman 2008,
+``p(x) = exp(-E(x)) / Z`` with a network for E and an unknown Z. The gradient of the log likelihood
+is the mean of ``-grad E`` over data plus the mean of ``grad E`` over samples of the model. The
+samples are the ends of Markov chains that continue from one training step to the next: persistent
+contrastive divergence (Hinton 2002, doi:10.1162/089976602760128018; Tieleman 2008,
 doi:10.1145/1390156.1390290). The data are scikit-learn's digits of 8 x 8 pixels.
 """
 
@@ -32,17 +32,17 @@ STEP = {"step_size": 0.01}
 
 images, labels = load_digits(return_X_y=True)
 rng = np.random.default_rng(0)
-# a little noise: grey levels are whole numbers, and a density of such is a row of spikes
+# a little noise, since grey levels are integers, whose density would be a sum of point masses
 data = np.float32(images / 8 - 1 + 0.1 * rng.normal(size=images.shape))
 train, held_out = data[:1500], data[1500:]
 
 
 # %%
-# Samples are Langevin steps, accepted or refused, under the energy as it stands. They begin as
-# noise of the data's means and spreads and go on from stage to stage, as training's own chains do.
+# Samples are drawn by MALA with the current energy. They start from noise with the means and sds of
+# the data and continue from stage to stage, like the chains of the training.
 @partial(jax.jit, static_argnames="num_steps")
 def langevin(model, x, rng_key, num_steps):
-    """So many steps of one chain each."""
+    """`num` steps of one chain from each point."""
     algorithm = ns.mala(model.logdensity, **STEP)
 
     def chain(x, rng_key):
@@ -56,15 +56,15 @@ def langevin(model, x, rng_key, num_steps):
 
 @jax.jit
 def energies(model, x):
-    """Of every point."""
+    """Energy of every point."""
     return jax.vmap(model.energy)(x)
 
 
 # %%
-# Training, in stages. Were the model right and the samples its own, data and samples would have
-# energies of one law. The samples, which began as noise, come down to near the data's energy and
-# stay a little above it: two hundred steps a stage do not make them forget where they began. Digits
-# that were held out lie between: the network knows those it has seen somewhat by heart.
+# Training, in stages. For a perfect model and perfect samples, the energies of data and samples
+# would have the same distribution. The energies of the samples, which start as noise, decrease to
+# slightly above those of the data: two hundred steps per stage do not remove the initial transient
+# entirely. Held-out digits are between: the network overfits slightly.
 noise = np.float32(train.mean(0) + train.std(0) * rng.normal(size=(NUM_SAMPLES, 64)))
 model = EnergyNet(64, width=256, depth=2, rng_key=jax.random.key(1))
 loss = PersistentContrastiveDivergence(ns.mala, STEP, 10, restart_rate=0.02, penalty=1e-3)
@@ -93,8 +93,8 @@ for stage in range(NUM_STAGES):
 course = np.array(course)  # (stage, of what, mean and sd)
 
 # %%
-# Do the samples look like digits? New chains start from noise; a classifier that was trained on
-# real digits says what it sees, and how sure it is (it is right on most real ones it never saw).
+# Do the samples look like digits? New chains start from noise. A classifier that was trained on
+# real digits, with a high accuracy on held-out ones, predicts their classes with a confidence.
 drawn = np.asarray(langevin(model, jnp.asarray(noise), jax.random.key(4), LAST_STEPS))
 judge = MLPClassifier((128,), max_iter=300, random_state=0).fit(train, labels[:1500])
 accuracy = judge.score(held_out, labels[1500:])
@@ -106,7 +106,7 @@ print(
 )
 
 # %%
-# Energies while the model learns, and what its samples look like on the way.
+# The figure: energies during training, and samples at several stages.
 figure = plt.figure(figsize=(11, 4), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=(1.2, 1))
 axis = left.subplots()

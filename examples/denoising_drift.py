@@ -1,16 +1,16 @@
 """
-What a score knows, and how weakly it pulls
-===========================================
+Denoisers, scores, and slow Langevin dynamics
+=============================================
 
-The score ``s = grad log p`` holds all of a density but its constant: on a line, integrating it
-gives the density back. With noise of sd ``sigma`` the score is that of a denoiser ``D``, by
+The score ``s = grad log p`` determines a density up to its constant: in one dimension, the density
+follows by integration. With noise of sd ``sigma`` the score follows from a denoiser ``D`` by
 Tweedie's formula (Efron 2011, doi:10.1198/jasa.2011.tm11181):
 
     ``s(x) = (D(x) - x) / sigma^2``,    ``D(x) = E[x_0 | x_0 + sigma z = x]``.
 
-At a small ``sigma`` that is nearly the score of the data themselves. But ``D(x) - x`` is then tiny
-wherever the density is smooth, and Langevin dynamics whose steps have to be as small as the noise
-does not get anywhere from a random start. This is why samplers begin with large noise.
+At small ``sigma`` this is nearly the score of the data. But ``D(x) - x`` is then tiny where the
+density is smooth, and Langevin dynamics, whose steps must be as small as the noise, hardly moves
+from a random start. This is why samplers start with large noise.
 """
 
 import sys
@@ -28,27 +28,27 @@ from numpyro_score.targets import mixture_1d
 SHORT = "--short" in sys.argv
 
 # %%
-# The score of ``.6 N(-2, 1) + .4 N(4, 2^2)`` is the mean of the two bells' scores, weighted by how
-# likely the point is of each. It crosses 0 upwards in the valley and downwards at the modes.
+# The score of ``.6 N(-2, 1) + .4 N(4, 2^2)`` is the mean of the two components' scores, weighted by
+# their posterior probabilities. It crosses 0 upwards at the minimum and downwards at the modes.
 target = mixture_1d()
 score = jax.jit(jax.vmap(jax.grad(lambda x: target.logdensity_fn(x[None]))))
 
 
 def log_density(x):
-    """Normalised, by the formula."""
+    """Normalised log density, in closed form."""
     bells = 0.6 * np.exp(-((x + 2) ** 2) / 2) + 0.2 * np.exp(-((x - 4) ** 2) / 8)
     return np.log(bells / np.sqrt(2 * np.pi))
 
 
 def left_share(x):
-    """Probability that a point is of the left bell."""
+    """Probability that a point is from the left component."""
     return 0.6 * np.exp(-((x + 2) ** 2) / 2) / np.sqrt(2 * np.pi) / np.exp(log_density(x))
 
 
 # %%
-# The density from the score: add up the trapezoids under ``s`` for ``log p`` up to a constant, then
-# divide by the area. The error falls with the square of the spacing, and the weight of the left
-# mode comes out right: on a line the score in the valley carries it.
+# The density from the score: integrate ``s`` by the trapezoid rule for ``log p`` up to a
+# constant, then normalise. The error decreases with the square of the spacing, and the weight of
+# the left mode is right: in one dimension the score between the modes determines it.
 spacings = np.array([0.4, 0.2, 0.1, 0.05])
 recovered, density_error, left_weight = {}, [], []
 for h in spacings:
@@ -68,14 +68,14 @@ for row in zip(spacings, density_error, left_weight, strict=True):
 print(f"log p is recovered up to a constant: it varies by {np.ptp(constant):.1e} over the grid")
 
 # %%
-# Langevin dynamics with a denoiser. The data lie about two modes 6 apart, .8 of them at one, with
-# sd .5 in every coordinate; the denoiser is the exact one at ``sigma = .01``. A random start is
-# standard normal noise in 2, 20 or 784 dimensions (as many as a small image has pixels).
+# Langevin dynamics with a denoiser. The data have two modes at a distance of 6, with weights .8 and
+# .2 and sd .5 in every coordinate; the denoiser is exact, at ``sigma = .01``. Starts are standard
+# normal noise in 2, 20 or 784 dimensions (the number of pixels of a small image).
 #
-# The pull ``|D(x) - x|`` is ``sigma^2 / (sd^2 + sigma^2) = 4e-4`` of the way to the mode. A learned
-# denoiser that is wrong by one part in a thousand would drown it; float32 alone costs it three
-# digits. In many dimensions little of it even points along the line between the modes: most of it
-# shrinks the noise of the start.
+# The displacement ``|D(x) - x|`` is ``sigma^2 / (sd^2 + sigma^2) = 4e-4`` of the distance to the
+# mode. A relative error of 1e-3 of a learned denoiser would exceed it, and float32 rounding alone
+# removes three of its digits. In many dimensions little of it points along the line between the
+# modes; most of it reduces the noise of the start.
 SD, HALF, BIG = 0.5, 3.0, 0.8
 noise = VE(sigma_min=0.01, sigma_max=10.0)
 sigma = 0.01
@@ -83,14 +83,14 @@ EPS, NUM_STEPS, NUM_CHAINS = sigma**2 / 2, 1_000, 64 if SHORT else 256
 
 
 def exact_mixture(dim):
-    """The data's law: modes on the first axis."""
+    """The distribution of the data, with modes on the first axis."""
     means = HALF * np.eye(2, dim)[[0, 0]] * np.array([[1.0], [-1.0]])
     return GaussianMixtureScore([BIG, 1 - BIG], means, SD**2, noise)
 
 
 @partial(jax.jit, static_argnames="dim")
 def pulled(starts, rng_key, dim):
-    """What the denoiser says at the starts, and Langevin dynamics that follows it."""
+    """Displacements by the denoiser at the starts, and Langevin dynamics with it."""
     mixture = exact_mixture(dim)
     model = FunctionScore(mixture.denoise, noise, PredictDenoised())
     algorithm = ns.ula(score_fn=lambda x: model(x, 0.0), step_size=EPS)
@@ -108,11 +108,11 @@ def pulled(starts, rng_key, dim):
 
 
 # %%
-# The step is ``eps = sigma^2 / 2``, about as long as it may be at this noise; by the pull it goes
-# a fiftieth as far as by its own noise (drift/noise). Away from the line
-# between the modes the dynamics is linear: 1000 steps keep ``(1 - eps / (sd^2 + sigma^2))^1000``
-# of the start, which is 82%. Along the line chains stay on the side where they began: half of them
-# on either, whatever the weights of the modes.
+# The step size is ``eps = sigma^2 / 2``, about the largest stable one at this noise. The drift
+# of a step is a fiftieth of its noise (drift/noise). Orthogonally to the line between the modes the
+# dynamics is linear: 1000 steps keep ``(1 - eps / (sd^2 + sigma^2))^1000`` of the start, which is
+# 82%. Along the line chains stay on the side where they start: half of them on each, independently
+# of the weights of the modes.
 expected_pull = sigma**2 / (SD**2 + sigma**2)
 expected_kept = (1 - EPS / (SD**2 + sigma**2)) ** NUM_STEPS
 pulls = {}
@@ -150,8 +150,8 @@ for dim in (2, 20, 784):
     )
 
 # %%
-# The picture: the score of the two bells and the density that comes back from it, and chains in 784
-# dimensions along the line between the modes, which they never reach.
+# The figure: the score of the two components, the density recovered from it, and chains in 784
+# dimensions along the line between the modes, which they do not reach.
 figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
 line = np.linspace(-6, 12, 400)
 axes[0].plot(line, score(np.float32(line)), color="#4477aa", label="score")

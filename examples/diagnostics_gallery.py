@@ -2,9 +2,9 @@
 Good chains and bad ones
 ========================
 
-What the diagnostics look at, and what it looks like: for each a set of four chains that is well and
-one that is not, made on purpose so that what is wrong is known. R-hat and effective sample sizes
-are those of Vehtari et al. (2021, arXiv:1903.08008), the start is found by MSER-5 (White 1997,
+What diagnostics detect, and what it looks like: for each problem, four simulated chains without it
+and four with it. R-hat and effective sample sizes
+are those of Vehtari et al. (2021, arXiv:1903.08008), burn-in is found by MSER-5 (White 1997,
 doi:10.1177/003754979706900601).
 """
 
@@ -22,7 +22,7 @@ rng = np.random.default_rng(1)
 
 
 def autoregressive(coefficient):
-    """Chains of mean 0 and variance 1 whose draws remember the one before."""
+    """Autoregressive chains of mean 0 and variance 1."""
     noise = rng.normal(size=(NUM_CHAINS, NUM_DRAWS))
     x = noise.copy()
     for i in range(1, NUM_DRAWS):
@@ -31,19 +31,20 @@ def autoregressive(coefficient):
 
 
 def tree(x):
-    """As ArviZ keeps draws."""
+    """Draws as an ArviZ `DataTree`."""
     return az.from_dict({"posterior": {"x": x}})
 
 
 # %%
-# Four faults. One chain of four lies elsewhere; the chains remember each draw for a hundred; they
-# come from far away and need a third of the run to arrive; they sit in two modes and hardly cross.
+# Four problems. One chain of four has another mean; the chains are autocorrelated over a hundred
+# draws; they start far away, with a transient of a third of the run; they have two modes and hardly
+# cross between them.
 steps = np.arange(NUM_DRAWS)
 crossing = rng.random((NUM_CHAINS, NUM_DRAWS))
 
 
 def in_modes(rate):
-    """Two modes at -3 and 3, between which chains jump with a probability a step."""
+    """Two modes at -3 and 3, between which chains jump with a given probability per step."""
     starts = np.array([0, 1, 1, 1])[:, None]
     side = (starts + np.cumsum(crossing < rate, axis=1)) % 2
     return 3.0 * (2 * side - 1) + rng.normal(size=side.shape)
@@ -60,8 +61,8 @@ chains = {
 }
 
 # %%
-# What the diagnostics say. The good ones raise nothing; each bad one is found by the diagnostic
-# that looks for it, and often by others too.
+# The findings. For good chains there are none; each problem is found by the diagnostic for it, and
+# often by others too.
 print("fault       chains   R-hat   bulk ESS   steps to drop   alarms")
 alarms, figures = {}, {}
 for fault, pair in chains.items():
@@ -80,8 +81,8 @@ for fault, pair in chains.items():
         print(f"{fault:10}  {kind:6} {rhat:8.3f} {ess:9.0f} {drop:12.0f}      {', '.join(raised)}")
 
 # %%
-# Learn to see it: good chains are a fuzzy caterpillar, all of one colour mixture; bad ones show
-# stripes, wander, come in from outside or jump.
+# What it looks like: good chains overlap like a fuzzy caterpillar; bad ones are separated, wander,
+# drift in from outside or jump.
 figure, axes = plt.subplots(4, 4, figsize=(12, 9), layout="constrained")
 titles = {
     "agreement": "one chain is elsewhere",

@@ -1,12 +1,13 @@
 """
-Noise added and taken away
-==========================
+A diffusion and its time reversal
+=================================
 
-The Ornstein-Uhlenbeck process ``dx = -T x dt + sqrt(2 T) dW`` turns any law into ``N(0, 1)`` as t
-goes from 0 to 1. Its reverse, ``dx = (f x - g^2 score) dt + g dW`` run backwards, turns ``N(0, 1)``
-into the law again (Anderson 1982, doi:10.1016/0304-4149(82)90051-5; Song et al. 2021,
-arXiv:2011.13456), and needs only the score of the noised law. That score is known exactly for a
-Gaussian mixture: what goes wrong below is the steps' doing and nobody else's.
+The Ornstein-Uhlenbeck process ``dx = -T x dt + sqrt(2 T) dW`` transforms any distribution into
+nearly ``N(0, 1)`` as t goes from 0 to 1. Its time reversal, ``dx = (f x - g^2 score) dt + g dW``
+run backwards, transforms ``N(0, 1)`` into the original distribution (Anderson 1982,
+doi:10.1016/0304-4149(82)90051-5; Song et al. 2021, arXiv:2011.13456), and needs only the score of
+the noised distribution. For a Gaussian mixture this score is known exactly, so that all errors
+below are due to discretisation.
 """
 
 import sys
@@ -39,14 +40,14 @@ WEIGHTS, MEANS, SD = np.array([0.3, 0.7]), np.array([-2.0, 1.5]), 0.4
 
 
 def exact_cdf(x, noise, t):
-    """Distribution function of the mixture in the noise of time t."""
+    """Distribution function of the mixture with the noise of time t."""
     alpha, sigma = float(noise.alpha(float(t))), float(noise.sigma(float(t)))
     sd = np.hypot(alpha * SD, sigma)
     return scipy.stats.norm.cdf((np.asarray(x)[:, None] - alpha * MEANS) / sd) @ WEIGHTS
 
 
 def distance(x, noise, t):
-    """Kolmogorov-Smirnov distance of draws from the exact law; chance alone is .87 / sqrt(n)."""
+    """Kolmogorov-Smirnov distance from the exact distribution; .87 / sqrt(n) for exact draws."""
     return scipy.stats.kstest(np.asarray(x, float), partial(exact_cdf, noise=noise, t=t)).statistic
 
 
@@ -56,16 +57,16 @@ def score_of(noise):
 
 
 # %%
-# Forwards: Euler steps of the Ornstein-Uhlenbeck equation, from draws of the mixture. At each time
-# the law is known: the means shrink by ``e^(-T t)`` and the variance is ``e^(-2 T t) sd^2 + 1 -
-# e^(-2 T t)``.
+# Forward: Euler steps of the Ornstein-Uhlenbeck equation, from draws of the mixture. The
+# distribution at each time is known: the means shrink by ``e^(-T t)`` and the variance is ``e^(-2 T
+# t) sd^2 + 1 - e^(-2 T t)``.
 ou = OU(end_time=3.0)
 data = np.asarray(score_of(ou).sample(jax.random.key(0), NUM))[:, 0]
 
 
 @jax.jit
 def forward(x, rng_key):
-    """All places `(step + 1, num)`."""
+    """Positions at all steps, `(step + 1, num)`."""
     dt = 1 / NUM_STEPS
 
     def step(x, row):
@@ -83,8 +84,8 @@ forwards = np.asarray(forward(data, jax.random.key(1)))
 forward_times = np.linspace(0, 1, NUM_STEPS + 1)
 
 # %%
-# Backwards: the reverse diffusion from ``N(0, 1)``, with the exact score. At the same times it has
-# to have the same laws.
+# Backward: the reverse diffusion from ``N(0, 1)``, with the exact score. It has the same
+# distributions at the same times.
 sampler = reverse_sde(score_of(ou), ou, (1,), num_steps=100)
 backward_times, way = sampler.trajectory(jax.random.key(2), NUM)
 backward_times, backwards = np.asarray(backward_times), np.asarray(way)[:, :, 0].T
@@ -106,7 +107,7 @@ for t in (0.05, 0.2, 0.5, 1.0):
 # DDPM noises in N steps, ``x_i = sqrt(1 - beta_i) x_{i-1} + sqrt(beta_i) z`` (Ho, Jain and Abbeel
 # 2020, arXiv:2006.11239). With ``beta_i = beta(i / N) / N`` it becomes the variance-preserving
 # equation ``dx = -beta(t) x / 2 dt + sqrt(beta(t)) dW`` as N grows: their ``alpha`` differ by
-# something of order 1 / N.
+# O(1 / N).
 vp = VP()
 print("\n    N  largest difference of alpha, DDPM's chain to the VP equation")
 gaps = {}
@@ -121,10 +122,9 @@ for num in (10, 100, 1000):
         print(f"{num:5d}       none: a beta is above 1, too few steps")
 
 # %%
-# Four ways back from the same noise: DDPM's ancestral steps, the reverse equation's, DDIM (Song,
-# Meng and Ermon 2021, arXiv:2010.02502) and Heun's steps on the probability flow, with the
-# evaluations of the score that each takes; all stop at t = .001. Without noise on the way a few
-# dozen are enough.
+# Four samplers from the same noise: DDPM's ancestral steps, the reverse SDE, DDIM (Song,
+# Meng and Ermon 2021, arXiv:2010.02502) and Heun steps of the probability flow, with the number of
+# score evaluations of each; all stop at t = .001. The deterministic ones need only a few dozen.
 ddpm = DiscreteVP(np.linspace(1e-4, 0.02, 1000))
 score = score_of(ddpm)
 ways = {
@@ -147,7 +147,7 @@ for name, sampler in ways.items():
     print("{:24s} {:6d} {:8.4f} {:9.4f}".format(name, *back[name]))
 
 # %%
-# Paths of both directions, the two schedules, and what the four ways drew.
+# The figure: paths in both directions, the two schedules, and draws of the four samplers.
 figure, axes = plt.subplots(2, 2, figsize=(10, 6.4), layout="constrained")
 for axis, times, paths, title in (
     (axes[0, 0], forward_times, forwards, "Forwards: from data to noise"),

@@ -1,10 +1,10 @@
 """
-Digits from noise, six ways
-===========================
+Six samplers of digits
+======================
 
-One convolutional score, trained by denoising (Vincent 2011, doi:10.1162/NECO_a_00142), and all that
-it can be used for: DDPM's ancestral steps (Ho, Jain and Abbeel 2020, arXiv:2006.11239), the reverse
-equation, DDIM (Song, Meng and Ermon 2021, arXiv:2010.02502), the probability flow (Song et al.
+One convolutional score, trained by denoising (Vincent 2011, doi:10.1162/NECO_a_00142), and six
+samplers that use it: DDPM's ancestral steps (Ho, Jain and Abbeel 2020, arXiv:2006.11239), the
+reverse SDE, DDIM (Song, Meng and Ermon 2021, arXiv:2010.02502), the probability flow (Song et al.
 2021, arXiv:2011.13456), annealed Langevin steps (Song and Ermon 2019, arXiv:1907.05600), and
 stochastic localization (Montanari 2023, arXiv:2305.10690). The data are scikit-learn's digits of
 8 x 8 pixels; a classifier judges.
@@ -47,8 +47,8 @@ grey, labels = load_digits(return_X_y=True)
 images = np.float32(grey / 8 - 1).reshape(-1, *SHAPE)
 
 # %%
-# The score: a small U-Net that sees the image and the level of the noise. Nothing in it knows which
-# sampler will use it.
+# The score: a small U-Net whose inputs are the image and the noise level. It does not depend on the
+# sampler.
 noise = VE(sigma_min=0.03, sigma_max=20.0)
 network = ConvNet(SHAPE, width=WIDTH, rng_key=jax.random.key(0))
 score, history = fit(
@@ -67,8 +67,8 @@ seconds = history.attrs["seconds"]
 print(f"{NUM_STEPS} steps in {seconds:.0f} s; loss {losses[0]:.3f} to {losses[-1]:.3f}")
 
 # %%
-# Six samplers of the one score. All but annealed Langevin end with the denoised point, which takes
-# away the last of the noise.
+# Six samplers with the same score. All but annealed Langevin end with the denoised point, which
+# removes the remaining noise.
 ladder = default_ladder(noise, 2 if SHORT else 64)
 samplers = {
     "DDPM": reverse_sde(score, noise, SHAPE, num_steps=100, method=ancestral, denoise=True),
@@ -94,8 +94,8 @@ drawn["localization"] = plan.sample(jax.random.key(2), NUM).draws
 calls["localization"] = plan.num_steps + 1
 
 # %%
-# The judge has seen real digits only, blurred a little. What it is sure of looks like a digit to
-# it, and all ten should come up; real digits that it never saw are the standard.
+# A classifier is trained on real digits with a little noise. Its confidence measures how much a
+# draw looks like a digit, and all ten classes should occur; held-out real digits are the reference.
 flat = images.reshape(len(images), -1)
 order = np.random.default_rng(0).permutation(len(flat))
 seen, unseen = order[:1500], order[1500:]
@@ -114,8 +114,8 @@ for name, probabilities in judged.items():
 
 
 # %%
-# Memory, not learning? A network that had learned its data by heart would draw them. The distance
-# from a draw to its nearest training image, beside that of real digits to theirs.
+# Memorisation? A network that had memorised its data would draw them. The distance from a draw
+# to the nearest training image is compared with that of real digits to theirs.
 def nearest(x, others):
     """Root mean square distance of a pixel, to the nearest of the others."""
     squares = ((x[:, None] - others[None]) ** 2).mean(axis=-1)
@@ -129,7 +129,7 @@ print("\nto the nearest image of the data, a pixel:", end=" ")
 print(", ".join(f"{name} {value:.2f}" for name, value in closest.items()))
 
 # %%
-# Real digits, and those of each sampler.
+# The figure: real digits, and draws of each sampler.
 figure, axes = plt.subplots(1, 1 + len(drawn), figsize=(13, 3), layout="constrained")
 for axis, (name, x) in zip(axes, {"real": images, **drawn}.items(), strict=True):
     rows, columns = (4, 5) if SHORT else (8, 6)
