@@ -42,7 +42,7 @@ train, held_out = data[:1500], data[1500:]
 # the data and continue from stage to stage, like the chains of the training.
 @partial(jax.jit, static_argnames="num_steps")
 def langevin(model, x, rng_key, num_steps):
-    """`num` steps of one chain from each point."""
+    """`num_steps` steps of one chain from each point."""
     algorithm = ns.mala(model.logdensity, **STEP)
 
     def chain(x, rng_key):

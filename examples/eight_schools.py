@@ -2,10 +2,10 @@
 Eight schools: another kernel in one line
 =========================================
 
-Eight schools report what coaching did to the marks of their pupils, each with a standard error
-(Rubin 1981, doi:10.3102/10769986006004377). The effects ``theta`` are of one normal law, of which
-the mean ``mu`` and the spread ``tau`` are not known either. The model is written in NumPyro in two
-ways that mean the same, and one of them is much harder to sample. Which one, the diagnostics say.
+Eight schools report the effects of coaching on the marks of their pupils, each with a standard
+error (Rubin 1981, doi:10.3102/10769986006004377). The effects ``theta`` are normally distributed
+with unknown mean ``mu`` and unknown sd ``tau``. The model is written in NumPyro in two equivalent
+parameterisations, one of which is much harder to sample. The diagnostics show which one.
 """
 
 import sys
@@ -31,7 +31,7 @@ effects = np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
 
 
 # %%
-# The model, non-centered: the effects are ``mu`` plus ``tau`` times standard normal ones.
+# The non-centered model: the effects are ``mu`` plus ``tau`` times standard normal variables.
 def non_centered(sigma, y=None):
     mu = numpyro.sample("mu", dist.Normal(0.0, 5.0))
     tau = numpyro.sample("tau", dist.HalfCauchy(5.0))
@@ -42,9 +42,9 @@ def non_centered(sigma, y=None):
 
 
 # %%
-# NumPyro's ``MCMC`` with its own kernel, and with MALA: one line is another one. Vectorized chains
-# are one program, and share what warmup learns of the step size and the preconditioner;
-# sequential ones are each alone, for which reason they are given more warmup here.
+# NumPyro's ``MCMC`` with NUTS, and with MALA: one line differs. Vectorized chains run in one
+# program and share the step size and the preconditioner that warmup adapts. Sequential chains adapt
+# separately, and have more warmup here.
 def run_mcmc(kernel, num_chains, chain_method, num_warmup):
     mcmc = MCMC(
         kernel,
@@ -65,8 +65,8 @@ mcmc_runs = {
 }
 
 # %%
-# Both know the same posterior: means and second moments agree with each other and with values by
-# quadrature, within Monte Carlo error (mcse).
+# Both sample the same posterior: means and second moments agree with each other and with values by
+# quadrature within Monte Carlo error (mcse).
 known = eight_schools().expectations
 moment_tables = {name: expectation_errors(dt, known) for name, dt in mcmc_runs.items()}
 truth = moment_tables["MALA"].set_index("quantity").truth
@@ -84,9 +84,9 @@ print(f"; NUTS from MALA {apart.max():.1f}")
 
 
 # %%
-# The same posterior, centered: effects are drawn about ``mu`` with spread ``tau`` directly. Where
-# ``tau`` is small so are the distances of all eight effects from ``mu``: a funnel, at whose mouth a
-# step is too short and in whose neck it is too long.
+# The centered model: the effects are drawn with mean ``mu`` and sd ``tau`` directly. If ``tau`` is
+# small, all eight effects are close to ``mu``: a funnel, in whose mouth a fixed step size is too
+# small and in whose neck it is too large.
 def centered(sigma, y=None):
     mu = numpyro.sample("mu", dist.Normal(0.0, 5.0))
     tau = numpyro.sample("tau", dist.HalfCauchy(5.0))
@@ -97,8 +97,8 @@ def centered(sigma, y=None):
 
 # %%
 # How much of the posterior is in the neck? Given ``tau`` the estimates of the schools are normal,
-# which leaves ``tau`` alone: its density can be summed on a grid, here one of ``log tau``. Of its
-# mean the value that the package has recorded is a check.
+# so that the marginal density of ``tau`` can be computed on a grid of ``log tau``. Its mean is
+# checked against the value stored in the package.
 log_tau = np.linspace(-9.0, 7.0, 1_601)
 scales = np.exp(log_tau)
 likelihood = [
@@ -113,18 +113,18 @@ print(f"P(tau < 1) = {neck:.4f}")
 
 
 def in_neck(draws):
-    """Whether a draw is in the funnel's neck; its mean is the neck's mass."""
+    """Whether a draw is in the neck of the funnel; its mean is the mass of the neck."""
     return (draws["tau"] < 1.0).astype(float)
 
 
 mass_of_neck = Expectation("P(tau < 1)", "tau", in_neck, neck, np.sqrt(neck * (1 - neck)))
 
 # %%
-# The same kernel in ``sample``, which keeps the warmup as well, and NumPyro's beside it. What to
-# read: ``assess`` has a verdict by R-hat and effective sample sizes (ESS) of the worst parameter,
-# and what ``mixing`` and ``burn_in``, which can be asked alone, find wrong, in words. Standing
-# chains are the mark of a funnel: a chain in its neck refuses every step that suits the others.
-# Estimates of chains that disagree may be near the truth, by chance; their error is not known.
+# The same kernel and NUTS in ``sample``, which also keeps the warmup. ``assess`` returns a verdict
+# from R-hat and effective sample size (ESS) of the worst parameter, and the findings of ``mixing``
+# and ``burn_in``, which can also be called separately. Chains that do not move are typical of a
+# funnel: a chain in the neck rejects steps of the size that suits the others. Estimates from chains
+# that disagree may be close to the truth by chance, but their error is not known.
 models = {"non-centered": non_centered, "centered": centered}
 runs, found = {}, {}
 for way, model in models.items():
@@ -156,9 +156,9 @@ for way in models:
         print(f"  {finding}")
 
 # %%
-# All of it with pictures is one page. It begins with "In short": what is not fine, what to do, what
-# is fine. Then look at the ranks (lines should be flat, and cross), at the traces (no level should
-# last) and at the pairs of parameters, where the funnel shows.
+# A report has all of this with figures. It begins with a summary of problems and remedies. Then
+# look at the ranks (lines should be flat and cross), at the traces (which should not stay at one
+# level) and at the pairs of parameters, which show the funnel.
 pages = {}
 for way in ["centered"] if SHORT else models:
     dt, title = runs[way, "MALA"], f"Eight schools, {way}"
@@ -168,8 +168,8 @@ for way in ["centered"] if SHORT else models:
     print(f"report: {pages[way].name}")
 
 # %%
-# The picture: a row for each way of writing the model. The chains that stood longest, the funnel
-# against what is drawn of it, and the density of ``log tau``; last, what a thousand gradients buy.
+# The figure: a row for each parameterisation. The chains that were stuck longest, the funnel with
+# draws, and the density of ``log tau``; last, the effective sample size per thousand gradients.
 figure, axes = plt.subplots(2, 4, figsize=(15, 7), layout="constrained")
 colors = {"non-centered": "#4477aa", "centered": "#cc3311"}
 edges = np.linspace(-4.5, 4.0, 40)

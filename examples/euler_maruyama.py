@@ -2,15 +2,15 @@
 Langevin dynamics in discrete time
 ==================================
 
-The diffusion ``dX = grad log p(X) dt + sqrt(2) dB`` has the law ``p``, and forgets its start
-exponentially fast where ``p`` is log-concave enough. Its Euler-Maruyama steps,
+The diffusion ``dX = grad log p(X) dt + sqrt(2) dB`` has the stationary distribution ``p``, and
+converges exponentially fast if ``p`` is strongly log-concave. Its Euler-Maruyama steps,
 
     ``x' = x + eps grad log p(x) + sqrt(2 eps) z``,
 
-are the unadjusted Langevin algorithm (ULA). They settle at another law, which is the nearer to
-``p`` the smaller ``eps`` is (Dalalyan 2017, doi:10.1111/rssb.12183). On a unit Gaussian that law is
-known, ``N(0, 1 / (1 - eps / 2))``; on a logistic law, log-concave with tails of slope one, it is
-the fixed point of an integral operator, which a fine grid solves.
+are the unadjusted Langevin algorithm (ULA). Their stationary distribution differs from ``p``, and
+converges to it as ``eps`` goes to 0 (Dalalyan 2017, doi:10.1111/rssb.12183). On a unit Gaussian it
+is ``N(0, 1 / (1 - eps / 2))``. On a logistic distribution, which is log-concave with exponential
+tails, it is the fixed point of an integral operator, computed here on a fine grid.
 """
 
 import sys
@@ -43,14 +43,15 @@ targets = {"Gaussian": gaussian, "logistic": logistic}
 variance = {"Gaussian": 1.0, "logistic": np.pi**2 / 3}
 
 # %%
-# The operator of one step on a grid of cells: rows are the laws of ``x'`` for each ``x``. Its fixed
-# point is the law that ULA settles at, its powers are the laws on the way.
+# The transition matrix of one step on a grid of cells: rows are the distributions of ``x'`` for
+# each ``x``. Its fixed point is the stationary distribution of ULA, and its powers give the
+# distributions after several steps.
 CELL = 0.1
 grid = np.arange(-250, 300) * CELL
 
 
 def on_grid(logdensity_fn):
-    """The target's mass in every cell."""
+    """Mass of the target in every cell."""
     mass = np.exp(np.asarray(logdensity_fn(grid), np.float64))
     return mass / mass.sum()
 
@@ -64,20 +65,20 @@ def one_step(logdensity_fn, eps):
 
 
 def fixed_point(matrix):
-    """The law that a transition matrix leaves alone."""
+    """The stationary distribution of a transition matrix."""
     equations = np.vstack([matrix.T - np.eye(len(matrix)), np.ones(len(matrix))])
     return np.linalg.lstsq(equations, np.append(np.zeros(len(matrix)), 1))[0]
 
 
 def total_variation(p, q):
-    """Half the sum of the differences of masses."""
+    """Total variation: half the sum of the absolute differences of masses."""
     return np.abs(p - q).sum(-1) / 2
 
 
 # %%
-# Bias against step size. Chains start from exact draws, move for a while, and then average
-# ``x^2``; the standard error comes from the spread of the chains. The measured variance agrees with
-# the fixed point's, not with the target's, and the excess is proportional to ``eps``.
+# Bias against step size. Chains start from exact draws and average ``x^2`` after a burn-in; the
+# standard error is estimated from the spread over chains. The measured variance agrees with that of
+# the fixed point, not with that of the target, and the difference is proportional to ``eps``.
 @partial(jax.jit, static_argnames=("logdensity_fn", "num"))
 @partial(jax.vmap, in_axes=(None, 0, None, None, None))
 def mean_squares(logdensity_fn, eps, start, rng_key, num):
@@ -128,12 +129,12 @@ print("1 / (1 - eps / 2):", formula.round(4))
 # %%
 # Total variation over time, from far away. On the Gaussian, from ``x = 10``, the diffusion is the
 # Ornstein-Uhlenbeck process, ``X_t ~ N(10 exp(-t), 1 - exp(-2t))``: its distance to ``p`` is near 1
-# while its mean is several sds away, and then falls like ``10 exp(-t) / sqrt(2 pi)``. The steps
-# follow it down to their bias. A logistic law pulls with a force of at most 1, so that the way from
-# ``x = 20`` takes some 20 units of time before forgetting can begin.
+# while its mean is several sds away, and then decreases like ``10 exp(-t) / sqrt(2 pi)``. ULA
+# follows it down to its bias. For a logistic distribution the drift is at most 1, so that it takes
+# about 20 units of time to arrive from ``x = 20``.
 @partial(jax.jit, static_argnames=("logdensity_fn", "num"))
 def histories(logdensity_fn, eps, start, rng_key, num):
-    """Where particles from one place are after each step, `(num, particle)`."""
+    """Positions of particles after each step, `(num, particle)`, from one starting point."""
     algorithm = ns.ula(logdensity_fn, eps)
 
     def step(states, key):
@@ -146,7 +147,7 @@ def histories(logdensity_fn, eps, start, rng_key, num):
 
 
 def ornstein_uhlenbeck(t, start):
-    """Total variation between the diffusion's law and the Gaussian."""
+    """Total variation between the distribution of the diffusion and the Gaussian."""
     spread = 1 - np.exp(-2 * t)[:, None]
     p = np.exp(-((grid - start * np.exp(-t)[:, None]) ** 2) / (2 * spread))
     return total_variation(p / p.sum(1, keepdims=True), on_grid(gaussian))
@@ -189,7 +190,7 @@ for name, start, size, num in (
         )
 
 # %%
-# The picture: the bias on doubly logarithmic axes, where its slope is one, and the way down.
+# The figure: the bias on log-log axes, with slope one, and total variation over time.
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for color, (name, row) in zip(("#4477aa", "#ee7733"), bias.items(), strict=True):
     excess = row["measured"] / variance[name] - 1

@@ -1,12 +1,12 @@
 """
-Posteriors with several modes: learned jumps beside NUTS
-========================================================
+Posteriors with several modes: learned jumps and NUTS
+=====================================================
 
-Two posteriors that are symmetric by construction, so that the weight of each mode is known: a
-regression on a product of two coefficients, whose signs can both be turned, and a mixture of three
-Gaussians, whose components can be named in six ways (Stephens 2000, doi:10.1111/1467-9868.00265).
-A chain of NUTS stays in the mode that it starts in. `GlobalLocal` learns where the modes are before
-the first draw, jumps between them, and is exact (Gabrie, Rotskoff and Vanden-Eijnden 2022,
+Two posteriors are symmetric by construction, so that the weight of each mode is known: a regression
+on a product of two coefficients, whose signs can both be flipped, and a mixture of three Gaussians,
+whose components can be labelled in six ways (Stephens 2000, doi:10.1111/1467-9868.00265). A chain
+of NUTS stays in the mode in which it starts. `GlobalLocal` learns where the modes are before the
+first draw, jumps between them, and is exact (Gabrie, Rotskoff and Vanden-Eijnden 2022,
 doi:10.1073/pnas.2109420119).
 """
 
@@ -32,9 +32,9 @@ NUM_SAMPLES = 400 if SHORT else 750
 
 
 # %%
-# Each model comes with a function that says in which of its modes a draw is.
+# Each model has a function that returns the mode of a draw.
 def product_regression(x, y):
-    """`y` depends on the product of two coefficients: turning both signs changes nothing."""
+    """`y` depends on the product of two coefficients: flipping both signs changes nothing."""
     a = numpyro.sample("a", dist.Normal(0.0, 1.0))
     b = numpyro.sample("b", dist.Normal(0.0, 1.0))
     noise = numpyro.sample("noise", dist.HalfNormal(1.0))
@@ -42,7 +42,7 @@ def product_regression(x, y):
 
 
 def clusters(x):
-    """Three Gaussians with diagonal covariances, in no order."""
+    """Three Gaussians with diagonal covariances, without a fixed order."""
     weights = numpyro.sample("weights", dist.Dirichlet(2 * jnp.ones(3)))
     with numpyro.plate("component", 3):
         loc = numpyro.sample("loc", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
@@ -78,12 +78,12 @@ if SHORT:
     del posteriors["three clusters"]
 
 # %%
-# The same chains, draws and gradients for both kernels: NUTS is thinned. A share is that of all
-# draws in a mode, with the Monte Carlo error that the chain's own effective sample size gives; by
-# symmetry all are equal.
+# Both kernels have the same numbers of chains, draws and gradients: NUTS is thinned. The share of
+# draws in each mode is given with its Monte Carlo error, from the effective sample size; by
+# symmetry all shares are equal.
 runs, shares, errors, moved, spent = {}, {}, {}, {}, {}
 for title, (model, data, mode_of, num_modes) in posteriors.items():
-    # fewer particles and trainings than by default serve here; a test makes do with still fewer
+    # fewer particles and trainings than the default suffice here, and still fewer for a test
     fewer = {"num_particles": 1024 if SHORT else 3072, "rounds": 1 if SHORT else 2}
     kernels = {"NUTS": NUTS(model), "GlobalLocal": ns.GlobalLocal(model, **fewer)}
     for name, kernel in kernels.items():
@@ -118,8 +118,8 @@ for title, (model, data, mode_of, num_modes) in posteriors.items():
             )
 
 # %%
-# The diagnostics see the difference: R-hat of NUTS is far above 1. A page with all of it is one
-# call, `ns.write_report`.
+# The diagnostics detect the difference: R-hat of NUTS is far above 1. `ns.write_report` writes a
+# page with all of them.
 verdicts = {place: assess(tree, with_discrepancy=False).verdict for place, tree in runs.items()}
 for place, verdict in verdicts.items():
     print(f"{', '.join(place)}: converged {verdict.is_converged}, R-hat {verdict.rhat_max:.2f}")
@@ -134,8 +134,8 @@ for place, verdict in verdicts.items():
     print(f"report: {page.name}")
 
 # %%
-# Each colour is one chain: under NUTS a mode has chains of its own, with the jumps every chain is
-# everywhere.
+# The figure: each colour is one chain. With NUTS each chain stays in its mode; with jumps every
+# chain visits all modes.
 figure, axes = plt.subplots(
     len(posteriors), 3, figsize=(11, 3.6 * len(posteriors)), layout="constrained", squeeze=False
 )

@@ -6,10 +6,10 @@ The Metropolis-adjusted Langevin algorithm (MALA) proposes a step along the grad
 
     ``x' = x + eps P grad log p(x) + sqrt(2 eps) P^(1/2) z``,
 
-and accepts or refuses it (Roberts and Tweedie 1996, doi:10.2307/3318418). The banana has
-``x0 ~ N(0, 10^2)`` and ``x1 ~ N(.03 (x0^2 - 100), 1)``: thin and bent, with moments that are known.
-What a step size, a mass matrix ``P^-1`` and the gradient itself are worth is measured in effective
-draws (ESS) a step.
+and accepts or rejects it (Roberts and Tweedie 1996, doi:10.2307/3318418). The banana has ``x0 ~
+N(0, 10^2)`` and ``x1 ~ N(.03 (x0^2 - 100), 1)``: thin and bent, with known moments. The effects of
+the step size, of a mass matrix ``P^-1`` and of the gradient are measured by the effective sample
+size (ESS) per step.
 """
 
 import sys
@@ -33,9 +33,9 @@ NUM_CHAINS = 16 if SHORT else 64
 target = banana()
 
 # %%
-# Every chain makes 10,000 draws after 200 that are burnt in, all with one step size. They start all
-# over a box, most of them far off the crescent, and fall onto it during the burn-in: the mean log
-# density is -1, minus half the dimension, from then on.
+# Every chain makes 10,000 draws after 200 steps of burn-in, all with one step size. The chains
+# start spread over a box, mostly far from the crescent, and reach it during burn-in: from then on
+# the mean log density is -1, minus half the dimension.
 kernel = ns.MALA(target.model, step_size=0.5, adapt_step_size=False, adapt_mass_matrix=False)
 box = np.array([[-20.0, -10.0], [20.0, 20.0]], np.float32)
 start = np.random.default_rng(0).uniform(*box, (NUM_CHAINS, 2)).astype(np.float32)
@@ -56,11 +56,11 @@ print(errors[["estimate", "mcse", "truth", "error_mcse"]].round(3).to_string())
 
 
 # %%
-# The step size decides what a gradient buys. Too small, and the chain crawls; too large, and it is
-# refused: the mean square jump along the crescent is largest in between, and so is the ESS. A mass
-# matrix that knows the two variances, 100 and 19, lets the chain jump three times as far, and yet
-# gains no effective draws. The thin direction turns along the crescent, no constant matrix can turn
-# with it, and what suits the middle is refused in the arms.
+# The step size determines the efficiency. If it is too small, the chain moves slowly; if it is too
+# large, proposals are rejected. The mean square jump along the crescent is largest in between, and
+# so is the ESS. With a mass matrix from the two variances, 100 and 19, the jumps are three times as
+# long, but the ESS does not increase: the thin direction rotates along the crescent, no constant
+# matrix can follow it, and steps that suit the middle are rejected in the arms.
 @partial(jax.jit, static_argnames="num")
 @partial(jax.vmap, in_axes=(None, 0, None, None, None))
 def mala_chains(inverse_mass_matrix, step_size, start, rng_key, num):
@@ -78,7 +78,7 @@ def mala_chains(inverse_mass_matrix, step_size, start, rng_key, num):
 
 
 def ess_per_step(draws):
-    """Effective draws a step of chains `(chain, draw)`."""
+    """Effective sample size per step of chains `(chain, draw)`."""
     return float(az.ess(np.asarray(draws, np.float64), method="mean", relative=True))
 
 
@@ -110,10 +110,10 @@ for name, diagonal in matrices.items():
         )
 
 # %%
-# A mass matrix is worth most where scales differ and stay where they are. On a Gaussian in 20
-# dimensions with variances ``v`` from .1 to 10 the best step without one is set by the small
-# variances, ``1.36 (sum v^-3)^(-1/3)``, and the widest direction has to live with it. Warmup
-# learns ``P`` from draws and gradients; in many dimensions that gains the factor
+# A mass matrix helps most if scales differ and are constant. On a Gaussian in 20 dimensions with
+# variances ``v`` from .1 to 10 the optimal step size without one is determined by the small
+# variances, ``1.36 (sum v^-3)^(-1/3)``, and is too small for the widest direction. Warmup estimates
+# ``P`` from draws and gradients; in many dimensions this gains a factor of
 # ``max(v) (mean v^-3)^(1/3)``, here 46.
 ill = ill_gaussian(dim=20, condition=100.0)
 variances = ill.expectations[1].truth
@@ -138,10 +138,10 @@ print(f"\ngain {gain:.0f}, in many dimensions {expected_gain:.0f}")
 
 
 # %%
-# Beside the random walk on standard Gaussians, each kernel at its best step size, from exact draws.
-# In high dimension a step of the walk is worth ``.331 / d`` draws, one of MALA ``.39 / d^(1/3)``
-# (Roberts and Rosenthal 2001, doi:10.1214/ss/1015346320): a gradient costs about two evaluations of
-# the density and repays them from a few dimensions on.
+# Comparison with random walk Metropolis on standard Gaussians, each kernel at its optimal step
+# size, from exact draws. In high dimensions the ESS per step is ``.331 / d`` for the random walk
+# and ``.39 / d^(1/3)`` for MALA (Roberts and Rosenthal 2001, doi:10.1214/ss/1015346320). A gradient
+# costs about two evaluations of the density, and is worth it from a few dimensions on.
 @partial(jax.jit, static_argnames=("algorithm", "num"))
 def first_coordinates(algorithm, start, rng_key, num):
     """Up to 8 coordinates of chains `(chain, num, 8)`, and the mean acceptance."""
@@ -181,8 +181,8 @@ for place, dim in enumerate(dims):
         )
 
 # %%
-# The picture: one chain with its burn-in on the crescent, what a gradient buys at each step size,
-# and how that falls with the dimension.
+# The figure: one chain with its burn-in on the crescent, the ESS per step at each step size, and
+# its dependence on the dimension.
 figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
 x0, x1 = np.meshgrid(np.linspace(-30, 30, 200), np.linspace(-12, 25, 200))
 height = np.asarray(jax.vmap(target.logdensity_fn)(np.stack([x0.ravel(), x1.ravel()], 1)))

@@ -1,12 +1,12 @@
 """
-A prior that is known by draws only
-===================================
+A prior that is given by draws
+==============================
 
-A parameter's prior is sometimes a data set: earlier estimates, simulations, pictures. A network
-learns its density, and takes the place of a distribution in a NumPyro model by ``numpyro.factor``.
-An *energy* network is a density, up to its constant, so that exact kernels apply: what remains is
-the error of learning. A network that gives a score alone asks for approximate samplers (Song et
-al. 2021, arXiv:2011.13456). Here the prior is a banana whose density is known, to check it all.
+The prior of a parameter is sometimes a data set: earlier estimates, simulations, images. A network
+can learn its density and replace a distribution in a NumPyro model by ``numpyro.factor``. An
+*energy* network is an unnormalised density, so that exact kernels can be used, and the only error
+is that of learning. A network for the score alone needs approximate samplers (Song et al. 2021,
+arXiv:2011.13456). Here the prior is a banana with known density, so that all errors can be checked.
 """
 
 import sys
@@ -30,12 +30,12 @@ from numpyro_score.training.losses import ContinuousDenoising, SlicedScoreMatchi
 SHORT = "--short" in sys.argv
 NUM_STEPS, NUM_DRAWS = (600, 3_000) if SHORT else (3_000, 5_000)
 prior = banana()
-earlier = np.asarray(prior.sample(jax.random.key(0), 20_000)["x"])  # all that is known of it
+earlier = np.asarray(prior.sample(jax.random.key(0), 20_000)["x"])  # the given draws
 
 # %%
 # The energy is trained by sliced score matching (Song, Garg, Shi and Ermon 2020, arXiv:1905.07088),
-# which needs no samples of the model and no constant. What comes out is normalised on a grid. Its
-# distance from the true density is half the integral of the difference (total variation).
+# which needs neither samples of the model nor the constant. The result is normalised on a grid. Its
+# distance from the true density is half the integral of the absolute difference (total variation).
 energy, _ = fit(
     EnergyNet(2, width=64, data=earlier, rng_key=jax.random.key(1)),
     earlier,
@@ -49,7 +49,7 @@ grid = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1)  # (301, 481, 2)
 
 
 def log_densities(log_density):
-    """On the grid."""
+    """Values on the grid."""
     values = jax.jit(jax.vmap(jax.vmap(log_density)))(grid)
     return np.asarray(values, np.float64)
 
@@ -65,9 +65,9 @@ prior_distance = np.abs(normalised(log_true) - normalised(log_learned)).sum() / 
 print(f"learned prior to true prior: total variation {prior_distance:.3f}")
 
 # %%
-# Data: ``y = x_0 + x_1 / 2``, with noise of standard deviation 5. The posterior under any prior of
-# which the density is known is a sum over the grid: the exact one, and the one that the learned
-# prior implies, which is what an exact kernel is to sample.
+# Data: ``y = x_0 + x_1 / 2``, with noise of standard deviation 5. For any prior with known density
+# the posterior is computed on the grid: the exact posterior, and that of the learned prior, which
+# an exact kernel should sample.
 OPERATOR, NOISE_SD, OBSERVED = np.array([1.0, 0.5], np.float32), 5.0, 4.0
 
 
@@ -94,8 +94,8 @@ print(f"posteriors they imply: total variation {posterior_distance:.3f}")
 
 
 # %%
-# The learned prior in a NumPyro model. The site has no law of its own (an improper one), the factor
-# gives it one. From there on it is a model like any other, for MALA, NUTS, or any other kernel.
+# The learned prior in a NumPyro model. The site has an improper distribution, and the factor adds
+# the learned log density. The model can then be used with MALA, NUTS or any other kernel.
 def model(y):
     x = numpyro.sample("x", dist.ImproperUniform(constraints.real_vector, (), (2,)))
     numpyro.factor("learned prior", energy.logdensity(x))
@@ -116,12 +116,13 @@ found = assess(runs["energy, MALA"])
 print(f"MALA converged: {found.verdict.is_converged}, R-hat {found.verdict.rhat_max:.4f}")
 
 # %%
-# A score at every noise level, learned from the same draws, has no density. Three ways to use it,
-# all approximate and marked so. The reverse SDE, with the data's part of the score added: with a
-# spread of ``x`` given its noised self (``GaussianPosteriorScore``; here as if the prior were
-# Gaussian, which forgives what a learned score has of errors at high noise), or without it
-# (``PosteriorScore``, which takes any likelihood and is too sure). And Metropolis-Hastings by the
-# score at the least noise, whose line integral stands for the ratio of densities.
+# A score at every noise level, learned from the same draws, does not give a density. There are
+# three ways to use it, all approximate and labelled so. The reverse SDE with the score of the
+# likelihood added, either with the spread of ``x`` given the noised point
+# (``GaussianPosteriorScore``; here that of a Gaussian prior, which is less sensitive to errors of
+# the learned score at high noise) or without it (``PosteriorScore``, which takes any likelihood and
+# is overconfident). And Metropolis-Hastings with the score at the smallest noise, whose line
+# integral replaces the log ratio of densities.
 noise = VE(sigma_min=0.1, sigma_max=60.0)
 score, _ = fit(
     ScoreNetwork(ResidualMLP((2,), width=64, rng_key=jax.random.key(4)), noise, earlier),
@@ -151,16 +152,16 @@ independent, chained = {"num_warmup": 0, "model_args": (OBSERVED,)}, {"num_warmu
 for name, kernel in approximate.items():
     is_chain = isinstance(kernel, ns.ScoreMetropolis)
     own = {**chained, "init_params": {"x": earlier[:16]}} if is_chain else independent
-    num_samples = NUM_DRAWS if is_chain else NUM_DRAWS // 4  # these depend on none before them
+    num_samples = NUM_DRAWS if is_chain else NUM_DRAWS // 4  # independent draws need no more
     runs[name] = ns.sample(
         kernel, jax.random.key(6), **own, **{**run_settings, "num_samples": num_samples}
     )
 
 # %%
-# Against the exact posterior: means and standard deviations, and the worst error of a mean or a
-# second moment in Monte Carlo errors. The exact kernel is also set against what it samples, the
-# posterior of the learned prior: there no more than chance is left. Exact draws of the prior,
-# weighted by the likelihood, are another way to the same truth.
+# Comparison with the exact posterior: means and standard deviations, and the largest error of a
+# mean or a second moment in Monte Carlo standard errors. The exact kernel is also compared with the
+# posterior of the learned prior, which it samples: there only Monte Carlo error remains. Exact
+# draws from the prior, weighted by the likelihood, are a check of the exact values.
 weights = np.exp(np.asarray(log_likelihood(earlier), np.float64))
 weights /= weights.sum()
 weighted = [weights @ earlier.astype(np.float64) ** power for power in (1, 2)]
@@ -189,7 +190,7 @@ for name, table in tables.items():
 print(f"* for the learned prior's posterior: worst error there {own_error:.1f} mcses")
 
 # %%
-# The picture: what was known of the prior, what was learned, and the posteriors.
+# The figure: draws from the prior, the learned density, and the posteriors.
 figure, axes = plt.subplots(1, 4, figsize=(16, 4.2), layout="constrained")
 shown = {"aspect": "auto", "xlim": (-32, 32), "ylim": (-8, 28), "xlabel": "x[0]"}
 axes[0].plot(*earlier[:4_000].T, ".", markersize=1.5, color="#888888")

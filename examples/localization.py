@@ -2,13 +2,13 @@
 One network or two for unbalanced modes
 =======================================
 
-The law ``p N((1 - p) a, I) + (1 - p) N(-p a, I)`` has mean 0; here p = .7 and ``|a|`` is
-``2 sqrt(6)``, and 2,000 points in 128 dimensions are known. A denoiser that has learned them draws
-new points by stochastic localization, ``dY = E[x | Y_t] dt + dB``. A two-layer network that is
-trained on all points gives the modes wrong weights, whatever its width. Two of them, one for each
-side of the plane through the mean across the leading eigenvector of the covariance, drawn from in
-proportion to the points on each side, find the modes apart (Montanari 2023, arXiv:2305.10690,
-section 5).
+The distribution ``p N((1 - p) a, I) + (1 - p) N(-p a, I)`` has mean 0; here p = .7, ``|a|`` is
+``2 sqrt(6)``, and there are 2,000 points in 128 dimensions. A denoiser that is trained on them
+generates new points by stochastic localization, ``dY = E[x | Y_t] dt + dB``. A two-layer network
+that is trained on all points gives the modes wrong weights, at any width. Two networks, one for
+each side of the plane through the mean orthogonal to the leading eigenvector of the covariance,
+sampled in proportion to the number of points on each side, separate the modes (Montanari 2023,
+arXiv:2305.10690, section 5).
 """
 
 import sys
@@ -44,20 +44,20 @@ process = IsotropicGaussian(DIM)
 
 
 def share(x):
-    """Of points in the large mode."""
+    """Share of points in the large mode."""
     return float((x @ direction > (0.5 - WEIGHT) * LENGTH).mean())
 
 
 def one_plus(t):
-    """The error of the posterior mean falls as 1 / (1 + t): weigh it evenly over all times."""
+    """Weight `1 + t`, since the error of the posterior mean decreases like 1 / (1 + t)."""
     return 1 + t
 
 
 # %%
-# A denoiser is learned by regression of x on ``Y_t``, at random times; then it is put in the place
-# of the posterior mean, in a hundred steps from knowing nothing to knowing all.
+# A denoiser is trained by regression of x on ``Y_t`` at random times. It then replaces the
+# posterior mean in a hundred steps of localization.
 def trained(points, width, seed=0):
-    """A two-layer network that has learned the posterior mean."""
+    """A two-layer network trained to be the posterior mean."""
     network = TwoLayer(DIM, width, rng_key=jax.random.key(seed))
     return fit(
         MeanNetwork(network, process, points),
@@ -78,9 +78,9 @@ def draws(model, num, seed=2):
 
 
 # %%
-# Two networks need to know which points are whose: the leading eigenvector finds the line through
-# the modes, and the sign of the projection decides. The plane lies at the mean and not in the
-# valley, so that some 7% of the large mode are on the other side.
+# For two networks the points are divided by the sign of their projection on the leading
+# eigenvector, which is along the line through the modes. The plane is at the mean and not at the
+# minimum between the modes, so that about 7% of the large mode are on the other side.
 leading = np.linalg.svd(points - points.mean(0), full_matrices=False)[2][0]
 side = (points - points.mean(0)) @ leading > 0
 num_first = round(NUM_DRAWS * float(side.mean()))
@@ -104,8 +104,8 @@ for width in WIDTHS:
     print("{:5d} {:12.3f} {:13.3f}".format(*rows[-1]), flush=True)
 
 # %%
-# The projections on the line through the modes, beside their exact law. One network leaves draws
-# between the modes, or moves weight across.
+# The figure: projections on the line through the modes, with their exact distribution. One network
+# leaves draws between the modes, or gives them wrong weights.
 x = np.linspace(-8, 6, 300)
 bells = np.exp(-((x[:, None] - np.array([1 - WEIGHT, -WEIGHT]) * LENGTH) ** 2) / 2)
 exact = bells @ np.array([WEIGHT, 1 - WEIGHT]) / np.sqrt(2 * np.pi)

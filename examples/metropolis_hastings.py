@@ -3,10 +3,10 @@ Metropolis-Hastings on two modes
 ================================
 
 The density ``3 exp(-(x + 2)^2 / 2) + exp(-(x - 4)^2 / 8)`` is known up to its constant, which is
-all that Metropolis-Hastings asks for: a candidate ``x'`` drawn from ``q(x' | x)`` is accepted with
+all that Metropolis-Hastings needs: a candidate ``x'`` drawn from ``q(x' | x)`` is accepted with
 probability ``min(1, p(x') q(x | x') / p(x) q(x' | x))`` (Hastings 1970,
-doi:10.1093/biomet/57.1.97). The two bells have areas ``3 sqrt(2 pi)`` and ``2 sqrt(2 pi)``: the
-modes hold .6 and .4 of the mass, which a chain has to find out by walking.
+doi:10.1093/biomet/57.1.97). The two components have areas ``3 sqrt(2 pi)`` and ``2 sqrt(2 pi)``:
+the modes have weights .6 and .4, which the chain estimates.
 """
 
 import sys
@@ -33,20 +33,20 @@ mode_weight = target.expectations[-1]
 
 
 def density(x):
-    """Normalised: the two areas add up to `5 sqrt(2 pi)`."""
+    """Normalised density: the two areas add up to `5 sqrt(2 pi)`."""
     bells = 3 * np.exp(-((x + 2) ** 2) / 2) + np.exp(-((x - 4) ** 2) / 8)
     return bells / (5 * np.sqrt(2 * np.pi))
 
 
 def left_share(x):
-    """Probability that a point at `x` is of the left bell; its mean is that bell's weight."""
+    """Probability that `x` is from the left component; its mean is the weight of the component."""
     return mode_weight.fn({"x": x[..., None]})[..., 0]
 
 
 # %%
-# One chain walks with the proposal ``N(x, 1)``. Nothing is tuned, so that warmup is plain burn-in.
-# The mean of a bell's share at the draws estimates its weight, with the Monte Carlo error (mcse)
-# that the chain's own autocorrelation implies.
+# One chain with the proposal ``N(x, 1)``. Nothing is adapted, so that warmup is burn-in. The mean
+# of the posterior probability of a component estimates its weight, with the Monte Carlo error
+# (mcse) from the chain's autocorrelation.
 walker = ns.RandomWalkMetropolis(
     target.model, step_size=1.0, adapt_step_size=False, adapt_mass_matrix=False
 )
@@ -65,8 +65,8 @@ print(f"{NUM_DRAWS} draws with proposal N(x, 1): {walk_acceptance:.3f} accepted"
 print(walk_errors[["estimate", "mcse", "truth", "error_mcse"]].round(4).to_string())
 
 # %%
-# The histogram follows the density. Their distance is half the sum of the bins' differences (total
-# variation); what chance alone makes of it comes from the spread of 50 stretches of the chain.
+# The histogram follows the density. Their distance is half the sum of the absolute differences of
+# bins (total variation); its Monte Carlo error is estimated from 50 batches of the chain.
 edges = np.linspace(-6, 12, 37)
 fine = np.linspace(-30, 40, 70_001)
 cumulative = np.append(0, np.cumsum((density(fine[1:]) + density(fine[:-1])) / 2 * 1e-3))
@@ -80,13 +80,13 @@ print(f"\nhistogram to density: total variation {distance:.4f}, by chance about 
 
 
 # %%
-# How far to propose? Small steps are nearly all accepted and lead nowhere, large ones are refused.
-# The acceptance at each scale is an integral, given beside the measured one. What counts is the
-# effective sample size (ESS), best where a third to a half of the candidates are accepted.
+# The scale of the proposal. Small steps are nearly always accepted but move little, large ones are
+# rejected. The acceptance rate at each scale is an integral, given next to the measured one. The
+# effective sample size (ESS) is largest where a third to a half of the candidates are accepted.
 @partial(jax.jit, static_argnames="num")
 @partial(jax.vmap, in_axes=(0, None, None, None))
 def walks(scale, start, rng_key, num):
-    """For each scale chains `(chain, num)`, and their acceptance."""
+    """For each scale chains `(chain, num)`, and their acceptance rates."""
     algorithm = ns.random_walk(target.logdensity_fn, scale)
 
     def step(state, key):
@@ -100,7 +100,7 @@ def walks(scale, start, rng_key, num):
 
 
 def exact_acceptance(scale):
-    """Mean of `min(1, p(x + scale z) / p(x))` over both laws, on a grid."""
+    """Mean of `min(1, p(x + scale z) / p(x))` over x and z, on a grid."""
     x, z = np.linspace(-12, 20, 401), np.linspace(-6, 6, 4_001)
     flow = np.minimum(density(x)[:, None], density(x[:, None] + scale * z))
     return flow.sum(0) @ np.exp(-(z**2) / 2) * 0.08 * 0.003 / np.sqrt(2 * np.pi)
@@ -119,11 +119,11 @@ for row in zip(scales, acceptance, acceptance_error, expected_acceptance, 1000 *
     print("{:8.2f}   {:.3f} ({:.3f})    {:.3f}   {:8.1f}".format(*row))
 
 # %%
-# A proposal that does not look at where the chain is must cover the target. A wide Student law
-# does: ``p / q`` is bounded. A normal law on the left mode has tails so thin that a rare candidate
-# far to the right is worth thousands of others and holds the chain for as long; a law that ends at
-# x = 1 never proposes anything beyond, and *nothing in the chain tells*: it samples, fast and well,
-# what is left of the target.
+# A proposal that does not depend on the chain's position must cover the target. A wide Student t
+# does: ``p / q`` is bounded. A normal distribution on the left mode has such light tails that a
+# rare candidate far to the right has the weight of thousands of others, and the chain stays there
+# as long. A distribution that ends at x = 1 proposes nothing beyond, and *the chain does not show
+# it*: it mixes well on the part of the target that is covered.
 proposals = {
     "wide": dist.StudentT(5.0, 0.4, 3.5),
     "thin tails": dist.Normal(-2.0, 1.0),
@@ -133,7 +133,7 @@ proposals = {
 
 @partial(jax.jit, static_argnames="num")
 def jumps(proposal, rng_key, num):
-    """One independence chain `(num, 1)` from the left mode, and its acceptance."""
+    """One independence chain `(num, 1)` from the left mode, and its acceptance rate."""
     algorithm = ns.independence(target.logdensity_fn, from_distribution(proposal.expand([1])))
 
     def step(state, key):
@@ -145,7 +145,7 @@ def jumps(proposal, rng_key, num):
 
 
 def exact_jump_acceptance(proposal):
-    """Acceptance, and weight of the left mode, of the target where the proposal reaches it."""
+    """Acceptance rate and weight of the left mode for the covered part of the target."""
     x = np.linspace(-30, 40, 2_801)
     inside = np.asarray(proposal.support(x), float)
     q = np.exp(np.asarray(proposal.log_prob(np.where(inside, x, 0.0)), np.float64)) * inside
@@ -181,8 +181,9 @@ for name, proposal in proposals.items():
     )
 
 # %%
-# The picture: the chain's histogram, the sweep, and how the left mode's weight settles under each
-# independence proposal, rightly at .6 for the one that covers only.
+# The figure: the chain's histogram, acceptance rate and ESS for each scale, and the running
+# estimate of the left mode's weight with each independence proposal. Only that of the covering
+# proposal converges to .6.
 figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
 grid = np.linspace(-6, 12, 400)
 axes[0].stairs(bin_share / np.diff(edges), edges, fill=True, color="#88aacc", label="draws")

@@ -1,13 +1,13 @@
 """
-Two laws of waiting
-===================
+A barrier between two modes
+===========================
 
-Langevin dynamics on ``p = (1 - w) N(-a, 1) + w N(a, 1)`` forgets its start at the rate of the
-generator's first eigenvalue, which falls as the barrier between the modes rises: the waiting time
-grows like ``exp(a^2 / 2)`` (Kramers 1940, doi:10.1016/S0031-8914(40)90098-2). Stochastic
-localization (Montanari 2023, arXiv:2305.10690) runs an observation ``Y_t = t x + W_t`` of a
-draw ``x`` instead, ``dY = E[x | Y_t] dt + dB``, and commits to a mode early, by a number of steps
-that does not depend on the barrier. It needs more: the posterior mean at every time, here exact.
+Langevin dynamics on ``p = (1 - w) N(-a, 1) + w N(a, 1)`` converges at the rate of the generator's
+smallest positive eigenvalue, which decreases with the height of the barrier between the modes: the
+relaxation time grows like ``exp(a^2 / 2)`` (Kramers 1940, doi:10.1016/S0031-8914(40)90098-2).
+Stochastic localization (Montanari 2023, arXiv:2305.10690) simulates an observation
+``Y_t = t x + W_t`` of a draw ``x`` instead, ``dY = E[x | Y_t] dt + dB``, in a number of steps that
+does not depend on the barrier. It needs the posterior mean at every time, which is exact here.
 """
 
 import sys
@@ -37,11 +37,11 @@ NUM_TIMES = 200
 
 
 # %%
-# What is expected: the generator ``L f = f'' + (log p)' f'`` on a grid is a matrix of rates of
-# jumps to the neighbours. Weighted by ``p`` it is symmetric; its eigenvalues are 0, and the rates
-# at which everything else decays. It also tells the share of ``x > 0`` at any time.
+# Expected values: the generator ``L f = f'' + (log p)' f'`` on a grid is a matrix of jump rates
+# between neighbours. Weighted by ``p`` it is symmetric; its eigenvalues are 0 and minus the
+# relaxation rates. It also gives the share of ``x > 0`` at any time.
 def spectrum(distance, num=600):
-    """Waiting time, one over the least rate, and the share of x > 0 after it."""
+    """Relaxation time, one over the smallest rate, and the share of x > 0 after it."""
     x = np.linspace(-distance - 6, distance + 6, num)
     bells = [np.exp(-0.5 * (x - m) ** 2) for m in (-distance, distance)]
     p = (1 - WEIGHT) * bells[0] + WEIGHT * bells[1]
@@ -58,20 +58,20 @@ def spectrum(distance, num=600):
 waiting = {distance: spectrum(distance) for distance in DISTANCES}
 
 # %%
-# Langevin: chains that all start in the left mode make as many Metropolis-adjusted steps as fit
-# into one waiting time. Their length, .02, is short against the curvature of the barrier; with
-# longer ones the chain is as exact, but its clock is another.
+# Langevin: chains that start in the left mode make as many Metropolis-adjusted steps as one
+# relaxation time takes. Their step size, .02, is small relative to the curvature of the barrier;
+# with larger steps the chain is still exact, but its time differs from that of the diffusion.
 
 
 def logdensity_fn(x, distance):
-    """Two bells of sd 1, up to a constant."""
+    """Log density of two Gaussians of sd 1, up to a constant."""
     left = jnp.log1p(-WEIGHT) - 0.5 * (x + distance) ** 2
     return jnp.logaddexp(left, jnp.log(WEIGHT) - 0.5 * (x - distance) ** 2)
 
 
 @jax.jit
 def right_share(distance, num_steps, rng_key):
-    """Share of the chains with x > 0 after so many steps."""
+    """Share of the chains with x > 0 after `num_steps` steps."""
     algorithm = ns.mala(lambda x: logdensity_fn(x, distance), step_size=STEP)
 
     def chain(rng_key):
@@ -90,7 +90,7 @@ def right_share(distance, num_steps, rng_key):
 
 
 def localized(distance):
-    """The plan, and its draws."""
+    """The sampler, and its draws."""
     noise = VE(sigma_min=0.01, sigma_max=100.0)
     means = jnp.array([[-distance], [distance]])
     weights = jnp.array([1 - WEIGHT, WEIGHT])
@@ -119,9 +119,9 @@ for place, distance in enumerate(DISTANCES):
 table = np.array(rows)
 
 # %%
-# On the way ``Y_t / t`` is the draw in ever less noise: it wanders, decides, and stays. For the
-# chains, the curve of the waiting time bends upwards on a logarithmic scale; localization's two
-# hundred steps are a line along the bottom.
+# The figure: ``Y_t / t`` is the draw with decreasing noise, and approaches one of the modes. The
+# relaxation time of the chains grows faster than exponentially with ``a``; localization takes two
+# hundred steps.
 way = plan.trajectory(jax.random.key(3), 12)
 figure, (left, middle, right) = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
 x = np.linspace(-8, 8, 400)

@@ -1,12 +1,12 @@
 """
-Three obstacles, and noise that removes them
-============================================
+Three problems of learned scores, and their solution by noise
+=============================================================
 
-Learn the score of data, follow it with Langevin dynamics: this fails in three ways (Song and Ermon
+Learning the score of data and sampling by Langevin dynamics fails in three ways (Song and Ermon
 2019, arXiv:1907.05600, section 3). Data on a surface have no score; a score is learned only where
-there are data; and Langevin dynamics does not see how much weight each mode has. One network that
-learns the scores of the data at many levels of noise, followed from the largest to the smallest,
-meets none of the three.
+there are data; and Langevin dynamics does not find the weights of separated modes. A network that
+learns the scores of the data at many noise levels, used from the largest to the smallest, has none
+of these problems.
 """
 
 import sys
@@ -40,8 +40,8 @@ SHORT = "--short" in sys.argv
 
 # %%
 # Data on a surface. A Gaussian in the plane has variance 1 along a line and ``v`` across it. As
-# ``v`` goes to 0 the score at its draws grows like ``v^(-1/2)``, and on the line itself there is
-# none. Noise of variance 1e-4, which nobody sees, bounds it by about 100.
+# ``v`` goes to 0 the score at its draws grows like ``v^(-1/2)``, and at ``v = 0`` it does not
+# exist. Noise of variance 1e-4, which is not visible, bounds it by about 100.
 SPREADS = np.array([1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8])
 NOISE_SD = 1e-2
 angle = np.pi / 6
@@ -71,9 +71,9 @@ for v, row, exact in zip(SPREADS, np.sqrt(lengths), np.sqrt(expected_lengths), s
     print(f"{v:7.0e}   {row[0]:10.2f}  {exact[0]:8.2f}   {row[2]:20.2f}       {exact[1]:8.2f}")
 
 # %%
-# Nor can it be learned. For data on the line ``x1 = 0`` take the model ``s = (-x0, -k x1)``: its
-# implicit score matching loss falls without end as ``k`` grows. With the noise it is least at
-# ``k = 1e4``.
+# It cannot be learned either. For data on the line ``x1 = 0`` and the model ``s = (-x0, -k x1)``,
+# the implicit score matching loss decreases without bound as ``k`` grows. With the noise its
+# minimum is at ``k = 1e4``.
 stiffness = np.array([1e2, 1e3, 1e4, 1e5])
 on_line = jax.random.normal(jax.random.key(2), (20_000, 2)) * np.float32([1.0, 0.0])
 off_line = on_line + NOISE_SD * jax.random.normal(jax.random.key(3), on_line.shape)
@@ -98,9 +98,9 @@ for k, without, with_it in zip(stiffness, loss_on_line, loss_off_line, strict=Tr
     print(f"{k:7.0e}   {without:16.1f}   {with_it:10.1f}")
 
 # %%
-# Where there are no data. The data are two modes 14 sds apart, with weights .2 and .8. A network
-# that is trained on draws, by sliced score matching, knows the score at the modes and invents it
-# elsewhere, where nearly no draw ever was.
+# Regions without data. The data have two modes 14 sds apart, with weights .2 and .8. A network that
+# is trained by sliced score matching is accurate at the modes, but arbitrary elsewhere, where there
+# are almost no draws.
 NUM_DATA, NUM_STEPS = (5_000, 800) if SHORT else (20_000, 3_000)
 target = two_modes()
 data = target.sample(jax.random.key(4), NUM_DATA)["x"]
@@ -120,13 +120,13 @@ plane = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
 
 
 def is_near(points):
-    """Within 2.5 sds of a mode."""
+    """Whether a point is within 2.5 sds of a mode."""
     centres = np.array([[-5.0, -5.0], [5.0, 5.0]])
     return (np.linalg.norm(points[:, None] - centres, axis=-1) < 2.5).any(1)
 
 
 def relative_error(found, right, where):
-    """Mean square of the difference over the mean square of the truth, at some points."""
+    """Mean squared error relative to the mean square of the true score, at some points."""
     found, right = np.asarray(found, np.float64)[where], np.asarray(right, np.float64)[where]
     return ((found - right) ** 2).sum() / (right**2).sum()
 
@@ -140,10 +140,10 @@ print(f"\n{is_near(np.asarray(data)).mean():.1%} of the data are within 2.5 sds 
 print(f"relative error of the learned score there {static_near:.3f}, elsewhere {static_far:.3f}")
 
 # %%
-# Slow mixing. Langevin dynamics with the *exact* score, from starts all over the square, ends at
-# both modes alike: what it finds near a mode is the same whatever the mode's weight. Annealed
-# Langevin follows the scores of the noised data, in which modes of large noise overlap, and gets
-# the weights nearly right. Its step at a level is half of the level's variance.
+# Slow mixing. Langevin dynamics with the *exact* score, from starts spread over the square, ends
+# equally often at both modes, since the score near a mode does not depend on its weight. Annealed
+# Langevin dynamics uses the scores of noised data, whose modes overlap at large noise, and gets the
+# weights nearly right. Its step at a level is half of the level's variance.
 NUM_DRAWS = 1_000 if SHORT else 4_000
 WEIGHTS = np.array([0.5, 0.8, 0.95])
 noise = VE(sigma_min=0.1, sigma_max=20.0)
@@ -160,7 +160,7 @@ def mixture(weight):
 
 @partial(jax.jit, static_argnames="num")
 def langevin_ends(score, starts, rng_key, num):
-    """Where Langevin dynamics with a score ends."""
+    """Final positions of Langevin dynamics with a score."""
     algorithm = ns.ula(score_fn=lambda x: score(x, 0.0), step_size=0.05)
 
     def one(x, key):
@@ -201,9 +201,10 @@ for row in zip(WEIGHTS, langevin_share, annealed_share, strict=True):
     print("{:5.2f}   {:20.3f}   {:20.3f}".format(*row))
 
 # %%
-# All three removed, with nothing known but the data: a network that is told the level of noise,
-# trained by denoising over the ladder, knows the score all over the square as soon as the noise is
-# as large as the gap, and annealed Langevin with it draws both modes in their proportion.
+# The solution, from the data alone: a network whose input includes the noise level, trained by
+# denoising over the ladder, has an accurate score on the whole square once the noise is as large as
+# the distance between the modes. Annealed Langevin dynamics with it draws both modes with about the
+# right weights.
 levels = LadderDenoising(ladder)
 conditional = fit(
     ScoreNetwork(network, noise, data),
@@ -220,7 +221,7 @@ truth_at_levels = mixture(0.8)
 
 @jax.jit
 def at_level(score, t):
-    """A score on the square at one level of noise."""
+    """A score on the square at one noise level."""
     return jax.vmap(lambda x: score(x, t))(plane)
 
 
@@ -247,8 +248,8 @@ print(
 print(f"sds {learned_sd.ravel().round(2)}, truth 1")
 
 # %%
-# The picture: the length of the score without and with noise; the error of the score that was
-# learned without noise, and some data; where Langevin dynamics ends, and annealed Langevin.
+# The figure: the norm of the score without and with noise; the error of the score that was learned
+# without noise, with some data; final positions of Langevin and annealed Langevin dynamics.
 figure, axes = plt.subplots(1, 4, figsize=(16, 4), layout="constrained")
 axes[0].loglog(SPREADS, np.sqrt(lengths[:, 0]), "o-", color="#cc3311", label="of the data")
 axes[0].loglog(SPREADS, np.sqrt(lengths[:, 2]), "s-", color="#4477aa", label="with noise, .01")

@@ -2,12 +2,12 @@
 Four ways to learn a score
 ==========================
 
-The score of data can be fitted without their density. *Explicit* score matching compares with the
-true score, where that is known. *Implicit* score matching needs the trace of the model's Jacobian
-instead (Hyvarinen 2005, jmlr.org/papers/v6/hyvarinen05a.html); *sliced* score matching looks at the
+A score can be learned from data without their density. *Explicit* score matching compares with the
+true score, if it is known. *Implicit* score matching needs the trace of the model's Jacobian
+instead (Hyvarinen 2005, jmlr.org/papers/v6/hyvarinen05a.html); *sliced* score matching uses the
 Jacobian along random directions (Song, Garg, Shi and Ermon 2019, arXiv:1905.07088); *denoising*
 score matching predicts the noise that was added (Vincent 2011, doi:10.1162/NECO_a_00142). Up to
-constants they are one objective, so that all four find one score. They differ in what they cost.
+constants they are the same objective, with the same minimiser. They differ in their cost.
 """
 
 import statistics
@@ -44,12 +44,12 @@ fresh = clean.sample(jax.random.key(1), 25_000 if SHORT else 100_000)
 
 
 def true_score(x):
-    """Of the data."""
+    """Score of the data."""
     return clean(x, 0.0)
 
 
 def noised_score(x):
-    """Of the data with noise of sd .25."""
+    """Score of the data with noise of sd .25."""
     return noised(x, 0.0)
 
 
@@ -63,8 +63,8 @@ losses = {
 # %%
 # One objective. For every model the explicit loss is the implicit one plus ``E|s|^2 / 2``, sliced
 # and implicit agree in expectation, and the denoising loss is the explicit one of the *noised* data
-# plus ``d / (2 sigma^2) - E|s_sigma|^2 / 2``. Three very different models show it: the differences
-# are constants, within the standard errors of 50 batches.
+# plus ``d / (2 sigma^2) - E|s_sigma|^2 / 2``. For three very different models the differences
+# are constant, within the standard errors over 50 batches.
 models = {
     "standard Gaussian's": lambda x: -x,
     "half the truth": lambda x: true_score(x) / 2,
@@ -110,12 +110,12 @@ print(f"{'expected':20s} " + "            ".join(f"{value:10.4f}" for value in e
 
 # %%
 # One score. The same small network is trained with each loss on the same data. Its error is the
-# mean square distance from the true score at fresh points, in units of the score's own mean square.
-# Denoising learns the score of the noised data, and is off from the data's own by what the noise
-# does to it.
+# mean squared error at fresh points, relative to the mean square of the true score. Denoising
+# learns the score of the noised data, which differs from that of the data by the effect of the
+# noise.
 @eqx.filter_jit
 def relative_error(model, truth, points):
-    """Mean square of the difference over the mean square of the truth."""
+    """Mean squared error relative to the mean square of the true score."""
     found, right = (jax.vmap(score)(points) for score in (model, truth))
     return ((found - right) ** 2).sum() / (right**2).sum()
 
@@ -147,12 +147,12 @@ print(f"the noised data's true score against the data's: {noise_error:.4f}")
 
 
 # %%
-# What they cost. The gradient of each loss is compiled for networks of 2 to 128 dimensions, its
-# floating-point operations counted by the compiler, and timed. The trace costs one directional
-# derivative a dimension, so that implicit score matching falls behind in proportion to the
-# dimension; sliced and denoising stay within a constant factor of each other.
+# Cost. The gradient of each loss is compiled for networks of 2 to 128 dimensions, its
+# floating-point operations are counted by the compiler, and it is timed. The trace needs one
+# directional derivative for each dimension, so that the cost of implicit score matching grows in
+# proportion to the dimension; sliced and denoising score matching differ by a constant factor.
 def cost(name, dim):
-    """Operations a point, and seconds a batch."""
+    """Operations per point, and seconds per batch."""
     model = StaticScore(ResidualMLP(dim, width=64, depth=2, rng_key=jax.random.key(6)))
     loss = ExplicitScoreMatching(lambda x: -x) if name == "explicit" else losses[name]
     batch = jax.random.normal(jax.random.key(7), (128, dim))
@@ -181,7 +181,7 @@ for place, dim in enumerate(dims):
     print(f"{dim:4d}  " + "".join(f"   {count:6.2f} ({span:5.2f})" for count, span in ratios))
 
 # %%
-# The picture: the learned scores along a line through the modes, their errors, and the costs.
+# The figure: the learned scores along a line through the modes, their errors, and the costs.
 figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
 line = np.stack([np.linspace(-3, 3, 200), np.zeros(200)], 1).astype(np.float32)
 axes[0].plot(line[:, 0], jax.vmap(true_score)(line)[:, 0], color="black", linewidth=2.5)

@@ -3,10 +3,11 @@ Draws with gradients teach a score faster
 =========================================
 
 Denoising score matching regresses on the noise that was added to a draw. Its target,
-``-z / sigma``, has a variance that grows as the noise falls. Draws of a posterior come with more:
-the gradient of their log density, which most samplers compute anyway. It is an unbiased target too
-(De Bortoli et al. 2024, arXiv:2402.08667), with a small variance where that of the noise is large.
-``TargetScoreMatching`` mixes the two so that on a Gaussian no variance is left.
+``-z / sigma``, has a variance that grows as the noise falls. For draws of a posterior the
+gradient of the log density is known, too, since most samplers compute it. It is also an unbiased
+target (De Bortoli et al. 2024, arXiv:2402.08667), with a small variance where that of the noise is
+large. ``TargetScoreMatching`` combines the two with weights for which the variance on a Gaussian
+is 0.
 """
 
 import sys
@@ -40,7 +41,7 @@ draws = truth.sample(jax.random.key(0), NUM_POINTS)
 
 
 def logdensity(x):
-    """Of the data, without noise."""
+    """Log density of the data, without noise."""
     away = jnp.sum((x - means) ** 2, axis=1)
     return jax.nn.logsumexp(jnp.log(jnp.array([0.75, 0.25])) - away / (2 * 0.12))
 
@@ -54,11 +55,11 @@ losses = {
 
 
 # %%
-# How much targets scatter around the score that they teach: their mean squared distance from the
-# true score of the noised point, in units of the noise, per coordinate.
+# The variance of the targets: their mean squared distance from the true score of the noised point,
+# in units of the noise, per coordinate.
 @eqx.filter_jit
 def variances(sigma, rng_key):
-    """Of the noise, the gradients alone, and the mixture of both."""
+    """Variances of the noise target, the gradient target, and their combination."""
     z = jax.random.normal(rng_key, draws.shape)
     level = jnp.full(len(draws), sigma)
     time = noise.time_of(sigma)
@@ -77,8 +78,8 @@ for row, sigma in enumerate(sigmas):
     print(f"{sigma:7.3f} " + "".join(f"{values[row]:18.4f}" for values in scatter.values()))
 
 # %%
-# The same network, steps and keys. The loss that is left of denoising is mostly the variance of its
-# target; that of the mixture is the network's error.
+# The same network, steps and keys. The remaining denoising loss is mostly the variance of its
+# target; that of the combination is the error of the network.
 test = truth.sample(jax.random.key(5), 1000)
 
 
@@ -115,10 +116,10 @@ for name in losses:
     print(f"{name:10s} {float(history[name][-1]):.4f}  {error[name].mean():.5f}")
 
 # %%
-# The picture: variance of the targets, loss in training, and the error of the trained scores.
+# The figure: variance of the targets, training loss, and the error of the trained scores.
 figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
 for name, values in scatter.items():
-    # below rounding there is nothing to see
+    # values below rounding are not shown
     axes[0].loglog(sigmas, np.maximum(values, 1e-6), "o-", label=name)
 axes[0].set(title="Variance of the target", xlabel="noise level sigma", ylabel="per coordinate")
 for name in losses:
