@@ -69,7 +69,7 @@ def join(chunks: list[Chunk]) -> Chunk:
     return Chunk(chunks[0].phase, chunks[0].first, samples, stats)
 
 
-class Draws(NumPyroInferenceAdapter):
+class ChunkAdapter(NumPyroInferenceAdapter):
     """A chunk as ArviZ's converter wants it; without a model it converts the draws alone."""
 
     def __init__(
@@ -212,7 +212,7 @@ class Converter:
 
     def _convert(self, chunk: Chunk, model: Any, **options: Any) -> Any:
         """ArviZ's converter of a chunk; its methods, one a group, carry no types."""
-        draws = Draws(chunk, self._kernel, model, self._args, self._kwargs, self._thinning)
+        draws = ChunkAdapter(chunk, self._kernel, model, self._args, self._kwargs, self._thinning)
         return NumPyroConverter(posterior=draws, dims=self._dims, pred_dims=self._dims, **options)
 
     def groups(self, chunk: Chunk) -> dict[str, xr.Dataset]:

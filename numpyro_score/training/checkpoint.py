@@ -18,7 +18,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from numpyro_score.extras import extra
-from numpyro_score.training.job import Job, TrainState
+from numpyro_score.training.job import TrainingJob, TrainState
 
 SAVE_SECONDS = 20.0
 """Between two checkpoints, at least."""
@@ -45,7 +45,7 @@ def _name(thing: Any) -> str:
     return f"{getattr(thing, '__module__', '')}.{name}"
 
 
-def identity(job: Job, params: Any) -> dict[str, Any]:
+def identity(job: TrainingJob, params: Any) -> dict[str, Any]:
     """What makes a training the one that it is, as words and numbers.
 
     Parameters

@@ -20,7 +20,7 @@ from numpyro_score.scores.base import trainable
 from numpyro_score.training import optimizer as defaults
 from numpyro_score.training.checkpoint import Checkpoint, identity
 from numpyro_score.training.data import as_points
-from numpyro_score.training.job import Job, TrainState
+from numpyro_score.training.job import TrainingJob, TrainState
 from numpyro_score.training.loop import NOT_FINITE, train
 from numpyro_score.training.losses.base import Loss, StatefulLoss
 from numpyro_score.training.prepare import as_auto, interval_of, split
@@ -107,7 +107,7 @@ def _check_parts(model: Any, loss: Any, optimizer: Any) -> tuple[Any, Any]:
     return params, static
 
 
-def _history(job: Job, state: TrainState) -> xr.Dataset:
+def _history(job: TrainingJob, state: TrainState) -> xr.Dataset:
     """The rows so far, and the step of the best one."""
     rows, interval, num_steps = int(state.num_rows), int(job.interval), int(job.num_steps)
     steps = np.minimum((np.arange(rows) + 1) * interval, num_steps)
@@ -228,7 +228,7 @@ def fit(
     params, train_data, held_out, rng_key = jax.device_put(
         (params, train_data, held_out, rng_key), where
     )
-    job = Job(
+    job = TrainingJob(
         static=static,
         loss=loss,
         optimizer=optimizer,

@@ -19,7 +19,7 @@ NEVER = jnp.iinfo(jnp.int32).max
 """The step at which a loss that was always finite ceased to be."""
 
 
-class Job(NamedTuple):
+class TrainingJob(NamedTuple):
     """What is trained, on what, and how; arrays are traced, the rest is compiled in.
 
     Attributes
@@ -127,20 +127,20 @@ class Compiled[R]:
     def __init__(self, fn: Callable[..., R]) -> None:
         @partial(jax.jit, static_argnums=0)
         @wraps(fn)
-        def traced(fixed: Any, arrays: Job, *args: Any) -> Any:
+        def traced(fixed: Any, arrays: TrainingJob, *args: Any) -> Any:
             structure, leaves = fixed
             return fn(eqx.combine(arrays, jax.tree.unflatten(structure, leaves)), *args)
 
         self._traced = traced
 
-    def _arguments(self, job: Job) -> tuple[Any, Job]:
+    def _arguments(self, job: TrainingJob) -> tuple[Any, TrainingJob]:
         arrays, rest = eqx.partition(job, lambda x: isinstance(x, jax.Array | np.ndarray))
         leaves, structure = jax.tree.flatten(rest)
         for leaf in leaves:
             check_hashable(leaf)
         return (structure, tuple(leaves)), arrays
 
-    def __call__(self, job: Job, *args: Any) -> R:
+    def __call__(self, job: TrainingJob, *args: Any) -> R:
         """The result.
 
         Raises
@@ -150,7 +150,7 @@ class Compiled[R]:
         """
         return self._traced(*self._arguments(job), *args)
 
-    def shapes(self, job: Job, *args: Any) -> R:
+    def shapes(self, job: TrainingJob, *args: Any) -> R:
         """Shapes and types of the result: all is traced, and nothing compiled."""
         return self._traced.eval_shape(*self._arguments(job), *args)
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from numpyro_score.progress import Bar, Pace
 from numpyro_score.training.checkpoint import Checkpoint
-from numpyro_score.training.job import Job, TrainState
+from numpyro_score.training.job import TrainingJob, TrainState
 from numpyro_score.training.program import last_good, run
 from numpyro_score.training.progress import describe
 
@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
     stopped: str
 
 
-def train(job: Job, state: TrainState, bar: Bar, checkpoint: Checkpoint | None) -> Outcome:
+def train(job: TrainingJob, state: TrainState, bar: Bar, checkpoint: Checkpoint | None) -> Outcome:
     """Train from a state to the end, or to what ends it before.
 
     Parameters

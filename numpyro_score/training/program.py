@@ -15,7 +15,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
-from numpyro_score.training.job import NEVER, ROWS, Compiled, Job, TrainState
+from numpyro_score.training.job import NEVER, ROWS, Compiled, TrainingJob, TrainState
 from numpyro_score.training.losses.base import StatefulLoss
 
 
@@ -31,14 +31,16 @@ def _place(tree: Any, mesh: Mesh | None, *axes: Any) -> Any:
     return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, sharding), tree)
 
 
-def _draw_batch(job: Job, rng_key: Any) -> Any:
+def _draw_batch(job: TrainingJob, rng_key: Any) -> Any:
     """Points drawn with replacement: nothing to carry from step to step, and no shuffling."""
     num = len(jax.tree.leaves(job.data)[0])
     batch = _take(job.data, jax.random.randint(rng_key, (job.batch_size,), 0, num))
     return batch if job.mesh is None else _place(batch, job.mesh, job.mesh.axis_names)
 
 
-def _evaluate(job: Job, params: Any, loss_state: Any, batch: Any, rng_key: Any) -> tuple[Any, Any]:
+def _evaluate(
+    job: TrainingJob, params: Any, loss_state: Any, batch: Any, rng_key: Any
+) -> tuple[Any, Any]:
     """Loss of a batch, a scalar, and the loss's next state."""
     model = eqx.combine(params, job.static)
     if isinstance(job.loss, StatefulLoss):
@@ -54,7 +56,7 @@ def _evaluate(job: Job, params: Any, loss_state: Any, batch: Any, rng_key: Any) 
 
 
 @Compiled
-def start(job: Job, params: Any) -> TrainState:
+def start(job: TrainingJob, params: Any) -> TrainState:
     """State before the first step."""
     loss_state = None
     key_batch, key_loss = jax.random.split(jax.random.fold_in(job.rng_key, 2))
@@ -80,7 +82,7 @@ def start(job: Job, params: Any) -> TrainState:
     )
 
 
-def _step(job: Job, key: Any, i: Int[Array, ""], state: TrainState) -> TrainState:
+def _step(job: TrainingJob, key: Any, i: Int[Array, ""], state: TrainState) -> TrainState:
     """One step of the optimizer on one batch."""
     key_batch, key_loss = jax.random.split(jax.random.fold_in(key, i))
     batch = _draw_batch(job, key_batch)
@@ -111,7 +113,7 @@ def _step(job: Job, key: Any, i: Int[Array, ""], state: TrainState) -> TrainStat
     )
 
 
-def _held_out_loss(job: Job, key: Any, state: TrainState) -> Float[Array, ""]:
+def _held_out_loss(job: TrainingJob, key: Any, state: TrainState) -> Float[Array, ""]:
     """Mean over the held-out batches, with the same random numbers at every look."""
     num_batches = len(jax.tree.leaves(job.held_out)[0])
 
@@ -123,7 +125,7 @@ def _held_out_loss(job: Job, key: Any, state: TrainState) -> Float[Array, ""]:
     return jax.lax.fori_loop(0, num_batches, add, jnp.zeros(())) / num_batches
 
 
-def _record(job: Job, key: Any, state: TrainState) -> TrainState:
+def _record(job: TrainingJob, key: Any, state: TrainState) -> TrainState:
     """Write a row of the history; remember the best, and stop if it is long ago."""
     row = state.num_rows
     since = state.step - row * job.interval
@@ -149,7 +151,7 @@ def _record(job: Job, key: Any, state: TrainState) -> TrainState:
 
 
 @Compiled
-def run(job: Job, state: TrainState, limit: Int[Array, ""]) -> TrainState:
+def run(job: TrainingJob, state: TrainState, limit: Int[Array, ""]) -> TrainState:
     """Go on until `limit` steps are made, patience has run out or a loss was not finite."""
     key_steps, key_held_out = (jax.random.fold_in(job.rng_key, i) for i in (0, 1))
     limit = jnp.minimum(limit, job.num_steps)
@@ -176,7 +178,7 @@ def run(job: Job, state: TrainState, limit: Int[Array, ""]) -> TrainState:
     return state._replace(is_good=is_finite & (state.first_bad == NEVER))
 
 
-def last_good(job: Job, before: TrainState, after: TrainState) -> TrainState:
+def last_good(job: TrainingJob, before: TrainState, after: TrainState) -> TrainState:
     """The latest state between a good and a bad one that is good, by going the same way again."""
     low, high = int(before.step), min(int(after.first_bad) + 1, int(after.step))
     good = before
