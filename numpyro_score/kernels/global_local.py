@@ -132,7 +132,8 @@ def as_top_level_api(
     Raises
     ------
     ValueError
-        If the step size is not above 0, `num_local` is below 1, or `P` cannot be one.
+        If the step size is not above 0, `num_local` is below 1, or `P` is not a valid inverse mass
+        matrix.
 
     Examples
     --------

@@ -1,8 +1,9 @@
 """The ladder of inverse temperatures between a reference and a target, `r^(1 - b) p^b`.
 
-Tempering exchanges replicas along it (Geyer 1991), annealing climbs it (Del Moral, Doucet and Jasra
-2006, doi:10.1111/j.1467-9868.2006.00553.x). The densities are added and multiplied
-on the way, so one that is -inf or NaN is replaced by a very low number.
+Parallel tempering exchanges replicas along it (Geyer 1991); sequential Monte Carlo goes through it
+from the reference to the target (Del Moral, Doucet and Jasra 2006,
+doi:10.1111/j.1467-9868.2006.00553.x). Log densities are added and scaled at each temperature, so a
+value of -inf or NaN is replaced by a very low finite number.
 """
 
 from typing import NamedTuple
@@ -12,20 +13,20 @@ import numpy as np
 from jaxtyping import Array, Float
 
 LOWEST = -1e30
-"""Stands for a log density of -inf or NaN, which has no share at any temperature."""
+"""Replaces a log density of -inf or NaN: such a point has no weight at any temperature."""
 
 
 class Ladder(NamedTuple):
-    """Temperatures, and how replicas move at each.
+    """Temperatures, with MALA's settings at each.
 
     Attributes
     ----------
     inverse_temperatures
         `(rung,)`, rising from 0 to 1.
     step_sizes
-        `(rung,)`: of MALA; the first is not used.
+        `(rung,)`: step sizes of MALA; the first is not used.
     inverse_mass_matrices
-        `(rung, dim)`: diagonals; the first is not used.
+        `(rung, dim)`: diagonals of the inverse mass matrices; the first is not used.
 
     Examples
     --------
@@ -42,7 +43,7 @@ class Ladder(NamedTuple):
 
 
 def finite(logdensity: Float[Array, ""]) -> Float[Array, ""]:
-    """The log density, or a very low number where there is none."""
+    """The log density, or `LOWEST` where it is not finite."""
     return jnp.where(jnp.isfinite(logdensity), logdensity, LOWEST)
 
 
@@ -52,7 +53,7 @@ def check_ladder(ladder: Ladder) -> None:
     Raises
     ------
     ValueError
-        If it is not one.
+        If the temperatures do not rise from 0 to 1, or the parts differ in length.
     """
     betas = np.asarray(ladder.inverse_temperatures)
     if betas.ndim != 1 or len(betas) < 2 or betas[0] != 0 or betas[-1] != 1:

@@ -1,15 +1,16 @@
-"""Parallel tempering: replicas at a ladder of temperatures, neighbours of which change places.
+"""Parallel tempering: replicas at a ladder of temperatures, which exchange their positions.
 
-At inverse temperature b a replica has the law `r^(1 - b) p^b`, from a reference r that can be drawn
-from (b = 0) to the target p (b = 1). One call moves every replica by MALA steps of its own size,
-draws the one at b = 0 anew, and proposes to exchange neighbours i and i + 1, accepted with
+The replica at inverse temperature b has the distribution `r^(1 - b) p^b`, between a reference r
+that can be sampled (b = 0) and the target p (b = 1). One call moves every replica by MALA steps
+with the step size of its temperature, draws the replica at b = 0 from the reference, and proposes
+to exchange the positions of neighbours i and i + 1, accepted with probability
 
     min(1, exp((b_{i+1} - b_i) (l_i - l_{i+1}))),    l = log p - log r,
 
-for the even pairs and the odd ones in turn, which carries places up the ladder faster than pairs at
-random (Okabe et al. 2001, doi:10.1016/S0009-2614(01)00055-0; Syed et al. 2022,
-doi:10.1111/rssb.12464). The law of all replicas together is left invariant, and with it that of the
-one at b = 1, which is the chain. Exact.
+for the even pairs and the odd pairs in turn, which carries positions along the ladder faster than
+pairs at random (Okabe et al. 2001, doi:10.1016/S0009-2614(01)00055-0; Syed et al. 2022,
+doi:10.1111/rssb.12464). The joint distribution of all replicas is invariant, and so is that of the
+replica at b = 1, which is the chain. Exact.
 """
 
 from collections.abc import Callable
@@ -33,16 +34,16 @@ if TYPE_CHECKING:
 
 
 class ParallelTemperingState(NamedTuple):
-    """State of a chain: that of all its replicas.
+    """State of a chain: the positions of all its replicas.
 
     Attributes
     ----------
     position
-        Where the replica at the target is, a pytree: the draw.
+        Position of the replica at the target, a pytree: the draw.
     logdensity
         Log density of the target there.
     replicas
-        `(rung, dim)` flat places, from the reference to the target.
+        `(rung, dim)`: flat positions, from the reference to the target.
     log_ratios
         `(rung,)`: `log p - log r` there.
     step
@@ -66,9 +67,9 @@ class ParallelTemperingInfo(NamedTuple):
     swap_acceptance_rate
         Mean acceptance probability of the exchanges that were proposed.
     is_accepted
-        Whether the replica at the target was exchanged for another.
+        Whether the replica at the target was exchanged with its neighbour.
     is_divergent
-        Whether the replica at the target met a number that is not finite.
+        Whether a local step of the replica at the target met a value that is not finite.
     num_integration_steps
         Gradients evaluated.
     num_logdensity
@@ -94,7 +95,7 @@ def init(
     Raises
     ------
     ValueError, TypeError
-        If the log density is no scalar or the position holds integers.
+        If the log density is not a scalar or the position holds integers.
     """
     value = evaluate(logdensity_fn, position)
     flat = ravel_pytree(position)[0]
@@ -219,17 +220,18 @@ def as_top_level_api(
     logdensity_fn
         Position -> scalar log density, unnormalized.
     reference
-        A law over the flat position that covers the target, such as the prior;
-        `kernels.proposals.from_distribution` makes one of a NumPyro distribution.
+        A distribution over the flat position that covers the target, such as the prior;
+        `kernels.proposals.from_distribution` makes one from a NumPyro distribution.
     ladder
-        A `Ladder` of temperatures with steps of MALA for each.
+        A `Ladder`: the temperatures, and MALA's step size and inverse mass matrix at each.
     num_local
         MALA steps of every replica between exchanges, at least 1.
 
     Raises
     ------
     ValueError
-        If the ladder is not one, or `num_local` is below 1.
+        If the ladder does not rise from 0 to 1 or its parts differ in length, or if `num_local` is
+        below 1.
 
     Examples
     --------

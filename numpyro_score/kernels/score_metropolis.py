@@ -6,10 +6,10 @@ Where only the score `s = grad log p` is known, the log ratio of two densities i
 
 by Gauss-Legendre quadrature (Sjoberg, Lindqvist and Schon 2023, arXiv:2307.10179, for learned
 scores). For a conservative field, the gradient of something, the chain is that of MALA up to the
-quadrature's error, which falls off as `|y - x|^(2 nodes + 1)`. A network that is trained as a score
-is no gradient: the integral then depends on the path, there is no density that the chain could be
-exact for, and its distribution differs from that of the score's diffusion by an amount that nothing
-in the chain tells. Measured on the field `(w x_2 - x_1, -x_2)`: at w = 1 the diffusion has
+quadrature's error, which falls off as `|y - x|^(2 nodes + 1)`. A network trained as a score is not
+a gradient: the integral then depends on the path, no density exists for which the chain could be
+exact, and its distribution differs from that of the score's diffusion by an amount that cannot be
+measured from the chain. Measured on the field `(w x_2 - x_1, -x_2)`: at w = 1 the diffusion has
 variances 1.5 and 1, the chain 1.51 and .98 at step size .1, 1.60 and .92 at .5; at w = .2 they
 agree to .005. An `EnergyNet` is a gradient by construction, has a density, and takes the exact
 kernels.
@@ -140,7 +140,7 @@ def build_kernel() -> Callable[..., tuple[LangevinState, ScoreMetropolisInfo]]:
 
 
 def check_nodes(num_nodes: int) -> None:
-    """Refuse a number of nodes that is none.
+    """Refuse a number of nodes that is not a whole number of at least 1.
 
     Raises
     ------
@@ -158,9 +158,9 @@ def as_top_level_api(
 ) -> "blackjax.SamplingAlgorithm":
     """Langevin steps, accepted by the line integral of a score: **approximate**.
 
-    Up to the quadrature exact for the gradient of a log density; for a field that is no gradient,
-    such as most trained scores, biased by an amount that is not known. The state's log density
-    counts from the chain's start.
+    Exact up to the quadrature's error for the gradient of a log density; biased by an unknown
+    amount for a field that is not a gradient, such as most trained scores. The state's log density
+    is relative to that of the chain's start.
 
     Parameters
     ----------
@@ -176,7 +176,8 @@ def as_top_level_api(
     Raises
     ------
     ValueError
-        If the step size is not above 0, `num_nodes` is below 1, or `P` cannot be one.
+        If the step size is not above 0, `num_nodes` is below 1, or `P` is not a valid inverse mass
+        matrix.
 
     Examples
     --------

@@ -200,7 +200,8 @@ def as_top_level_api(
     Raises
     ------
     ValueError
-        If neither function is given, step size or friction is not above 0, or `P` cannot be one.
+        If neither function is given, step size or friction is not above 0, or `P` is not a valid
+        inverse mass matrix.
 
     Examples
     --------

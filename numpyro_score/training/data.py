@@ -148,7 +148,7 @@ def _from_mcmc(mcmc: MCMC, dtype: Any) -> Points:
         return _joined(leaves, dtype)
     latent = getattr(state, mcmc.sampler.sample_field, draws)
     if isinstance(latent, Mapping):
-        # deterministic sites follow from the others: their joint law has no density
+        # deterministic sites follow from the others, and together they have no density
         draws = {name: values for name, values in draws.items() if name in latent} or draws
     return _joined(draws, dtype)
 

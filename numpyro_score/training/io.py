@@ -1,8 +1,8 @@
 """Models in one file: a zip archive of JSON and NumPy arrays, and nothing that runs.
 
 `model.json` holds the format's version, the architecture (see `architecture`) and a checksum;
-`arrays/0.npy` and on hold the arrays. The checksum tells damage and careless edits, not malice: a
-file can do no more than choose among known classes and fill them with numbers.
+`arrays/0.npy`, `arrays/1.npy`, ... hold the arrays. The checksum detects damage and careless edits,
+not malicious ones; but a file can only choose among known classes and fill them with numbers.
 """
 
 import hashlib

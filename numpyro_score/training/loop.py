@@ -1,6 +1,6 @@
 """The host's side of a training: chunks of about half a second, until it ends.
 
-The device is never left waiting for the host: while a chunk is looked at, the next one runs.
+The device does not wait for the host: while the host reads one chunk's result, the next one runs.
 """
 
 import time
@@ -42,11 +42,11 @@ def train(job: TrainingJob, state: TrainState, bar: Bar, checkpoint: Checkpoint 
     job
         The training.
     state
-        Where to go on from.
+        The state to continue from.
     bar
-        Told of each chunk.
+        Progress bar, updated after each chunk.
     checkpoint
-        Told of each chunk, and of the end, or None.
+        Checkpoint, updated after each chunk and at the end; or None.
     """
     num_steps, pace = int(job.num_steps), Pace()
 

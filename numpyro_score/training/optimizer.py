@@ -1,7 +1,7 @@
-"""The optimizer that `fit` takes if it is given none: Adam, its rate falling to 0 along a cosine.
+"""The default optimizer of `fit`: Adam with a learning rate that falls to 0 along a cosine.
 
-The rate is a function of how much of the training is done, which `fit` tells the optimizer, so
-that one optimizer, and one compiled program, serves trainings of any length.
+The rate is a function of the share of the training that is done, which `fit` passes to the
+optimizer, so one optimizer, and one compiled program, serves trainings of any length.
 """
 
 import jax
@@ -12,13 +12,13 @@ from numpyro_score.checks import check_positive
 from numpyro_score.types import Scalar
 
 LEARNING_RATE = 2e-3
-"""Of the default optimizer, at its highest."""
+"""Highest learning rate of the default optimizer."""
 
 WARMUP = 0.02
 """Share of the training in which the rate rises."""
 
 LARGEST_NORM = 1.0
-"""Of a gradient: longer ones are shortened to it."""
+"""Largest norm of a gradient: longer ones are clipped to it."""
 
 
 def scale_by_cosine(learning_rate: float) -> optax.GradientTransformationExtraArgs:
@@ -60,7 +60,8 @@ def cosine_adam(
 ) -> optax.GradientTransformationExtraArgs:
     """Adam with clipped gradients, and a rate that falls to 0 by the end of the training.
 
-    `fit` tells it how far the training is; elsewhere its update needs the keyword `progress`.
+    `fit` passes it the share of the training done; elsewhere its update needs the keyword
+    `progress`.
 
     Parameters
     ----------

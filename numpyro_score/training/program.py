@@ -1,9 +1,9 @@
 """The compiled loop of a training: many steps in one dispatch, over data that stay on the device.
 
-One program serves a training from its first chunk to its last, and the next one of the same
-shapes: how many steps to make, how long the training is and how often it is looked at are traced.
-Nothing depends on how steps are cut into chunks, so that a training which is taken up again ends
-at the same bits. What is needed to take it up is the state alone.
+One program serves a training from its first chunk to its last, and the next one of the same shapes:
+the number of steps to make, the training's length and the interval between rows are traced. Results
+do not depend on how the steps are cut into chunks, so a training that is resumed ends with the same
+bits. Resuming needs only the state.
 """
 
 from typing import Any
@@ -126,7 +126,7 @@ def _held_out_loss(job: TrainingJob, key: Any, state: TrainState) -> Float[Array
 
 
 def _record(job: TrainingJob, key: Any, state: TrainState) -> TrainState:
-    """Write a row of the history; remember the best, and stop if it is long ago."""
+    """Write a row of the history; keep the best model, and stop if it was best long ago."""
     row = state.num_rows
     since = state.step - row * job.interval
     state = state._replace(

@@ -2,7 +2,8 @@
 
     1/2 E_t E [ lambda(t) |s(x_t, t) + z / sigma(t)|^2 ],    x_t = alpha(t) x_0 + sigma(t) z
 
-(Song et al. 2021, arXiv:2011.13456, equation 7). The law of t and lambda are free: `levels`.
+(Song et al. 2021, arXiv:2011.13456, equation 7). The distribution of t and the weight lambda can be
+chosen (see `levels`).
 """
 
 from typing import Any, final
@@ -31,8 +32,8 @@ class ContinuousDenoising(eqx.Module):
     noise
         The process; by default the model's own `noise`.
     levels
-        Law of the noise level: `LogUniform()`, `LogNormal()`, `UniformTime()`, or a function
-        like them.
+        Distribution of the noise level: `LogUniform()`, `LogNormal()`, `UniformTime()`, or a
+        function like them.
     weight
         `(alpha, sigma) -> lambda`: `sigma_squared`, `EDMWeight(data_sd)`, or a function like them.
     drop_rate

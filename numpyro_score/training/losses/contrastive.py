@@ -1,9 +1,9 @@
 """Contrastive divergence: chains of k steps that start at the data.
 
-CD-k follows roughly the gradient of `KL(p_data || p) - KL(p_k || p)`, where `p_k` is the law of the
-data after k steps of a kernel that leaves the model's law p invariant. The difference is never
-negative, 0 where p is the law of the data, and tends to the Kullback-Leibler divergence as k grows
-(Hinton 2002, doi:10.1162/089976602760128018).
+CD-k follows roughly the gradient of `KL(p_data || p) - KL(p_k || p)`, where `p_k` is the
+distribution of the data after k steps of a kernel that leaves the model's distribution p invariant.
+The difference is never negative, is 0 where p is the distribution of the data, and tends to the
+Kullback-Leibler divergence as k grows (Hinton 2002, doi:10.1162/089976602760128018).
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
-"""Denoising score matching: the score of the noised law from pairs of clean and noised points.
+"""Denoising score matching: the noised distribution's score from pairs of clean and noised points.
 
     1/2 E |s(x + sigma z) + z / sigma|^2,    z ~ N(0, I),
 
-is explicit score matching on the noised law `p_sigma` up to a constant (Vincent 2011,
+is explicit score matching on the noised distribution `p_sigma` up to a constant (Vincent 2011,
 doi:10.1162/NECO_a_00142, equation 11). A small sigma leaves little bias, `p_sigma` being near p,
 and a large variance: the target's is `1 / sigma^2` a coordinate.
 
@@ -42,7 +42,7 @@ class DenoisingScoreMatching(eqx.Module):
 
     Examples
     --------
-    At one data point the noised law is Gaussian, and its score gives no error:
+    For a single data point the noised distribution is Gaussian, and its score has no error:
 
     >>> import jax, jax.numpy as jnp
     >>> loss = DenoisingScoreMatching(sigma=0.5)

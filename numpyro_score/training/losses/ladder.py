@@ -3,7 +3,7 @@
     1/L sum_i lambda(sigma_i) 1/2 E |s(x + sigma_i z, sigma_i) + z / sigma_i|^2
 
 (Song and Ermon 2019, arXiv:1907.05600, equations 5 and 6), with `lambda = sigma^2` by default. The
-model is told the level as the time at which the process has it.
+model gets the level as the time at which the process has it.
 """
 
 from typing import Any, final

@@ -99,7 +99,7 @@ class LogNormal(eqx.Module):
     ----------
     mean, sd
         Of the logarithm. The defaults are those of Karras et al. for images of sd 0.5; for data of
-        sd s the same law is `mean = -0.5 + log(s)`.
+        sd s the same distribution has `mean = -0.5 + log(s)`.
 
     Raises
     ------

@@ -2,11 +2,11 @@
 
     grad mean log p(data) = -E_data[grad E] + E_p[grad E]
 
-with the second mean over the ends of chains long enough to have forgotten where they started, which
-is not at the data: what the model wrongly holds likely is found, and unlearned. It is the dearest
-of the ways to train an energy, and the one that the others stand in for.
+with the second mean over the ends of chains that are long enough to be independent of their starts.
+They do not start at the data, so that they also find regions to which the model wrongly gives mass.
+This is the most expensive way to train an energy, and the one that the others approximate.
 
-Hinton 2002, doi:10.1162/089976602760128018, who stands short chains in for these.
+Hinton 2002, doi:10.1162/089976602760128018, replaces these by short chains.
 """
 
 from collections.abc import Callable, Mapping
@@ -58,7 +58,7 @@ class MaximumLikelihood(eqx.Module):
     parameters
         Its parameters by name, such as `{"step_size": 0.01}`.
     num_steps
-        Steps of a chain, enough to reach the model's law from the start.
+        Steps of a chain, enough to reach the model's distribution from the start.
     start
         `(rng_key, batch) -> positions (chain, *event)`: where chains start.
     penalty

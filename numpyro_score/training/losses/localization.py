@@ -1,9 +1,10 @@
-"""Regression of what is known of `x` on its observations: how localization is learned.
+"""Regression of `x` on its observations: how the posterior mean for localization is learned.
 
     E_t E [ error(m(Y_t, t), x) ],    Y_t = observe(x, t)
 
-Its minimiser is the posterior mean, or for erasure the conditional law of each coordinate, at every
-time, whatever the law of the times. The error is the process's own: squared, or the cross-entropy.
+Its minimiser at every time is the posterior mean, or for erasure the conditional distribution of
+each coordinate, for any distribution of the times. The observation process defines the error: the
+squared error or the cross-entropy.
 
 Montanari 2023, arXiv:2305.10690.
 """

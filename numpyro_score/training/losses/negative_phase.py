@@ -1,4 +1,4 @@
-"""The negative phase of training an energy: chains of any kernel under the model's present law.
+"""The negative phase of training an energy: chains of any kernel that sample the current model.
 
 The gradient of the mean log likelihood of data under `p = exp(-E) / Z` is
 
@@ -6,7 +6,8 @@ The gradient of the mean log likelihood of data under `p = exp(-E) / Z` is
 
 The second mean is taken over the ends of Markov chains (Hinton 2002,
 doi:10.1162/089976602760128018). The losses of this room are `mean E(data) - mean E(chains)`: their
-gradient at fixed chains is the one above with its sign changed, their value is no likelihood.
+gradient at fixed chains is the one above with its sign changed, but their value is not a
+likelihood.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,7 +49,7 @@ def check_energy(model: Any, point: Any) -> None:
 
 @final
 class Chains(eqx.Module):
-    """So many steps of a kernel, for a batch of chains.
+    """A given number of steps of a kernel, for a batch of chains.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ class Chains(eqx.Module):
     Raises
     ------
     ValueError
-        If there is no step.
+        If `num_steps` is below 1.
     TypeError
         If the kernel cannot be called.
     """

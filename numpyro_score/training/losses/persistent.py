@@ -1,8 +1,8 @@
 """Persistent contrastive divergence: chains that go on from step to step of the training.
 
-The model changes little in one step, so that chains which go on where they were stay close to its
-law, and in time leave the data far behind (Tieleman 2008, doi:10.1145/1390156.1390290). Their
-places are the loss's state.
+The model changes little in one step of the training, so chains that continue from their last
+positions stay close to its distribution, and in time move far from the data (Tieleman 2008,
+doi:10.1145/1390156.1390290). The positions of the chains are the loss's state.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from numpyro_score.types import RngKey
 
 @final
 class PersistentContrastiveDivergence(StatefulLoss):
-    """PCD-k for an energy, with any kernel. Its state is the chains' places `(batch, *event)`.
+    """PCD-k for an energy, with any kernel. Its state is the chains' positions `(batch, *event)`.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class PersistentContrastiveDivergence(StatefulLoss):
     >>> update = jax.jit(lambda key, particles: loss.update(model, data, key, particles))
     >>> for key in jax.random.split(jax.random.key(2), 5):
     ...     value, particles = update(key, particles)
-    >>> bool(jnp.abs(particles.mean()) < 0.2)  # they have left the data for the model's law
+    >>> bool(jnp.abs(particles.mean()) < 0.2)  # from the data to the model's mean
     True
     """
 

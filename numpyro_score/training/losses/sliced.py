@@ -55,7 +55,7 @@ def rademacher(rng_key: RngKey, shape: tuple[int, ...], dtype: Any) -> Array:
 
 
 def gaussian(rng_key: RngKey, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Entries of a standard normal law.
+    """Directions with independent standard normal entries.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ class SlicedScoreMatching(eqx.Module):
     Parameters
     ----------
     projection
-        Law of the directions: `rademacher`, `gaussian`, `sphere`, or a function like them.
+        Distribution of the directions: `rademacher`, `gaussian`, `sphere`, or a function like them.
     num_projections
         Directions a point.
     variance_reduced
