@@ -54,10 +54,16 @@ def test_a_kernel_imports_nothing_dear(code: str, also: tuple[str, ...]) -> None
     assert loaded == ""
 
 
+def test_a_run_imports_no_plots_and_no_store() -> None:
+    names = {"arviz", "arviz_plots", "blackjax", "matplotlib", "optax", "sklearn", "zarr"}
+    code = "from numpyro_score.run import sample\nimport numpyro_score.diagnostics, sys"
+    assert output_of(f"{code}\nprint(*({names!r} & set(sys.modules)))") == ""
+
+
 @pytest.mark.parametrize(
     "code",
     [
-        "from numpyro_score import MALA, ULA, RandomWalkMetropolis",
+        "from numpyro_score import MALA, ULA, RandomWalkMetropolis, sample",
         "import numpyro_score.adaptation.pooled, numpyro_score.localization, numpyro_score.scores",
         "import numpyro_score.kernels, numpyro_score.samplers, numpyro_score.training",
     ],

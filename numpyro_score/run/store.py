@@ -15,7 +15,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import arviz as az
 import jax
 import numpy as np
 import xarray as xr
@@ -124,7 +123,7 @@ class ZarrStore:
         self._wait()
         self._attrs = plain_attrs(attrs)
         self._together(lambda: self._commit_end())
-        return az.from_zarr(self._path)
+        return xr.open_datatree(self._path, engine="zarr")  # as arviz.from_zarr
 
     def close(self) -> None:
         """Let go of the store; another run may write to it."""

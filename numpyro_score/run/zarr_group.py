@@ -9,11 +9,13 @@ Zarr's format 2 is used because it specifies consolidated metadata, which format
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
-import zarr
+
+if TYPE_CHECKING:
+    import zarr
 
 ZARR_FORMAT: Literal[2] = 2
 COMMIT = ".zmetadata"
@@ -42,7 +44,7 @@ class DrawsGroup:
         self._chains = slice(chains.start, chains.stop)
         self._share = len(chains)
         self._num_chains = num_chains
-        self._arrays: dict[str, zarr.Array] = {}
+        self._arrays: dict[str, Any] = {}
         self._metadata: dict[str, Any] = {}
 
     def create(self, name: str, dataset: xr.Dataset, num_draws: int) -> None:
@@ -77,7 +79,9 @@ class DrawsGroup:
         chunks = tuple(max(sizes[str(dim)], 1) for dim in values.dims)
         return {"compressors": None, **({"chunks": chunks} if chunks else {})}
 
-    def _open(self, name: str) -> zarr.Group:
+    def _open(self, name: str) -> "zarr.Group":
+        import zarr
+
         return zarr.open_group(
             self._path, path=name, mode="a", zarr_format=ZARR_FORMAT, use_consolidated=False
         )
@@ -87,9 +91,7 @@ class DrawsGroup:
         for variable, values in dataset.data_vars.items():
             key = f"{name}/{variable}"
             if key not in self._arrays:
-                array = self._open(name)[str(variable)]
-                assert isinstance(array, zarr.Array)
-                self._arrays[key] = array
+                self._arrays[key] = self._open(name)[str(variable)]
             where = {"chain": self._chains, "draw": slice(first, first + dataset.sizes["draw"])}
             self._arrays[key][tuple(where.get(str(dim), slice(None)) for dim in values.dims)] = (
                 values.to_numpy().astype(self._arrays[key].dtype, copy=False)
