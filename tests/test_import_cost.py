@@ -65,6 +65,7 @@ def test_a_run_imports_no_plots_and_no_store() -> None:
     [
         "from numpyro_score import MALA, ULA, RandomWalkMetropolis, sample",
         "import numpyro_score.adaptation.pooled, numpyro_score.localization, numpyro_score.scores",
+        "from numpyro_score.infer import *",
         "import numpyro_score.kernels, numpyro_score.samplers, numpyro_score.training",
     ],
 )

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from blackjax.smc import adaptive_tempered, resampling
 from jaxtyping import Array, Float, Int
 
 from numpyro_score.kernels.base import run_steps
@@ -142,6 +141,8 @@ def tempered_smc(
     num_particles
         How many.
     """
+    from blackjax.smc import adaptive_tempered, resampling
+
     key_reference, key_stages = jax.random.split(rng_key)
 
     def loglikelihood(x: Flat) -> Float[Array, ""]:

@@ -17,7 +17,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from blackjax.smc import resampling
 from jaxtyping import Array, Float
 
 from numpyro_score.kernels.gaussian_mixture import GaussianMixture
@@ -157,6 +156,8 @@ def _resample(
     Weights are limited so that one draw gives few copies (truncated importance sampling, Ionides
     2008, doi:10.1198/106186008X320456), and no region that has draws falls below a least share.
     """
+    from blackjax.smc import resampling
+
     weights = np.exp(log_weights - log_weights.max())
     weights = np.minimum(weights, weights.mean() * np.sqrt(len(weights)))
     weights /= weights.sum()
