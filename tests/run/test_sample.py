@@ -383,12 +383,14 @@ def interrupt_after(num_chunks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     original = loop.run_chunk
     seen = []
 
-    def interrupted(program: Any, state: Any, buffers: Any, num_rows: Any, skipped: Any) -> Any:
+    def interrupted(
+        program: Any, state: Any, buffers: Any, num_rows: Any, skipped: Any, arrays: Any
+    ) -> Any:
         if int(num_rows) > 0:
             seen.append(int(num_rows))
             if len(seen) > num_chunks:
                 raise KeyboardInterrupt
-        return original(program, state, buffers, num_rows, skipped)
+        return original(program, state, buffers, num_rows, skipped, arrays)
 
     monkeypatch.setattr(loop, "run_chunk", interrupted)
     monkeypatch.setattr(loop, "BUFFER_BYTES", 16 * ROW_BYTES)
