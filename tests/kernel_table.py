@@ -65,9 +65,9 @@ class Kernel(NamedTuple):
 
     api: GenerateSamplingAPI
     parameters: Callable[[bool], dict[str, Any]]
-    # what is not there is 1
+    # gradients that a step evaluates
     num_grad: int
-    # how often a compiled step holds the target's density
+    # how often tracing a step evaluates the target's density
     num_traces: int = 1
 
 

@@ -39,10 +39,8 @@ class NumPyroKernel(MCMCKernel):
 
     Parameters
     ----------
-    problem
-        What is sampled.
-    sampler
-        How.
+    problem, sampler
+        What is sampled, and how.
 
     Examples
     --------
@@ -59,6 +57,8 @@ class NumPyroKernel(MCMCKernel):
     ((100, 2), True)
     """
 
+    maps_chains = True
+
     def __init__(self, problem: Problem | DrawSpace, sampler: Sampler) -> None:
         self._problem = problem
         self._sampler = sampler
@@ -67,8 +67,6 @@ class NumPyroKernel(MCMCKernel):
         self.progress_callback: ProgressCallback | None = None
         # NumPyro's MCMC initializes a kernel again on every run unless this is set
         self._sample_fn: Callable[..., Any] | None = None
-
-    maps_chains = True
 
     @property
     def model(self) -> Callable[..., Any] | None:
@@ -157,8 +155,6 @@ class NumPyroKernel(MCMCKernel):
         jit_model_args: bool = False,
     ) -> KernelState:
         """State to start from, of one chain for one key, of as many chains for a batch of keys.
-
-        A sampler that learns of its target first does so here, once for the kernel and its data.
 
         Parameters
         ----------
@@ -266,7 +262,7 @@ class NumPyroKernel(MCMCKernel):
             step = partial(branch, partial(sampler.warmup_step, *arguments), step)
         new, info = step()
         if state.accept_prob is not None:
-            # a kernel that meets a NaN may report it as its acceptance; it did not accept
+            # a kernel that meets a NaN may report it as its acceptance
             rate = jnp.asarray(info.acceptance_rate, state.accept_prob.dtype)
             info = info._replace(acceptance_rate=jnp.nan_to_num(rate))
         tune = sampler.tune

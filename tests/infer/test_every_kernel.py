@@ -6,11 +6,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+import numpyro.distributions as dist
 import pytest
 
 import numpyro_score as ns
 from numpyro_score.infer import NumPyroKernel
+from numpyro_score.kernels.proposals import from_distribution
 from numpyro_score.run.protocol import BatchedKernel, DescribedKernel, LearningKernel
 from tests.kernel_table import CLASSES
 
@@ -58,9 +59,7 @@ def test_a_step_keeps_the_form_of_the_state(name: str, is_single: bool, small: A
 
 def test_a_step_of_the_global_local_kernel_counts_all_its_gradients(small: Any) -> None:
     """`num_local=4` and the jump: five gradients a step, also through `BlackJAXKernel`."""
-    proposal = ns.kernels.proposals.from_distribution(
-        __import__("numpyro").distributions.Normal(0.0, 2.0).expand([2]).to_event(1)
-    )
+    proposal = from_distribution(dist.Normal(0.0, 2.0).expand([2]).to_event(1))
     kernel = ns.BlackJAXKernel(
         ns.global_local,
         logdensity_fn=lambda x: -0.5 * jnp.sum(x**2),
@@ -70,8 +69,8 @@ def test_a_step_of_the_global_local_kernel_counts_all_its_gradients(small: Any) 
     assert int(kernel.sample(state, (), {}).num_grad) == 5
 
 
-def biased_kernel() -> Any:
-    """A kernel that nobody knows."""
+def unknown_kernel() -> Any:
+    """A kernel that is neither BlackJAX's nor of this package."""
 
     class Unknown:
         init = staticmethod(ns.mala.init)
@@ -86,12 +85,12 @@ def biased_kernel() -> Any:
 def test_what_is_not_known_has_to_be_said() -> None:
     density = {"logdensity_fn": lambda x: -0.5 * jnp.sum(x**2)}
     with pytest.raises(ValueError, match="give exact=True"):
-        ns.BlackJAXKernel(biased_kernel(), **density)  # type: ignore[arg-type]
+        ns.BlackJAXKernel(unknown_kernel(), **density)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="give exact=True"):
-        ns.GlobalLocal(local=biased_kernel(), **density)  # type: ignore[arg-type]
+        ns.GlobalLocal(local=unknown_kernel(), **density)  # type: ignore[arg-type]
     for exact in (True, False):
-        kernel = ns.BlackJAXKernel(biased_kernel(), exact=exact, **density)  # type: ignore[arg-type]
+        kernel = ns.BlackJAXKernel(unknown_kernel(), exact=exact, **density)  # type: ignore[arg-type]
         assert kernel.exact == exact
     with pytest.raises(ValueError, match="is biased"):
         ns.BlackJAXKernel(ns.ula, exact=True, **density)  # type: ignore[arg-type]
-    np.testing.assert_equal(ns.BlackJAXKernel(ns.ula, **density).exact, False)  # type: ignore[arg-type]
+    assert not ns.BlackJAXKernel(ns.ula, **density).exact  # type: ignore[arg-type]
