@@ -208,7 +208,7 @@ def pooled_warmup(
         if adapt_step_size:
             is_opening = state.window_end < fraction(OPENING, state.num_warmup)
             if optimal_step_size is not None and adapt_mass_matrix:
-                start = jnp.asarray(optimal_step_size(dim), state.log_step_size.dtype)
+                start = jnp.asarray(optimal_step_size(max(dim, 1)), state.log_step_size.dtype)
             else:
                 own = jnp.median(state.log_step_size)
                 start = jnp.exp(log_found(state.dual_averaging, otherwise=own))

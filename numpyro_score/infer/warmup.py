@@ -120,7 +120,7 @@ class Tuning(NamedTuple):
         if self.step_size is not None:
             return self.step_size
         optimal = self.algorithm.facts.optimal_step_size
-        return DEFAULT_STEP_SIZE if optimal is None else optimal(dim)
+        return DEFAULT_STEP_SIZE if optimal is None else optimal(max(dim, 1))
 
     def first_preconditioner(self, dim: int, dtype: Any) -> Preconditioner | None:
         """`P` to start from: as given; None where warmup is to find it; else the identity."""

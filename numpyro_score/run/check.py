@@ -75,6 +75,8 @@ def warn(tree: xr.DataTree, kept: xr.Dataset | None) -> None:
     """
     if "posterior" not in tree.children or jax.process_index() != 0:
         return
+    if not any(values.size for values in tree["posterior"].data_vars.values()):
+        return
     # what looks at draws is imported when there are some
     from numpyro_score.diagnostics import warn_if_not_converged
 

@@ -136,6 +136,12 @@ def _constrain(program: Program) -> Callable[[Any], Any] | None:
     return None if one is identity else jax.vmap(program.layout.map_chains(one))
 
 
+def _without_draws(program: Program) -> Any:
+    """Deterministic sites of a model that a kernel of NumPyro runs without any latent site."""
+    constants = program.constants
+    return program.kernel.postprocess_fn(constants.args, constants.kwargs)({})
+
+
 class Buffers(NamedTuple):
     """Room for the draws of one chunk, leading axes `(row, chain)`.
 
@@ -157,7 +163,15 @@ def row_shapes(program: Program, state: Any, num_rows: int) -> Buffers:
     rows = jax.tree.map(lambda x: jax.ShapeDtypeStruct((num_rows, *x.shape), x.dtype), collected)
     constrain = _constrain(program)
     draws = rows[program.kernel.sample_field]
-    return Buffers(rows, None if constrain is None else jax.eval_shape(constrain, draws))
+    if constrain is None:
+        return Buffers(rows, None)
+    if jax.tree.leaves(draws):
+        return Buffers(rows, jax.eval_shape(constrain, draws))
+    axes = (num_rows, program.layout.num_chains)
+    one = jax.eval_shape(lambda: _without_draws(program))
+    return Buffers(
+        rows, jax.tree.map(lambda x: jax.ShapeDtypeStruct((*axes, *x.shape), x.dtype), one)
+    )
 
 
 def make_buffers(program: Program, state: Any, num_rows: int) -> Buffers:
@@ -244,6 +258,13 @@ def run_chunk(
     if constrain is None:
         return state, layout.constrain(Buffers(fields, None), axis=1)
     draws = fields[program.kernel.sample_field]
+    if not jax.tree.leaves(draws):
+        constrained = jax.tree.map(
+            lambda room, value: jnp.broadcast_to(value, room.shape),
+            buffers.constrained,
+            _without_draws(program),
+        )
+        return state, layout.constrain(Buffers(fields, constrained), axis=1)
     length = min(CONSTRAINED, len(jax.tree.leaves(draws)[0]))
 
     def block(i: Int[Array, ""], constrained: Any) -> Any:

@@ -50,6 +50,11 @@ def rehearse(
         If the folder of a netCDF file cannot be written.
     """
     chunk = _one_draw(program, state)
+    if not jax.tree.leaves(chunk.samples):
+        raise ValueError(
+            "the model has neither latent nor deterministic sites, so there is nothing to keep; "
+            "numpyro.infer.Predictive runs such a model."
+        )
     if isinstance(chunk.samples, Mapping):
         check_names(map(str, chunk.samples), converter.dims)
     converter.check_log_likelihood(chunk)

@@ -36,6 +36,10 @@ KEPT_SITES = ("param", "mutable")
 """Types of sites whose values a kernel keeps."""
 
 
+NO_SITE = "no latent site"
+"""Name of the only entry of a position of a model without latent sites."""
+
+
 def negate(fn: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Potential energy from a log density, or a log density from a potential energy."""
     return partial(_negated, fn)
@@ -118,15 +122,16 @@ def initialize(
 
     Returns
     -------
-    The unconstrained sites, with a leading chain axis for a batch of keys; the functions; whether
+    The unconstrained sites, with a leading chain axis for a batch of keys (of a model without any,
+    but deterministic sites, an array of size 0 named `NO_SITE`); the functions; whether
     density and gradient are finite at the points, which traced code cannot raise an error about.
 
     Raises
     ------
     ValueError
         No starting point of finite log density and gradient was found (the message names the
-        sites at fault), a discrete latent site cannot be summed out, or there is no continuous
-        latent site.
+        sites at fault), a discrete latent site cannot be summed out, or there is neither a
+        continuous latent site nor a deterministic one.
     ImportError
         There are discrete sites to sum out and funsor is not installed.
 
@@ -152,13 +157,18 @@ def initialize(
             )
     except RuntimeError as error:
         raise ValueError(_why_not_initialized(error, rng_key, model, args, kwargs)) from error
-    if not jax.tree.leaves(info.param_info.z):
-        raise ValueError(
-            "the model has no continuous latent site, so there is nothing to sample; give it a "
-            "numpyro.sample(...) statement without obs=."
-        )
     found = info.param_info
-    return found.z, _functions(model, info.model_trace), _is_finite(found, rng_key)
+    position = found.z
+    if not jax.tree.leaves(position):
+        if not any(site["type"] == "deterministic" for site in info.model_trace.values()):
+            raise ValueError(
+                "the model has no continuous latent site, so there is nothing to sample; give it a "
+                "numpyro.sample(...) statement without obs=."
+            )
+        # a position of size 0 has a chain axis, which an empty dict has not
+        axes = () if is_prng_key(rng_key) else (len(rng_key),)
+        position = {NO_SITE: jnp.zeros((*axes, 0))}
+    return position, _functions(model, info.model_trace), _is_finite(found, rng_key)
 
 
 def _functions(model: Callable[..., Any], model_trace: Mapping[str, Any]) -> ModelFunctions:
