@@ -1,4 +1,4 @@
-"""The runs of a comparison: each a job of its own, in this process or in another.
+"""The runs of a comparison: each a job, in this process or in another.
 
 A job depends on its own fields alone: a target's key does not depend on the other targets, and no
 job reads the results of another. So the draws are the same on any number of processes. Processes

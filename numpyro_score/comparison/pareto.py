@@ -46,7 +46,7 @@ def _pareto(curves: pd.DataFrame, kernels: list[str], cost: str) -> str:
 
 
 MARKERS = "osD^vP*X"
-"""Kernels are told apart without colour too."""
+"""Kernels are distinguished without colour too."""
 
 
 def _front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

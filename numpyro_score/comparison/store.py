@@ -178,8 +178,7 @@ def load_comparison(path: str | Path) -> Comparison:
     Raises
     ------
     FileNotFoundError
-        If there is none, or it did not come to its end: `compare(..., resume=True)` goes on with
-        it.
+        If there is none, or it is not complete: `compare(..., resume=True)` continues it.
     ValueError
         If it is something else.
 
@@ -197,8 +196,8 @@ def load_comparison(path: str | Path) -> Comparison:
     _record(path)
     if not (path / RESULTS).is_dir():
         raise FileNotFoundError(
-            f"the comparison in {path} did not come to its end; compare(..., store=..., "
-            "resume=True) with what it was asked for goes on with it"
+            f"the comparison in {path} is not complete; compare(..., store=..., resume=True) with "
+            "the same arguments continues it"
         )
     with xr.open_datatree(path / RESULTS, engine="zarr") as opened:
         tree = opened.load()

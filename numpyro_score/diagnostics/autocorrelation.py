@@ -2,11 +2,11 @@
 
     tau(M) = 1 + 2 sum_{t=1}^{M} rho(t),      M the first lag with M >= c tau(M),
 
-the number of draws that one independent draw is worth (Sokal, Monte Carlo methods in statistical
+the number of draws per effectively independent draw (Sokal, Monte Carlo methods in statistical
 mechanics, 1997, doi:10.1007/978-1-4899-0319-8_6; c = 5 there). The autocorrelation `rho` is the
 mean over chains of that of each, each around its own mean, as in emcee (Foreman-Mackey, Hogg, Lang
-and Goodman 2013, arXiv:1202.3665): the estimate needs no more than 50 tau draws a chain to be
-trusted, and fewer than that make it too small.
+and Goodman 2013, arXiv:1202.3665): the estimate is reliable from 50 tau draws per chain on, and too
+small for shorter chains.
 """
 
 from typing import NamedTuple
@@ -19,7 +19,7 @@ WINDOW = 5.0
 """Sokal's c: lags of the window in units of tau."""
 
 TRUSTED_LENGTH = 50.0
-"""Draws a chain in units of tau from which on the estimate is trusted."""
+"""Draws per chain, in units of tau, from which on the estimate is trusted."""
 
 
 class AutocorrelationTime(NamedTuple):

@@ -1,11 +1,11 @@
 """How many draws to drop from the start of every chain, and whether warmup was enough.
 
-Four estimates for every scalar (`start.py`) from warmup and draws together. A start is *seen* where
-MSER-5 or Geweke find the first draws off by more than chance, at a probability of a false alarm of
-`FALSE_ALARM` over all scalars and chains (Bonferroni). Only then are draws to be dropped: as many
-as the largest of the four estimates says, of those that can tell. R-hat and the autocorrelation
-time alone do not convict: the one is above its limit for other reasons, the other supposes that a
-start is far off.
+Four estimates for every scalar (`start.py`) from warmup and draws together. An initial transient is
+*detected* where MSER-5 or Geweke find the first draws off by more than chance explains, at a
+false-alarm rate of `FALSE_ALARM` over all scalars and chains (Bonferroni). Only then are draws to
+be dropped: as many as the largest of the four estimates, where known. R-hat and the autocorrelation
+time alone detect nothing: the one is above its limit for other reasons, the other assumes a start
+that is far off.
 """
 
 import math
@@ -35,8 +35,8 @@ from numpyro_score.diagnostics.start import (
 )
 from numpyro_score.diagnostics.superchains import superchain_ids
 
-CONVICTING = ("mser", "geweke")
-"""Methods that see a start only where there is one."""
+DETECTING = ("mser", "geweke")
+"""Methods that detect an initial transient."""
 
 Numbers = Float[np.ndarray, "parameter estimator"]
 
@@ -44,10 +44,10 @@ Numbers = Float[np.ndarray, "parameter estimator"]
 def _recommended(numbers: Numbers) -> float:
     if not numbers.size:
         return math.nan
-    convicting = numbers[:, [ESTIMATORS.index(name) for name in CONVICTING]]
-    if (convicting == 0).all():
+    detecting = numbers[:, [ESTIMATORS.index(name) for name in DETECTING]]
+    if (detecting == 0).all():
         return 0.0
-    return math.nan if np.isnan(convicting).any() else float(np.nanmax(numbers))
+    return math.nan if np.isnan(detecting).any() else float(np.nanmax(numbers))
 
 
 def _ess(values: Float[np.ndarray, "chain draw"]) -> float:
@@ -55,12 +55,12 @@ def _ess(values: Float[np.ndarray, "chain draw"]) -> float:
 
 
 def _agreement(by_estimator: Float[np.ndarray, " estimator"], has_superchains: bool) -> str:
-    """What each estimate says, in a sentence."""
+    """The estimates in a sentence."""
     parts = []
     for method, number in zip(ESTIMATORS, by_estimator, strict=True):
         if method == "rhat_nested" and not has_superchains:
             continue
-        parts.append(f"{NAMES[method]} {'cannot tell' if math.isnan(number) else int(number)}")
+        parts.append(f"{NAMES[method]} {'unknown' if math.isnan(number) else int(number)}")
     return f"Draws to drop: {', '.join(parts)}."
 
 
@@ -69,18 +69,18 @@ def _notes(
 ) -> list[str]:
     notes = []
     if why_no_warmup:
-        notes.append(f"Burn-in is looked for in the posterior alone: {why_no_warmup}.")
+        notes.append(f"Burn-in is estimated from the posterior alone: {why_no_warmup}.")
     known = [start for start, reason in zip(starts, reasons, strict=True) if not reason]
     if any(not start.tau_is_trusted for start in known):
         notes.append(
-            "Some autocorrelation times are not to be trusted: half of a chain is shorter than "
+            "Some autocorrelation times are unreliable: half of a chain is shorter than "
             f"{TRUSTED_LENGTH:.0f} of them."
         )
     rhat = ESTIMATORS.index("rhat")
     if any(math.isnan(start.number[ESTIMATORS[rhat]]) for start in known):
         notes.append(
-            "R-hat stays above its limit whatever is dropped from the first half: chains differ by "
-            "more than their start."
+            "R-hat stays above its limit whatever is dropped from the first half: the chains "
+            "differ by more than an initial transient."
         )
     if why_not_nested:
         notes.append(f"Nested R-hat is not computed: {why_not_nested}.")
@@ -96,23 +96,24 @@ def burn_in(dt: xr.DataTree | MCMC | FlatDraws) -> xr.Dataset:
     Parameters
     ----------
     dt
-        Draws, of any origin. The root's attribute `superchain_ids` is read, where there.
+        Draws: a tree of any origin, a fitted `numpyro.infer.MCMC`, or what `flatten` made of them.
+        The root's attribute `superchain_ids` is read if present.
 
     Returns
     -------
     Dataset with dimensions `parameter`, `chain`, `estimator` (MSER-5, Geweke, autocorrelation time,
     R-hat, nested R-hat) and `dropped` (numbers of draws that are dropped in turn):
 
-    * `num_dropped` (parameter, estimator): draws to drop; NaN where it cannot tell, or no
-      number in the first half will do; `by_estimator`: the largest of them
+    * `num_dropped` (parameter, estimator): draws to drop; NaN where it is unknown, or no
+      number in the first half suffices; `by_estimator`: the largest of them
     * `mser`, `mser_is_trusted`, `geweke`, `geweke_z`, `tau_chain` (parameter, chain)
-    * `tau`, `tau_is_trusted` (parameter): of the last half, trusted if that is past 50 tau
+    * `tau`, `tau_is_trusted` (parameter): of the last half, trusted if that is longer than 50 tau
     * `rhat`, `rhat_nested` (parameter, dropped)
-    * `recommended`: draws to drop; 0 if no start is seen, NaN if nothing in the first half will do;
-      `num_to_drop`: how many of them are draws of the posterior
+    * `recommended`: draws to drop; 0 if no transient is detected, NaN if none in the first half
+      suffice; `num_to_drop`: how many of them are draws of the posterior
     * `ess`, `ess_left` (parameter): effective draws (bulk) of the posterior, and of what is left
-    * `is_flagged` (parameter): whether the posterior remembers the start
-    * `reason` (parameter): why there is nothing, or ""
+    * `is_flagged` (parameter): whether the posterior still shows the initial transient
+    * `reason` (parameter): why no statistics are computed, or ""
 
     and the attributes of every diagnostic (`outcome.py`), `num_warmup`, `num_draws` and
     `agreement`, a sentence.
@@ -165,8 +166,8 @@ def _compute(draws: FlatDraws) -> xr.Dataset:
                 math.nan if reason else _ess(values[:, int(num_to_drop) :])
                 for values, reason in zip(draws.values, reasons, strict=True)
             ]
-    convicting = numbers[:, [ESTIMATORS.index(name) for name in CONVICTING]]
-    is_flagged: Bool[np.ndarray, " parameter"] = is_known & ~(convicting <= num_warmup).all(axis=1)
+    detecting = numbers[:, [ESTIMATORS.index(name) for name in DETECTING]]
+    is_flagged: Bool[np.ndarray, " parameter"] = is_known & ~(detecting <= num_warmup).all(axis=1)
 
     def stacked(field: str) -> np.ndarray:
         return np.array([getattr(start, field) for start in starts])
@@ -186,7 +187,12 @@ def _compute(draws: FlatDraws) -> xr.Dataset:
             "geweke": (chain, stacked("geweke"), "draws to drop by Geweke", "draws"),
             "geweke_z": (chain, stacked("geweke_z"), "Geweke's z after warmup", "standard errors"),
             "tau": (each, stacked("tau"), "integrated autocorrelation time", "draws"),
-            "tau_is_trusted": (each, stacked("tau_is_trusted"), "last half is past 50 tau", ""),
+            "tau_is_trusted": (
+                each,
+                stacked("tau_is_trusted"),
+                "last half is longer than 50 tau",
+                "",
+            ),
             "tau_chain": (chain, stacked("tau_chain"), "integrated autocorrelation time", "draws"),
             "rhat": (cut, stacked("rhat"), "R-hat of what is left", ""),
             "rhat_nested": (cut, stacked("rhat_nested"), "nested R-hat of what is left", ""),
@@ -194,8 +200,8 @@ def _compute(draws: FlatDraws) -> xr.Dataset:
             "num_to_drop": ((), num_to_drop, "draws of the posterior to drop", "draws"),
             "ess": (each, ess, "bulk effective sample size", "draws"),
             "ess_left": (each, ess_left, "bulk effective sample size of what is left", "draws"),
-            "is_flagged": (each, is_flagged, "remembers its start", ""),
-            "reason": (each, reasons, "why there is nothing", ""),
+            "is_flagged": (each, is_flagged, "still shows the initial transient", ""),
+            "reason": (each, reasons, "why no statistics are computed", ""),
         },
         {"parameter": draws.labels, "estimator": list(ESTIMATORS), "dropped": scan.rhat_cuts},
         notes=[

@@ -36,14 +36,14 @@ def _burn_in_table(burn_in: xr.Dataset) -> Table:
 def _drop(name: str, value: float) -> str:
     if not math.isnan(value):
         return count(value)
-    # these say nothing of chains that are too short; the others try what there is
-    return "cannot tell" if name in ("mser", "autocorrelation_time") else "none will do"
+    # these are not estimated from short chains
+    return "unknown" if name in ("mser", "autocorrelation_time") else "none suffices"
 
 
 MEANING = {
     "mser": "MSER-5: where the standard error of what is left is least",
     "geweke": "until the first tenth of no chain is off",
-    "autocorrelation_time": "five autocorrelation times; none where chains are too short to tell",
+    "autocorrelation_time": "five autocorrelation times; unknown where chains are too short",
     "rhat": "until R-hat is within its limit",
     "rhat_nested": "until nested R-hat is within its limit",
 }
@@ -56,7 +56,7 @@ def _estimators(burn_in: xr.Dataset) -> list[str]:
 
 
 def worst_burn_in(burn_in: xr.Dataset) -> list[int]:
-    """Places of the parameters of which something is known, the longest memory first.
+    """Places of the parameters whose burn-in is known, the longest transient first.
 
     Parameters
     ----------

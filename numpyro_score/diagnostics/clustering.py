@@ -11,8 +11,8 @@
    a valley between them along the line through their centres, given how autocorrelated draws are
    around those centres.
 
-A mode of less than `MIN_WEIGHT` of the draws is not found, nor modes that only whole numbers tell
-apart.
+A mode of less than `MIN_WEIGHT` of the draws is not found, nor modes that only
+discrete parameters separate.
 """
 
 from itertools import combinations

@@ -28,7 +28,7 @@ class Costs(NamedTuple):
     seconds_compile, seconds_warmup, seconds_sampling
         Wall time.
     num_grad_training, seconds_training
-        What a kernel took to learn of the target before its first step, compilation included.
+        Gradients and seconds of training before the first step, compilation included.
 
     Examples
     --------

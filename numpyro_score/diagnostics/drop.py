@@ -50,8 +50,7 @@ def drop_burn_in(dt: xr.DataTree, num_draws: int | None = None) -> xr.DataTree:
         if math.isnan(number):
             why = " ".join([*result.attrs["findings"], *result.attrs["notes"]])
             raise ValueError(
-                f"there is no number of draws to recommend: {why} Give num_draws to drop some all "
-                "the same"
+                f"no number of draws can be recommended: {why} Give num_draws to drop some anyway"
             )
         num_draws = int(number)
     if not 0 <= num_draws < sizes["draw"]:

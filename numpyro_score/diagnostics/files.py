@@ -1,7 +1,7 @@
 """Draws on disk: any file that ArviZ writes, netCDF or Zarr.
 
-A file is written beside its place and moved there when it is whole, so that an interrupt or a full
-disk leaves what was there before.
+A file is written under another name and moved when it is complete, so that an interrupt or a full
+disk leaves an existing file as it was.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: three digits, thousands marked, a dash where there is none."""
+"""Numbers and lists in sentences and tables: three digits, thousands marked, a dash for NaN."""
 
 import math
 from collections.abc import Iterable
@@ -35,7 +35,7 @@ def number(value: float | int | None, digits: int = 3) -> str:
 
 
 def rhat(value: float | int) -> str:
-    """R-hat, to the digit that its limit is given to and one more.
+    """R-hat, with one digit more than its limit.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def percent(value: float | int | None) -> str:
 
 
 def times(value: float | int) -> str:
-    """How many times as much.
+    """A ratio in words.
 
     Parameters
     ----------

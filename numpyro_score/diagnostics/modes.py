@@ -5,10 +5,10 @@ them. The share of a mode is the mean of an indicator, with the Monte Carlo stan
 arviz-stats, which allows for the autocorrelation that rare jumps make. Two things are flagged:
 
 * Chains that are in modes for different shares of the time, `sum_c (p_c - p)^2 N / (p (1 - p) tau)`
-  beyond the quantile of chi^2 with one degree of freedom less than chains; `tau` is the
+  above the quantile of chi^2 with one degree of freedom less than chains; `tau` is the
   autocorrelation time of the indicator within chains. Chains that differ and never jump, always.
-* Indicators of fewer effective draws than are wanted of every parameter (`verdict.py`): there are
-  too few jumps for the shares to be trusted.
+* Indicators with fewer effective draws than are recommended for a parameter (`verdict.py`): there
+  are too few jumps for reliable shares.
 
 The entropic coverage is the entropy of the shares in units of its largest value, 1 if all modes
 hold as many draws and 0 if one holds all (Blessing et al., Beyond ELBOs, 2024, arXiv:2406.07423).
@@ -37,7 +37,7 @@ from numpyro_score.diagnostics.rhat_ess import quiet
 from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN
 
 MIN_DRAWS = 4
-"""Draws a chain below which nothing is looked for."""
+"""Draws per chain below which no modes are looked for."""
 
 CHUNK = 100_000
 """Draws that are assigned to modes at once."""
@@ -93,7 +93,7 @@ def _nearest(data: xr.Dataset, centres: Mapping[str, Any]) -> tuple[Labels, int]
         sd = draws.std(axis=(0, 1))
         scaled = (draws[:, :, None] - at) / np.where(sd > 0, sd, 1.0)
         distance = distance + (scaled**2).reshape(*scaled.shape[:3], -1).sum(axis=-1)
-    # a draw that is not finite is nowhere near
+    # a draw that is not finite is far from all
     label = np.where(np.isfinite(distance), distance, np.inf).argmin(axis=-1)
     assert num_modes is not None
     return label, num_modes
@@ -147,7 +147,7 @@ def modes(
     Parameters
     ----------
     dt
-        Draws, of any origin.
+        Draws: a tree of any origin, a fitted `numpyro.infer.MCMC`, or what `flatten` made of them.
     centres
         Variable -> its centres `(modes, *event)`, for modes that are known; a draw is in the mode
         whose centre is nearest in those variables, in units of their sds. None to find modes.
@@ -159,7 +159,7 @@ def modes(
 
     * `occupancy`, `mcse`, `ess` (mode): the share of the draws, its Monte Carlo standard error, and
       the effective draws behind it
-    * `p_value` (mode): how likely chains that are alike differ so much in their shares
+    * `p_value` (mode): probability of shares that differ so much if chains agree
     * `chain_occupancy` (chain, mode)
     * `jumps` (mode_from, mode_to): steps that go from one mode to another, or stay
     * `jumps_per_1000`: jumps in 1,000 steps of a chain
@@ -213,7 +213,12 @@ def _compute(draws: FlatDraws, centres: Mapping[str, Any] | None) -> xr.Dataset:
             "occupancy": (mode, share, "share of the draws", ""),
             "mcse": (mode, [i.mcse for i in found], "standard error of the share", ""),
             "ess": (mode, [i.ess for i in found], "effective sample size of the share", "draws"),
-            "p_value": (mode, [i.p_value for i in found], "p-value of chains being alike", ""),
+            "p_value": (
+                mode,
+                [i.p_value for i in found],
+                "p-value of equal shares in all chains",
+                "",
+            ),
             "chain_occupancy": (("chain", "mode"), each, "share of a chain's draws", ""),
             "jumps": (("mode_from", "mode_to"), jumps, "steps between modes", "steps"),
             "jumps_per_1000": (

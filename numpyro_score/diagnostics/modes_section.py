@@ -32,9 +32,9 @@ def _mode_table(modes: xr.Dataset, *, is_independent: bool) -> Table:
         ("mode", "by its share of the draws, the largest first"),
         ("share", "of all draws"),
         ("± se", "Monte Carlo standard error of the share"),
-        ("ESS", f"effective draws behind the share; {modes.attrs['ess_needed']} are wanted"),
+        ("ESS", f"effective sample size of the share; recommended: {modes.attrs['ess_needed']}"),
         ("chains", "smallest and largest share in a chain"),
-        ("p", "chance that chains which are alike differ so much"),
+        ("p", "probability that chains with equal shares differ so much"),
     ][: 3 if is_independent else None]
     more = "" if num_modes <= MAX_MODE_ROWS else f"{num_modes - MAX_MODE_ROWS} more are left out."
     return Table("Modes", headings, rows, more)

@@ -7,7 +7,7 @@ Of means of 5 draws `y_1 ... y_m`, the first `k` are dropped that minimise
 the squared standard error of the mean of the rest, had it no autocorrelation: a start that is off
 adds to the sum more than it adds to the count (White 1997, doi:10.1177/003754979706900601; with
 batches of 5, White, Cobb and Spratt 2000, doi:10.1109/WSC.2000.899755). A minimum in the second
-half says that the series is too short to tell.
+half means that the series is too short for an estimate.
 """
 
 from typing import NamedTuple

@@ -1,8 +1,8 @@
 """How long a chain did not move: the longest sequence of rejected steps.
 
 A chain of `e` effective draws that stays a geometric time at each of them stays at one for about
-`ln e` of `e` parts of its length, and with probability `1 - a` for less than `ln e - ln a`. A chain
-that stood still for a larger part, with `e` = 100, has an estimate that rests on one point.
+`ln e` of `e` parts of its length, and with probability `1 - a` for less than `ln e - ln a`. If a
+chain does not move for a larger part, with `e` = 100, its estimates depend on one point.
 """
 
 import math
@@ -14,7 +14,7 @@ from numpyro_score.diagnostics.outcome import FALSE_ALARM
 from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN
 
 MAX_SHARE = (math.log(ESS_PER_CHAIN) - math.log(FALSE_ALARM)) / ESS_PER_CHAIN
-"""Share of a chain's draws that it may stand still: 9.9%."""
+"""Share of a chain's draws for which it may not move: 9.9%."""
 
 
 def longest_rejection(has_moved: Bool[np.ndarray, "chain step"]) -> Int[np.ndarray, " chain"]:

@@ -26,7 +26,7 @@ MIN_DRAWS = 4
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings about the numbers: what cannot be computed is NaN, and is reported as such."""
+    """No warnings: statistics that cannot be computed are NaN, and reported as such."""
     logger = logging.getLogger("arviz_stats")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -122,7 +122,7 @@ def convergence(dt: xr.DataTree | MCMC | FlatDraws) -> xr.Dataset:
 
 
 def worst_first(table: xr.Dataset) -> list[int]:
-    """Places of the scalars that vary, the least trustworthy first.
+    """Places of the scalars that vary, the least reliable first.
 
     Those that are not finite, then by the smaller of the two effective sample sizes.
 

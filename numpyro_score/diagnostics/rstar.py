@@ -3,13 +3,13 @@
 R* is its accuracy on draws it has not seen times the number of chains, 1 if the chains are alike
 (Lambert and Vehtari, R*: A robust MCMC convergence diagnostic with uncertainty using decision tree
 classifiers, Bayesian Analysis 2022, arXiv:2003.07900). It sees what no single parameter shows: a
-correlation that one chain lacks. Three things are done otherwise than there:
+correlation that one chain lacks. Three things differ from the paper:
 
 * Each chain is cut into blocks, and the classifier is trained on every other one and tested on the
   rest, then the other way round. A draw put aside at random would be known by its neighbours in the
-  same chain, whatever the chains' laws.
-* The uncertainty is that of the accuracy: binomial, from as many draws as the test draws are worth
-  by the longest autocorrelation time; those of one half, since both are right together.
+  same chain, whatever the chains' distributions.
+* The uncertainty is that of the accuracy: binomial, from the number of test draws divided by the
+  longest autocorrelation time; those of one half, since both are right together.
 * Trees are extremely randomized ones (Geurts, Ernst and Wehenkel 2006, doi:10.1007/s10994-006-
   6226-1): as good here as boosted ones, and 20 times as fast with many chains.
 """
@@ -34,7 +34,7 @@ MAX_BLOCKS, TAUS_PER_BLOCK = 10, 10.0
 
 
 class RStar(NamedTuple):
-    """How well chains can be told apart.
+    """How well a classifier tells chains apart.
 
     Attributes
     ----------

@@ -78,7 +78,7 @@ def _scored(
     step = max(-(-draws.num_chains * draws.num_draws // MAX_DRAWS), 1)
     names = list(map(str, draws.data.data_vars)) if variables is None else list(variables)
     if target is not None:
-        points, names = positions.unconstrained(draws, target, step), sorted(names)
+        points, names = positions.unconstrained(draws, target, step), positions.sites(target)
         logdensity_fn = target.logdensity_fn
     else:
         points = positions.side_by_side(draws, names, step)

@@ -1,4 +1,4 @@
-"""How long one scalar's chains remember their start: four estimates side by side.
+"""The initial transient of one scalar's chains: four estimates side by side.
 
 * MSER-5, pooled over chains (`mser.py`). It always names a number, so it counts only where the
   draws that it drops have another mean than the rest by more than chance.
@@ -81,7 +81,7 @@ def plan(
 
 
 class Start(NamedTuple):
-    """How long a scalar's chains remember their start; counts of draws are from the first kept.
+    """Initial transient of a scalar's chains; draws are counted from the first one kept.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class Start(NamedTuple):
     rhat, rhat_nested
         R-hat when `rhat_cuts` draws are dropped; NaN where it cannot be computed.
     number
-        Draws to drop by every estimate of `ESTIMATORS`; NaN where none will do or it cannot tell.
+        Draws to drop by every estimate of `ESTIMATORS`; NaN where none suffices or it is unknown.
     """
 
     mser: Int[np.ndarray, " chain"]
@@ -149,7 +149,7 @@ def _rhats(
 
 
 def estimate(values: Float[np.ndarray, "chain draw"], scan: Scan) -> Start:
-    """How long a scalar's chains remember their start.
+    """Estimate the initial transient of a scalar's chains.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def estimate(values: Float[np.ndarray, "chain draw"], scan: Scan) -> Start:
 
 
 def unknown_start(num_chains: int, scan: Scan) -> Start:
-    """What stands for a scalar of which nothing can be said."""
+    """What stands for a scalar without estimates."""
     unknown = np.full(num_chains, np.nan)
     curve = np.full(scan.rhat_cuts.size, np.nan)
     return Start(

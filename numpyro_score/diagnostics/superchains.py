@@ -2,8 +2,8 @@
 
 Nested R-hat compares the means of superchains (Margossian, Hoffman, Sountsov, Riou-Durand, Vehtari
 and Gelman, Nested R-hat, Bayesian Analysis 2024, arXiv:2110.13017). Of `K` means of stationary
-chains, each worth `e` effective draws, `R-hat^2 - 1` is distributed as `chi2_{K-1} / ((K - 1) e)`,
-far above 0 for few draws: the limit is R-hat's own tolerance plus the upper quantile of that.
+chains, each with `e` effective draws, `R-hat^2 - 1` is distributed as `chi2_{K-1} / ((K - 1) e)`,
+far above 0 for few draws: the limit is the tolerance of R-hat plus the upper quantile of that.
 """
 
 import numpy as np
@@ -57,7 +57,7 @@ def superchain_ids(
 def rhat_limit(
     num_groups: int, effective_each: Float[np.ndarray, "*batch"]
 ) -> Float[np.ndarray, "*batch"]:
-    """(Nested) R-hat that stationary chains of some length do not exceed but by bad luck.
+    """(Nested) R-hat that stationary chains of some length exceed by chance only.
 
     Parameters
     ----------

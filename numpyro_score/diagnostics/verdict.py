@@ -1,4 +1,4 @@
-"""What the draws of a run can be trusted for, judged by R-hat and effective sample sizes.
+"""The verdict on a run, by R-hat and effective sample sizes.
 
 The limits are those of Vehtari, Gelman, Simpson, Carpenter and Bürkner, Rank-normalization,
 folding, and localization: An improved R-hat (Bayesian Analysis 16, 2021, arXiv:1903.08008): R-hat
@@ -26,13 +26,13 @@ ESS_PER_CHAIN = 100
 """Effective draws per chain below which ESS and R-hat are themselves unreliable."""
 
 INDEPENDENT = "independent_draws"
-"""Attribute of the root: 1 where draws do not depend on each other, as of a finite-time sampler."""
+"""Attribute of the root: 1 where draws are independent, as those of a finite-time sampler."""
 
 
 @final
 @dataclass(frozen=True)
 class Verdict:
-    """What the draws of one run can be trusted for.
+    """The verdict on one run.
 
     Attributes
     ----------
@@ -105,7 +105,7 @@ class Verdict:
 
     @property
     def is_converged(self) -> bool:
-        """Whether chains agree and draws suffice. A biased sampler can converge, elsewhere."""
+        """Whether chains agree and draws suffice. Biased samplers can converge too."""
         return self.has_mixed and self.has_enough_draws
 
 
@@ -117,7 +117,7 @@ def _worst(values: xr.DataArray, *, largest: bool = False) -> float:
 
 
 def judge(dt: xr.DataTree | MCMC | FlatDraws, table: xr.Dataset | None = None) -> Verdict:
-    """What the draws can be trusted for, by R-hat and effective sample sizes.
+    """The verdict on a run, by R-hat and effective sample sizes.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """The look of every figure: SVG that follows the page into dark mode and onto paper.
 
-Figures are made without pyplot, so that neither it nor the user's plotting backend is touched.
+Figures are made without pyplot, which leaves the user's plotting backend alone.
 Lines and points are stored as pixels inside the SVG (a run has tens of thousands of points), text
 and axes as vectors in the page's colours.
 """
@@ -30,10 +30,10 @@ WIDTH, ROW_HEIGHT, MARGIN = 5.4, 1.15, 0.45
 """Inches: width of a figure, height of one parameter's row, room for what is below the rows."""
 
 PIXELS_PER_INCH = 110
-"""Resolution of the lines; more is not seen at the size that the page gives them."""
+"""Resolution of the lines; more is not visible at their size on the page."""
 
 SHADE: dict[str, Any] = {"color": "#000000", "alpha": 0.13, "linewidth": 0}
-"""Of what is not used, and of bands."""
+"""Of warmup, and of bands."""
 
 INK = "#010203"
 """Stands for the page's text colour until the figure is text itself."""
@@ -91,7 +91,7 @@ THEME = (
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Within it, figures have the page's style, and nothing is said about how they are drawn."""
+    """Within it, figures have the page's style, and matplotlib's messages are silenced."""
     with mpl.rc_context(STYLE), quiet(), warnings.catch_warnings():
         # about glyphs a font lacks, limits that coincide: the figure is drawn all the same
         warnings.simplefilter("ignore")

@@ -191,28 +191,28 @@ def mixing_plans(shown: Shown, ess_needed: int) -> list[Plan]:
     shown
         As `choose` returns it.
     ess_needed
-        Effective draws that are asked for.
+        Recommended effective sample size.
     """
     some, labels = shown.selection, ", ".join(shown.labels)
     ranks = Plan(
         "Ranks",
-        "Each line is a chain's share of low and high ranks, against an equal share. Flat lines "
-        f"that cross: the chains agree. p: chance of lines this far apart if they do.{some}",
+        "Each line is the share of low and high ranks of one chain, against an equal share. Flat "
+        f"lines that cross: the chains agree. p: probability of lines this far apart then.{some}",
         labels,
         partial(_ranks, shown),
     )
     others = [
         Plan(
             "Autocorrelation",
-            "How much a draw resembles the one so many steps before. The sooner it falls into the "
-            f"band, the more a draw is worth.{some}",
+            "Correlation of a draw with the one so many steps before. The sooner it falls into the "
+            f"band, the larger the effective sample size.{some}",
             labels,
             partial(_autocorrelation, shown),
         ),
         Plan(
             "Growth of the effective sample size",
-            "Blue: bulk, orange: tail, dashed: what is asked for. Straight lines upward: longer "
-            f"runs help. Bent or flat: they do not.{some}",
+            "Blue: bulk, orange: tail, dashed: recommended. Straight lines upward: longer runs "
+            f"help. Bent or flat lines: they do not.{some}",
             labels,
             partial(_growth, shown, ess_needed),
         ),
@@ -236,15 +236,15 @@ def trace_plan(shown: Shown, burn_in: xr.Dataset | None) -> Plan:
     line = " Dashed: where burn-in ends." if recommended > 0 else ""
     return Plan(
         "Traces",
-        "Draws in their order, a colour a chain. A fat hairy caterpillar is what one hopes for; "
-        f"slow waves or separate levels are not.{warm}{line}{shown.selection}",
+        "Draws in their order, one colour per chain. Chains that mixed look alike and without "
+        f"trend; slow waves or separate levels are a problem.{warm}{line}{shown.selection}",
         ", ".join(shown.labels),
         partial(_traces, shown, recommended),
     )
 
 
 def rhat_plan(shown: Shown, burn_in: xr.Dataset) -> Plan | None:
-    """R-hat as more and more of the start is dropped; None where there is none.
+    """R-hat as more of the start is dropped; None if there is none.
 
     Parameters
     ----------
@@ -257,8 +257,8 @@ def rhat_plan(shown: Shown, burn_in: xr.Dataset) -> Plan | None:
         return None
     return Plan(
         "R-hat as the start is dropped",
-        f"Dotted: its limit {RHAT_MAX}. A line that falls below it and stays there: the start was "
-        "all that kept the chains apart. Shaded: warmup. Dashed: where burn-in ends.",
+        f"Dotted: its limit {RHAT_MAX}. A line that falls below it and stays there: the chains "
+        "differ in their initial transient only. Shaded: warmup. Dashed: where burn-in ends.",
         ", ".join(shown.labels),
         partial(_rhat_by_burn_in, burn_in, shown.places, shown.labels),
     )
@@ -288,12 +288,12 @@ def acceptance_plan(dt: xr.DataTree) -> Plan | None:
     both = xr.concat(parts, "draw")
     num_warmup = both.sizes["draw"] - late.sizes["draw"]
     target = float(dt.attrs.get("target_accept_prob", math.nan))
-    aim = "" if math.isnan(target) else " Dotted: what the warmup aims at."
+    aim = "" if math.isnan(target) else " Dotted: the target of warmup."
     warm = " Shaded: warmup." if num_warmup else ""
     return Plan(
         "Acceptance over time",
-        f"A colour a chain, black their mean, in windows of steps. A chain far below the others "
-        f"is stuck; a mean that still moves after warmup was warmed up too briefly.{aim}{warm}",
+        f"One colour per chain, black their mean, in windows of steps. A chain far below the "
+        f"others is stuck; a mean that still moves after warmup needs a longer one.{aim}{warm}",
         f"mean {float(late.mean()):.0%}",
         partial(_acceptance, both, num_warmup, target),
     )

@@ -40,9 +40,9 @@ def draw(
     plot
         A function of arviz-plots that takes a `plot_collection`.
     finish
-        Called with the axes, one a parameter, after the plot.
+        Called with the axes, one per parameter, after the plot.
     by_chain
-        Whether each chain has a colour of its own.
+        Whether each chain has its own colour.
     **options
         Passed to `plot`.
 

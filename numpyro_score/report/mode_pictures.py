@@ -24,7 +24,7 @@ MAX_MODES = 10
 
 
 def _paired(modes: xr.Dataset, shown: Shown) -> list[int]:
-    """Parameters that tell the modes apart best; with one mode those least to be trusted."""
+    """Parameters that separate the modes best; with one mode the least reliable."""
     if modes.attrs["num_modes"] == 1:
         return shown.places[:MAX_PAIRED]
     mean, sd = modes["mean"].values, modes["sd"].values

@@ -11,12 +11,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 LIBRARIES = ("numpyro-score", "numpyro", "blackjax", "jax", "arviz-stats")
-"""Distributions whose versions the page's foot names."""
+"""Distributions whose versions are named at the end of the page."""
 
 
 @cache
 def _environment() -> Environment:
-    # autoescape for every template, whatever its name ends in: names of sites come from users
+    # autoescape for every template: names of sites come from users
     return Environment(
         loader=PackageLoader("numpyro_score.report"),
         autoescape=True,
@@ -42,7 +42,7 @@ def render(template: str, **context: Any) -> str:
 
 
 def write(html: str, path: str | Path) -> Path:
-    """Write a page; what was there before stays until the new page is whole.
+    """Write a page; an existing file is replaced when the new page is complete.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def write(html: str, path: str | Path) -> Path:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(html)
-        # a temporary file is for its owner only; a page is as other files are
+        # a temporary file is private to its owner; a page has the usual permissions
         mask = os.umask(0)
         os.umask(mask)
         os.chmod(name, 0o666 & ~mask)

@@ -1,4 +1,4 @@
-"""What the pictures of a run show: parameters least to be trusted, a bounded number of chains."""
+"""What the pictures of a run show: the least reliable parameters, a bounded number of chains."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from numpyro_score.diagnostics.draws import FlatDraws, flatten
 from numpyro_score.diagnostics.rhat_ess import MIN_DRAWS, worst_first
 
 MAX_CHAINS = 32
-"""Chains in one picture; beyond, those furthest from the others are shown."""
+"""Chains in one picture; of more, those furthest from the others are shown."""
 
 
 class Picture(NamedTuple):
@@ -25,7 +25,7 @@ class Picture(NamedTuple):
     uri
         The image itself, a `data:` address; empty if it could not be drawn.
     alt
-        The same in words, for who cannot see it.
+        A description for readers who cannot see it.
     """
 
     title: str
@@ -35,7 +35,7 @@ class Picture(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A picture that is still to be drawn.
+    """A picture to be drawn.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ def _furthest(draws: xr.DataArray) -> list[int]:
 
 
 def choose(dt: xr.DataTree | FlatDraws, table: xr.Dataset, num_shown: int) -> Shown | None:
-    """The parameters and chains that are shown: those least to be trusted; None if there are none.
+    """The parameters and chains that are shown, the least reliable; None if there are none.
 
     Parameters
     ----------
@@ -127,12 +127,12 @@ def choose(dt: xr.DataTree | FlatDraws, table: xr.Dataset, num_shown: int) -> Sh
 def pictures(
     plans: Sequence[Plan], name: str, note: Callable[[str], None] = lambda title: None
 ) -> list[Picture]:
-    """Draw what is planned; what cannot be drawn says so.
+    """Draw pictures; one that cannot be drawn says so.
 
     Parameters
     ----------
     plans
-        What to draw.
+        The pictures.
     name
         What the run is called.
     note
@@ -145,7 +145,7 @@ def pictures(
         try:
             uri = plan.make()
         except Exception as error:
-            # draws so odd that they cannot be drawn must not cost the rest of the report
+            # a picture that cannot be drawn must not cost the rest of the report
             uri, caption = "", f"This could not be drawn ({type(error).__name__}: {error})."
         alt = f"{plan.title} of {name}: {plan.shows}. {caption}"
         made.append(Picture(plan.title, caption, uri, alt))

@@ -48,7 +48,7 @@ def write_report(
         Draws that are known to be good, if there are any: a DataTree, or variable -> independent
         draws `(draw, *event)`.
     progress
-        Whether to show how the page comes along.
+        Whether to show progress.
 
     Returns
     -------

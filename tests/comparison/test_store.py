@@ -87,7 +87,7 @@ def test_seeds_are_joined_and_have_intervals(kept):
 
 def test_a_killed_comparison_is_resumed_to_the_same_draws(kept, copy, monkeypatch):
     shutil.rmtree(copy / "results")
-    with pytest.raises(FileNotFoundError, match="did not come to its end"):
+    with pytest.raises(FileNotFoundError, match="is not complete"):
         load_comparison(copy)
     # one run is lost, another was killed under way
     lost, cut = sorted(copy.glob("runs/*mala*"))[:2]

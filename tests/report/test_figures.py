@@ -201,7 +201,7 @@ def test_acceptance_over_time(run):
     dt = run({"x": RNG.normal(size=(4, 100))}, {"x": RNG.normal(size=(4, 60))}, num_warmup=60)
     dt.attrs["target_accept_prob"] = 0.574
     picture = one(acceptance_plan(dt))
-    assert "what the warmup aims at" in picture.caption
+    assert "the target of warmup" in picture.caption
     assert "60%" in picture.alt
     assert any("before 0: warmup" in text for text in texts_of(picture))
     del dt["sample_stats"]

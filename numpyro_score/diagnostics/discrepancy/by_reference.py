@@ -4,7 +4,7 @@ The maximum mean discrepancy is of all draws and all of the reference, and its b
 autocorrelation. The others are of independent draws: the chains are thinned to every
 `2 tau - 1`th draw, and compared with as many of one half of the reference. What exact draws have is
 known from the reference cut at random into two such halves; the p-value of a sliced distance is
-that of a Pearson type III law of their mean, variance and skewness.
+that of a Pearson type III distribution of their mean, variance and skewness.
 """
 
 import math
@@ -135,9 +135,9 @@ def _sliced(
 ) -> Row:
     """A distance along lines, with those between halves of the reference."""
     value, mean, sd = distance(x, half), float(between.mean()), float(between.std(ddof=1))
-    # a skewness below 0 would bound the law
-    law = stats.pearson3(max(float(stats.skew(between)), 0.0), mean, sd)
-    return Row(value, mean, sd, p_value=float(law.sf(value)), num_draws=len(x))
+    # a skewness below 0 would bound the distribution
+    fitted = stats.pearson3(max(float(stats.skew(between)), 0.0), mean, sd)
+    return Row(value, mean, sd, p_value=float(fitted.sf(value)), num_draws=len(x))
 
 
 def _sinkhorn(x: Sample, pool: Float[np.ndarray, "pool dim"], rng: np.random.Generator) -> Row:

@@ -1,9 +1,9 @@
-"""Classifier two-sample test: whether a classifier can tell two samples apart.
+"""Classifier two-sample test: whether a classifier separates two samples.
 
-Its accuracy on draws it has not seen is 1/2 where both samples have one law (Lopez-Paz and Oquab
+Its accuracy on unseen draws is 1/2 where both samples have one distribution (Lopez-Paz and Oquab
 2017, arXiv:1610.06545). Every draw is tested once, by a classifier trained on the other half; the
-halves are made of blocks of consecutive draws, so that a draw of a chain is not known by its
-neighbours in it.
+halves are made of blocks of consecutive draws, so that a draw is not recognised by its neighbours
+in the chain.
 """
 
 from typing import Any

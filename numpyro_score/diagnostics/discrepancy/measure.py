@@ -37,7 +37,7 @@ from numpyro_score.targets import Target
 from numpyro_score.types import LogDensityFn, ScoreFn
 
 MAX_DRAWS = 20_000
-"""Draws of all chains that are measured unless told otherwise."""
+"""Draws of all chains that are measured by default."""
 
 NUMBERS = {
     "value": "discrepancy",

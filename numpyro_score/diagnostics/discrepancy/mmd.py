@@ -5,12 +5,12 @@
 with `h` the median distance between draws of the reference (Gretton, Borgwardt, Rasch, Schölkopf
 and Smola, A kernel two-sample test, JMLR 13, 2012). The V-statistic, which is at least 0, has all
 pairs; the U-statistic leaves out pairs of a draw with itself, and is 0 on average where both
-samples have one law.
+samples have one distribution.
 
 With weights `w` of `1/n` and `-1/m` on the two samples the V-statistic is `sum_ij w_i w_j k(z_i,
 z_j)`, and stays the same when `k` is centred in each argument by the mean over all draws. The
-centred kernel has mean zero where the laws are one, so that the bootstrap of `bootstrap.py`
-applies, which allows for the autocorrelation of either.
+centred kernel has mean zero where the distributions are equal, so that the bootstrap of
+`bootstrap.py` applies, which allows for the autocorrelation of either.
 """
 
 from typing import NamedTuple
@@ -36,9 +36,10 @@ class Mmd(NamedTuple):
     v, u
         V- and U-statistic: squared discrepancies.
     expected
-        V-statistic that independent draws of one law have on average.
+        V-statistic that independent draws of one distribution have on average.
     p_value
-        Probability of a U-statistic as large for draws of one law with such an autocorrelation.
+        Probability of a U-statistic as large if both are of one distribution, with this
+        autocorrelation.
     """
 
     v: float

@@ -51,6 +51,12 @@ def side_by_side(draws: FlatDraws, variables: Sequence[str], step: int = 1) -> P
     return np.moveaxis(np.concatenate(parts), 0, -1)
 
 
+def sites(target: Target) -> list[str]:
+    """Latent sites of a target, in the order of its flat unconstrained position."""
+    model = target.model, target.model_args, target.model_kwargs
+    return sorted(initialize(jax.random.key(0), *model)[0])
+
+
 def unconstrained(draws: FlatDraws, target: Target, step: int = 1) -> Points:
     """Draws of a target's sites as flat unconstrained positions.
 
@@ -77,8 +83,7 @@ def unconstrained(draws: FlatDraws, target: Target, step: int = 1) -> Points:
     >>> unconstrained(flatten(xr.DataTree.from_dict({"posterior": data})), std_gaussian(3)).shape
     (2, 5, 3)
     """
-    model = target.model, target.model_args, target.model_kwargs
-    names = sorted(initialize(jax.random.key(0), *model)[0])
+    names = sites(target)
     for name in names:
         draws.rows(name)  # refuses what is missing
     values = {name: jnp.asarray(draws.data[name].values[:, ::step]) for name in names}
