@@ -14,6 +14,7 @@ from .quick_check import (
     warn_if_not_converged,
 )
 from .rhat_ess import convergence, worst_first
+from .score_moments import score_moments
 from .status import Status
 from .verdict import Verdict, judge
 
@@ -39,6 +40,7 @@ __all__ = [
     "mixing",
     "modes",
     "quick_check",
+    "score_moments",
     "warn_if_not_converged",
     "worst_first",
 ]

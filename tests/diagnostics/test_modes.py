@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from numpyro_score.diagnostics import assess
 from numpyro_score.diagnostics.clustering import find_modes
 from numpyro_score.diagnostics.mixing import mixing
 from numpyro_score.diagnostics.modes import modes
@@ -173,3 +174,32 @@ def test_unusual_draws(tree):
         assert modes(tree(x=normal(16, *shape))).attrs["is_flagged"] == 0
     with pytest.raises(ValueError, match="no group 'posterior'"):
         modes(xr.DataTree())
+
+
+def near_constants():
+    """What is constant but for rounding: a correlation matrix's diagonal, the sum of a simplex."""
+    rng = np.random.default_rng(20)
+    q = np.linalg.qr(rng.normal(size=(4, 400, 3, 3)))[0]
+    yield "float64", np.einsum("cdij,cdij->cdi", q, q)
+    simplex = rng.dirichlet(np.ones(50), size=(4, 400)).astype(np.float32)
+    yield "float32", (simplex / simplex.sum(axis=-1, keepdims=True)).sum(axis=-1)
+
+
+@pytest.mark.parametrize(("kind", "near"), list(near_constants()))
+def test_a_constant_up_to_rounding_costs_the_others_nothing(tree, kind, near):
+    side = np.where(np.arange(400) % 200 < 100, -5.0, 5.0)
+    x = np.random.default_rng(21).normal(size=(4, 400)) + side
+    assert np.ptp(near) > 0
+    found = assess(tree(x=x, near=near))
+    assert found.modes.attrs["num_modes"] == 2
+    assert not found.failures
+    assert found.verdict.num_constant == near[0, 0].size
+    assert any("constant up to rounding" in note for note in found.mixing.attrs["notes"])
+
+
+def test_a_small_spread_is_no_rounding(tree):
+    """A time of 2458000.123 +- .0005 in float64 is a parameter as any other."""
+    x = 2458000.123 + 0.0005 * normal(22, 4, 400)
+    verdict = assess(tree(x=x)).verdict
+    assert verdict.num_constant == 0
+    assert verdict.is_converged
