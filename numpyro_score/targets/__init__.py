@@ -6,6 +6,13 @@ from numpyro_score.targets.expectation import Expectation, moments
 from numpyro_score.targets.gaussian import ill_gaussian, ill_gaussian_rotated, std_gaussian
 from numpyro_score.targets.hierarchical import eight_schools, eight_schools_centered
 from numpyro_score.targets.mixture import mixture_1d, two_modes
+from numpyro_score.targets.multimodal import (
+    double_wells,
+    forty_modes,
+    narrow_modes,
+    random_modes,
+    ring_of_modes,
+)
 from numpyro_score.targets.regression import breast_cancer
 from numpyro_score.targets.shaped import banana, funnel
 from numpyro_score.targets.skewed import gumbel
@@ -17,14 +24,19 @@ __all__ = [
     "Target",
     "banana",
     "breast_cancer",
+    "double_wells",
     "eight_schools",
     "eight_schools_centered",
+    "forty_modes",
     "funnel",
     "gumbel",
     "ill_gaussian",
     "ill_gaussian_rotated",
     "mixture_1d",
     "moments",
+    "narrow_modes",
+    "random_modes",
+    "ring_of_modes",
     "std_gaussian",
     "two_modes",
 ]

@@ -178,6 +178,8 @@ class DensityTarget(Target):
         functions of the draws `{"x": (..., dim)}` with their truth.
     draw_fn
         random key -> one exact draw `(dim,)`, or None if there is no exact sampler.
+    log_evidence
+        log of the integral of the unnormalised density, or None if it is not known.
 
     Raises
     ------
@@ -203,6 +205,7 @@ class DensityTarget(Target):
     logdensity_fn: LogDensityFn
     expectations: tuple[Expectation, ...]
     draw_fn: Callable[[RngKey], dict[str, Any]] | None
+    log_evidence: float | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -212,6 +215,7 @@ class DensityTarget(Target):
         logdensity_fn: LogDensityFn,
         expectations: tuple[Expectation, ...] = (),
         draw_fn: Callable[[RngKey], Float[Array, " dim"]] | None = None,
+        log_evidence: float | None = None,
     ):
         self.name = name
         self.description = description
@@ -222,6 +226,7 @@ class DensityTarget(Target):
         self.logdensity_fn = logdensity_fn
         self.expectations = tuple(expectations)
         self.draw_fn = None if draw_fn is None else partial(_draw_x, draw_fn=draw_fn)
+        self.log_evidence = None if log_evidence is None else float(log_evidence)
 
 
 @final

@@ -47,7 +47,7 @@ def _draw(rng_key: RngKey, weights: Weights, means: Means, sds: Sds) -> Float[Ar
     return jnp.asarray(means)[mode] + jnp.asarray(sds)[mode] * noise
 
 
-def _responsibilities(draws: Draws, weights: Weights, means: Means, sds: Sds) -> Any:
+def responsibilities(draws: Draws, weights: Weights, means: Means, sds: Sds) -> Any:
     """Draws `{"x": (..., dim)}` -> responsibilities `(..., modes)`, which sum to 1."""
     log_terms = _log_terms(draws["x"], weights, means, sds)
     xp = log_terms.__array_namespace__()
@@ -55,40 +55,40 @@ def _responsibilities(draws: Draws, weights: Weights, means: Means, sds: Sds) ->
     return terms / xp.sum(terms, axis=-1, keepdims=True)
 
 
-def _responsibility_sd(
+def responsibility_sd(
     weights: Weights, centres: Float[np.ndarray, " modes"], sds: Sds
 ) -> Float[np.ndarray, " modes"]:
-    """Sd of the responsibilities of a mixture on a line, by the trapezoid rule."""
+    """Sd of the responsibilities, by the trapezoid rule on the line through the means.
+
+    In more than one dimension all sds must be equal, so that the responsibilities depend only on
+    the position along that line.
+    """
     low, high = (centres - 12 * sds).min(), (centres + 12 * sds).max()
     x = np.linspace(low, high, 20_001)
-    r = _responsibilities({"x": x[:, None]}, weights, centres[:, None], sds)
+    r = responsibilities({"x": x[:, None]}, weights, centres[:, None], sds)
     density = np.exp(-0.5 * ((x[:, None] - centres) / sds) ** 2) / sds @ weights
     second = density @ r**2 / density.sum()
     return np.sqrt(second - weights**2)
 
 
-def _mixture(
+def gaussian_mixture(
     name: str,
     description: str,
     weights: Weights,
     means: Means,
     sds: Sds,
-    line_centres: Float[np.ndarray, " modes"],
+    weight_sd: Float[np.ndarray, " modes"],
 ) -> DensityTarget:
-    """A mixture target; `line_centres` are the means' positions along the line through them.
-
-    In more than one dimension all sds must be equal, so that the responsibilities depend only on
-    the position along that line.
-    """
+    """A mixture target; `weight_sd` is the sd of the responsibilities under it."""
     m, s2 = means, sds[:, None] ** 2
     second = weights @ (m**2 + s2)
     fourth = weights @ (m**4 + 6 * m**2 * s2 + 3 * s2**2)
     mode_weight = Expectation(
         name="mode_weight",
         variable="x",
-        fn=partial(_responsibilities, weights=weights, means=means, sds=sds),
+        fn=partial(responsibilities, weights=weights, means=means, sds=sds),
         truth=weights,
-        sd=_responsibility_sd(weights, line_centres, sds),
+        sd=weight_sd,
     )
     return DensityTarget(
         name=name,
@@ -97,6 +97,7 @@ def _mixture(
         logdensity_fn=partial(_logdensity, weights=weights, means=means, sds=sds),
         expectations=(*moments("x", weights @ m, second, fourth), mode_weight),
         draw_fn=partial(_draw, weights=weights, means=means, sds=sds),
+        log_evidence=means.shape[1] / 2 * np.log(2 * np.pi),
     )
 
 
@@ -115,13 +116,15 @@ def two_modes() -> DensityTarget:
     ([[1.0, 0.0], [0.0, 1.0]], [0.2, 0.8])
     """
     means = np.array([[-5.0, -5.0], [5.0, 5.0]])
-    return _mixture(
+    return gaussian_mixture(
         name="two_modes",
         description=".2 N((-5,-5), I) + .8 N((5,5), I), variance 1",
         weights=np.array([0.2, 0.8]),
         means=means,
         sds=np.ones(2),
-        line_centres=means.sum(axis=1) / np.sqrt(2),
+        weight_sd=responsibility_sd(
+            np.array([0.2, 0.8]), means.sum(axis=1) / np.sqrt(2), np.ones(2)
+        ),
     )
 
 
@@ -140,11 +143,11 @@ def mixture_1d() -> DensityTarget:
     3.011
     """
     centres, sds = np.array([-2.0, 4.0]), np.array([1.0, 2.0])
-    return _mixture(
+    return gaussian_mixture(
         name="mixture_1d",
         description="density 3 exp(-(x+2)^2/2) + exp(-(x-4)^2/8): .6 N(-2, sd 1) + .4 N(4, sd 2)",
         weights=np.array([0.6, 0.4]),
         means=centres[:, None],
         sds=sds,
-        line_centres=centres,
+        weight_sd=responsibility_sd(np.array([0.6, 0.4]), centres, sds),
     )

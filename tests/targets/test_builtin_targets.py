@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 from numpyro.infer.util import initialize_model
-from scipy import stats
+from scipy import integrate, special, stats
 
 from numpyro_score import targets
 from numpyro_score.targets import DensityTarget, Expectation, Target
@@ -24,6 +24,11 @@ BUILT_IN: dict[str, Callable[[], Target]] = {
     "funnel": targets.funnel,
     "two_modes": targets.two_modes,
     "mixture_1d": targets.mixture_1d,
+    "ring_of_modes": targets.ring_of_modes,
+    "forty_modes": targets.forty_modes,
+    "random_modes": targets.random_modes,
+    "narrow_modes": targets.narrow_modes,
+    "double_wells": targets.double_wells,
     "eight_schools": targets.eight_schools,
     "eight_schools_centered": targets.eight_schools_centered,
     "breast_cancer": targets.breast_cancer,
@@ -150,7 +155,29 @@ def test_truths_and_sds_agree_with_exact_draws(name: str) -> None:
         assert standard_errors_off(values, e.truth + 0.1 * e.sd, e.sd) > 9, e.name
 
 
-@pytest.mark.parametrize("name", WITH_DRAWS)
+# where modes are far from the origin, x_i d_i log p varies too much to tell
+FAR = ("ring_of_modes", "forty_modes")
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_exact_draws_of_far_modes_are_draws_of_the_density(name: str) -> None:
+    """`E[(d_i log p)^2 + d_i^2 log p] = 0`, by parts too."""
+    logdensity_fn = BUILT_IN[name]().logdensity_fn
+
+    def off(factor: float) -> float:
+        def identity(x: jax.Array) -> jax.Array:
+            gradient = factor * jax.grad(logdensity_fn)(x)
+            return gradient**2 + factor * jnp.diagonal(jax.hessian(logdensity_fn)(x))
+
+        with jax.enable_x64(True):
+            values = np.asarray(jax.jit(jax.vmap(identity))(flat(exact_draws(name))))
+        return standard_errors_off(values, np.zeros(2), values.std(axis=0))
+
+    assert off(1.0) < 4.5
+    assert off(2.0) > 9
+
+
+@pytest.mark.parametrize("name", [name for name in WITH_DRAWS if name not in FAR])
 def test_exact_draws_are_draws_of_the_density(name: str) -> None:
     target = BUILT_IN[name]()
     with jax.enable_x64(True):
@@ -158,6 +185,11 @@ def test_exact_draws_are_draws_of_the_density(name: str) -> None:
         assert by_parts_off(target.logdensity_fn, positions) < 4.5
         # Draws of another temperature are not.
         assert by_parts_off(lambda x: 2 * target.logdensity_fn(x), positions) > 9
+
+
+def scipy_mixture(x: np.ndarray, weights: np.ndarray, means: np.ndarray, sd: float) -> np.ndarray:
+    terms = stats.norm.logpdf(x[:, None], means, sd).sum(axis=2)
+    return special.logsumexp(terms, b=weights, axis=1)
 
 
 def scipy_logpdf(name: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -176,6 +208,29 @@ def scipy_logpdf(name: str) -> Callable[[np.ndarray], np.ndarray]:
         "two_modes": lambda x: np.logaddexp(
             np.log(0.2) + norm(x, -5).sum(axis=1), np.log(0.8) + norm(x, 5).sum(axis=1)
         ),
+        "ring_of_modes": lambda x: scipy_mixture(
+            x,
+            np.arange(1, 9) / 36,
+            10 * np.exp(0.25j * np.pi * np.arange(8))[:, None].view(float),
+            0.7,
+        ),
+        "forty_modes": lambda x: scipy_mixture(
+            x, np.full(40, 1 / 40), np.random.default_rng(1).uniform(-40, 40, (40, 2)), 1.0
+        ),
+        "random_modes": lambda x: scipy_mixture(
+            x,
+            np.array([0.1, 0.2, 0.3, 0.4]),
+            np.random.default_rng(0).uniform(-8, 8, (4, 10)),
+            1.0,
+        ),
+        "narrow_modes": lambda x: np.logaddexp(
+            np.log(0.75) + norm(x, -0.5, np.sqrt(0.08)).sum(axis=1),
+            np.log(0.25) + norm(x, 1.0, np.sqrt(0.08)).sum(axis=1),
+        ),
+        "double_wells": lambda x: (
+            (-(x[:, :8] ** 4) + 5 * x[:, :8] ** 2 + 0.4 * x[:, :8]).sum(axis=1)
+            + norm(x[:, 8:]).sum(axis=1)
+        ),
         "mixture_1d": lambda x: np.log(
             3 * np.exp(-((x[:, 0] + 2) ** 2) / 2) + np.exp(-((x[:, 0] - 4) ** 2) / 8)
         ),
@@ -190,6 +245,32 @@ def test_density_is_scipy_s_up_to_a_constant(name: str) -> None:
         ours = jax.jit(jax.vmap(target.logdensity_fn))(jnp.asarray(x))
     difference = np.asarray(ours) - scipy_logpdf(name)(x)
     np.testing.assert_allclose(difference, difference[0], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "name", ["two_modes", "mixture_1d", "ring_of_modes", "forty_modes", "random_modes"]
+)
+def test_evidence_of_mixtures_is_that_of_the_normalised_density(name: str) -> None:
+    target = BUILT_IN[name]()
+    assert isinstance(target, DensityTarget)
+    x = target.sample(jax.random.key(0), 1)["x"]
+    with jax.enable_x64(True):
+        ours = float(target.logdensity_fn(jnp.asarray(x[0], float)))
+    log_norm = {"mixture_1d": np.log(5 * np.sqrt(2 * np.pi))}.get(name, 0.0)
+    normalised = scipy_logpdf(name)(np.asarray(x, np.float64))[0] - log_norm
+    np.testing.assert_allclose(ours - normalised, target.log_evidence, atol=1e-9)
+
+
+def test_evidence_and_shares_of_the_wells() -> None:
+    target = targets.double_wells(5)
+
+    def well(x: float) -> float:
+        return float(np.exp(-(x**4) + 5 * x**2 + 0.4 * x))
+
+    total, right = (integrate.quad(well, low, 4.0)[0] for low in (-4.0, 0.0))
+    log_evidence = 2 * np.log(total) + 1.5 * np.log(2 * np.pi)
+    np.testing.assert_allclose(target.log_evidence, log_evidence, rtol=1e-7)
+    np.testing.assert_allclose(target.expectations[2].truth, right / total, rtol=1e-6)
 
 
 def test_rotated_gaussian_has_the_spectrum_it_states_and_no_short_axis() -> None:
@@ -228,6 +309,9 @@ def test_log_abs_of_the_funnel_survives_an_exact_zero() -> None:
         (lambda: targets.ill_gaussian(dim=1), "dim is 1, but must be a whole number of at least 2"),
         (lambda: targets.ill_gaussian(condition=0.5), "condition must be at least 1"),
         (lambda: targets.funnel(dim=1), "dim is 1, but must be a whole number of at least 2"),
+        (lambda: targets.random_modes(4), "dim is 4, but must be a whole number of at least 5"),
+        (lambda: targets.narrow_modes(0), "dim is 0, but must be a whole number of at least 1"),
+        (lambda: targets.double_wells(1), "dim is 1, but must be a whole number of at least 2"),
     ],
 )
 def test_bad_arguments_are_refused(make: Callable[[], Target], message: str) -> None:
