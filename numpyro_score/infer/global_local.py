@@ -42,9 +42,12 @@ NUM_PARTICLES = 4096
 class GlobalLocal(NumPyroKernel):
     """Local moves alternating with jumps learned by a score network; exact if the local moves are.
 
-    Before the first step it explores by tempered SMC from the prior (or a wide Gaussian), trains a
-    score at every noise level on the particles, and trains again on the proposal's own weighted
-    draws while its acceptance rises. The proposal is then frozen. Warmup tunes the local moves;
+    Before the first step it explores: particles are annealed from the prior (or a wide Gaussian) by
+    tempered SMC, short local chains run from dispersed starts, and two independent sets of
+    particles are annealed from a mixture of Gaussians over the regions that both found. A score at
+    every noise level is trained on the particles and their gradients, and again on the proposal's
+    own weighted draws while acceptance or the weights of the regions change. The proposal is then
+    frozen. Warmup tunes the local moves;
     after it, every `global_every`-th step proposes a draw of the score's probability flow, and
     Metropolis-Hastings with the density of the proposal decides. Chains start from the particles
     unless `init_params` are given. What is reported are the chains' own draws.
@@ -101,7 +104,9 @@ class GlobalLocal(NumPyroKernel):
     Warns
     -----
     UserWarning
-        When fitting, if Pareto k is above .7 or fewer than .05 of the jumps would be accepted.
+        When fitting, if Pareto k is above .7 or fewer than .05 of the jumps would be accepted; if
+        estimates of the evidence or of the weights of regions disagree; if a region was found by
+        so few starts that others may have been missed.
 
     Examples
     --------

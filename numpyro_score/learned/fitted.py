@@ -27,6 +27,9 @@ SOME_WEIGHT = 0.01
 FEW_STARTS = 10
 """Particles and chains that found a region, below which others may have been missed."""
 
+UNDERFOUND = 3.0
+"""Weight of a region over its share of the starts from which it counts as hard to find."""
+
 EFFECTIVE_SHARE = 0.2
 """Effective share of annealed particles in estimates of weights, about: stages are correlated."""
 
@@ -147,7 +150,9 @@ def _doubts(counts: Float[np.ndarray, "4 regions"]) -> list[str]:
     annealed, chains, one, other = counts
     weights = (one + other) / (one + other).sum()
     starts = annealed + chains
-    rare = (weights >= SOME_WEIGHT) & (starts < FEW_STARTS)
+    # a cluster within one mode is found in proportion to its weight; a mode apart is not
+    is_underfound = weights > UNDERFOUND * starts / starts.sum()
+    rare = (weights >= SOME_WEIGHT) & (starts < FEW_STARTS) & is_underfound
     # the last column is what no region covers
     rare[-1] = False
     problems = []

@@ -37,6 +37,12 @@ def test_a_region_that_few_starts_led_to() -> None:
     assert fitted(counts).problems() == []
 
 
+def test_a_small_cluster_within_a_mode_is_not_doubted() -> None:
+    """It was found about as often as it weighs."""
+    counts = np.array([[122.0, 3, 1], [126, 4, 0], [250, 6, 0], [248, 8, 0]])
+    assert fitted(counts).problems() == []
+
+
 def test_explorations_that_disagree() -> None:
     (problem,) = fitted(changed(3, 1, 300.0)).problems()
     assert "two independent explorations give a region the weights" in problem
