@@ -163,27 +163,27 @@ def ends(hot, cold, duration, rng_keys):
     return jax.vmap(one)(rng_keys)
 
 
-def exact_laws():
+def exact_distributions():
     """Final distributions `(schedule, n)`, from the transition probabilities of every step."""
     offsets = np.delete(np.arange(-REACH, REACH + 1), REACH)
     to = np.arange(n)[:, None] + offsets
     rise = np.where((to >= 0) & (to < n), f[to % n] - f[:, None], np.inf)
-    is_inside, law = np.isfinite(rise), np.full((len(hot), n), 1 / n)
+    is_inside, shares = np.isfinite(rise), np.full((len(hot), n), 1 / n)
     for step in range(NUM_STEPS):
         now = np.asarray(hot + (cold - hot) * np.minimum(step / duration, 1))[:, None, None]
         with np.errstate(divide="ignore", invalid="ignore"):
             # at temperature 0 only downhill moves are accepted
             out = np.where(now > 0, np.exp(-np.maximum(rise, 0) / now), rise < 0)
             back = np.where(now > 0, np.exp(-np.maximum(-rise, 0) / now), rise > 0) * is_inside
-        gained = (law[:, to % n] * back).sum(-1)
-        law = law + (gained - law * out.sum(-1)) / (2 * REACH)
-    return law
+        gained = (shares[:, to % n] * back).sum(-1)
+        shares = shares + (gained - shares * out.sum(-1)) / (2 * REACH)
+    return shares
 
 
 keys = jax.random.split(jax.random.key(1), NUM_CHAINS)
 places = np.asarray(ends(hot, cold, duration, keys)).astype(int)
-laws = exact_laws()
-share, exact_share = is_best[places].mean(1), laws[:, is_best].sum(1)
+exact = exact_distributions()
+share, exact_share = is_best[places].mean(1), exact[:, is_best].sum(1)
 share_error = np.sqrt(exact_share * (1 - exact_share) / NUM_CHAINS)
 print(f"\nshare of {NUM_CHAINS} chains in the best valley after {NUM_STEPS} steps (s.e.), exactly")
 for name, *row in zip(schedules, share, share_error, exact_share, strict=True):

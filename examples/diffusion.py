@@ -87,20 +87,20 @@ forward_times = np.linspace(0, 1, NUM_STEPS + 1)
 # Backward: the reverse diffusion from ``N(0, 1)``, with the exact score. It has the same
 # distributions at the same times.
 sampler = reverse_sde(score_of(ou), ou, (1,), num_steps=100)
-backward_times, way = sampler.trajectory(jax.random.key(2), NUM)
-backward_times, backwards = np.asarray(backward_times), np.asarray(way)[:, :, 0].T
+backward_times, path = sampler.trajectory(jax.random.key(2), NUM)
+backward_times, backwards = np.asarray(backward_times), np.asarray(path)[:, :, 0].T
 
 chance = 0.87 / np.sqrt(NUM)
-print(f"Kolmogorov-Smirnov distance from the law of time t, by chance {chance:.4f}")
+print(f"Kolmogorov-Smirnov distance from the distribution at time t, by chance {chance:.4f}")
 print("    t   forwards  backwards")
-laws = []
+distances = []
 for t in (0.05, 0.2, 0.5, 1.0):
     there, back = np.abs(forward_times - t).argmin(), np.abs(backward_times - t).argmin()
     found = [
         distance(forwards[there], ou, forward_times[there]),
         distance(backwards[back], ou, backward_times[back]),
     ]
-    laws.append(found)
+    distances.append(found)
     print("{:5.2f} {:10.4f} {:10.4f}".format(t, *found))
 
 # %%

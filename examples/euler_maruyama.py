@@ -102,8 +102,8 @@ def mean_squares(logdensity_fn, eps, start, rng_key, num):
 eps = np.array([0.1, 0.4, 1.2] if SHORT else [0.05, 0.1, 0.2, 0.4, 0.8, 1.2])
 bias = {}
 for name, logdensity_fn in targets.items():
-    law = {"Gaussian": dist.Normal, "logistic": dist.Logistic}[name](0.0, 1.0)
-    start = law.sample(jax.random.key(0), (NUM_CHAINS,))
+    target = {"Gaussian": dist.Normal, "logistic": dist.Logistic}[name](0.0, 1.0)
+    start = target.sample(jax.random.key(0), (NUM_CHAINS,))
     squares = np.asarray(
         mean_squares(logdensity_fn, np.float32(eps), start, jax.random.key(1), 800), np.float64
     )
@@ -162,17 +162,19 @@ for name, start, size, num in (
     ("logistic", 20.0, 0.5, 80),
 ):
     logdensity_fn, times = targets[name], size * np.arange(1, num + 1)
-    matrix, law, laws = one_step(logdensity_fn, size), np.eye(len(grid)), []
-    law = law[np.abs(grid - start).argmin()]
+    matrix, marginal, marginals = one_step(logdensity_fn, size), np.eye(len(grid)), []
+    marginal = marginal[np.abs(grid - start).argmin()]
     for _ in times:
-        law = law @ matrix
-        laws.append(law)
-    binned = [np.reshape(p, (-1, CELLS_A_BIN)).sum(-1) for p in (on_grid(logdensity_fn), *laws)]
+        marginal = marginal @ matrix
+        marginals.append(marginal)
+    binned = [
+        np.reshape(p, (-1, CELLS_A_BIN)).sum(-1) for p in (on_grid(logdensity_fn), *marginals)
+    ]
     x = np.asarray(histories(logdensity_fn, size, start, jax.random.key(2), num))
     shares = np.array([np.histogram(row, edges)[0] for row in x]) / NUM_PARTICLES
     over_time[name, size] = {
         "time": times,
-        "exact": total_variation(np.array(laws), on_grid(logdensity_fn)),
+        "exact": total_variation(np.array(marginals), on_grid(logdensity_fn)),
         "binned": total_variation(np.array(binned[1:]), binned[0]),
         "histogram": total_variation(shares, binned[0]),
         "chance": np.sqrt(2 * np.array(binned[1:]) / (np.pi * NUM_PARTICLES)).sum(1) / 2,

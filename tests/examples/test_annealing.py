@@ -31,15 +31,15 @@ def test_gibbs_measures_keep_their_bound(example: Example) -> None:
     assert (names["probability"] > names["bound"] / names["n"]).any()
 
 
-def test_chains_end_where_their_law_says(example: Example) -> None:
+def test_chains_end_with_their_exact_distribution(example: Example) -> None:
     names = example.names
-    np.testing.assert_allclose(names["laws"].sum(1), 1)
+    np.testing.assert_allclose(names["exact"].sum(1), 1)
     away = (names["share"] - names["exact_share"]) / names["share_error"]
     assert np.abs(away).max() < 4.5
     # places along all of the grid, bin by bin
-    for place, law in zip(names["places"], names["laws"], strict=True):
+    for place, shares in zip(names["places"], names["exact"], strict=True):
         counts = np.bincount(place // 20, minlength=11) / names["NUM_CHAINS"]
-        mass = np.add.reduceat(law, np.arange(0, names["n"], 20))
+        mass = np.add.reduceat(shares, np.arange(0, names["n"], 20))
         error = np.sqrt(mass * (1 - mass) / names["NUM_CHAINS"])
         assert (np.abs(counts - mass) < 5 * error + 2 / names["NUM_CHAINS"]).all()
 

@@ -15,13 +15,13 @@ def example(run_example: RunExample) -> Example:
 CHANCE = 2.3
 
 
-def test_both_directions_have_the_laws_of_their_times(example: Example) -> None:
-    laws = np.array(example.names["laws"])
-    assert laws.shape == (4, 2)
-    assert (laws * np.sqrt(example.names["NUM"]) < CHANCE).all()
+def test_both_directions_have_the_distributions_at_their_times(example: Example) -> None:
+    distances = np.array(example.names["distances"])
+    assert distances.shape == (4, 2)
+    assert (distances * np.sqrt(example.names["NUM"]) < CHANCE).all()
 
 
-def test_another_law_is_told_from_it(example: Example) -> None:
+def test_another_distribution_is_detected(example: Example) -> None:
     names = example.names
     moved = names["backwards"][-1] + 0.15
     assert names["distance"](moved, names["ou"], 0.0) * np.sqrt(names["NUM"]) > 1.5 * CHANCE
@@ -32,7 +32,7 @@ def test_ddpm_becomes_the_equation(example: Example) -> None:
     assert gaps[100] / gaps[1000] == pytest.approx(10, rel=0.2)
 
 
-def test_every_way_back_finds_the_law(example: Example) -> None:
+def test_every_way_back_finds_the_distribution(example: Example) -> None:
     names = example.names
     error = np.sqrt(0.3 * 0.7 / names["NUM"])
     calls = {name: found[0] for name, found in names["back"].items()}
