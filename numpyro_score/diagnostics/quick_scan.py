@@ -13,7 +13,7 @@ from numpyro_score.diagnostics.draws import ROUNDING
 from numpyro_score.diagnostics.rhat_ess import MIN_DRAWS, quiet
 from numpyro_score.groups import SAMPLE_DIMS
 
-MAX_RHATS = 200
+MAX_RHATS = 32
 """Parameters whose R-hat is computed: those whose chains differ most in location or spread."""
 
 BLOCK = 1_000_000

@@ -17,7 +17,6 @@ from numpyro_score.diagnostics import (
     warn_if_not_converged,
 )
 from numpyro_score.diagnostics.quick_check import PACKAGE, warning_text
-from numpyro_score.diagnostics.quick_scan import MAX_RHATS
 
 
 def codes(dt):
@@ -74,7 +73,7 @@ def test_slow_chains(tree):
 
 
 def test_the_worst_of_many_parameters_is_found(tree):
-    x = np.random.default_rng(5).normal(size=(4, 100, 5 * MAX_RHATS))
+    x = np.random.default_rng(5).normal(size=(4, 100, 1_000))
     x[0, :, 777] += 3
     (found,) = quick_check(tree(x=x))
     assert found.parameters == ("x[777]",)
