@@ -6,7 +6,7 @@
 process, medians over REPEATS turns. `mixing`: all of `mixing` but R* against arviz-stats' bulk ESS,
 R-hat and MCSE of the mean. `start`: MSER-5, Geweke and the autocorrelation time together against
 arviz-stats' ESS. `rstar`: seconds of R* alone. `ksd`: the Stein discrepancy of 20,000 draws in 20
-dimensions, with its bootstrap, in a process of its own whose peak memory is told.
+dimensions, with its bootstrap, in a separate process, with its peak memory.
 """
 
 import resource

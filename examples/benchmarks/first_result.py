@@ -1,4 +1,4 @@
-"""What one waits for before a first result: imports, compilation, whole processes.
+"""Time to the first result: imports, compilation, whole processes.
 
     python examples/benchmarks/first_result.py [import] [command] [process] [kernels] [again]
                                                [--repeats N] [--before FOLDER]

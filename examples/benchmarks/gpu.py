@@ -1,12 +1,12 @@
-"""The hot paths on whatever accelerator JAX finds, beside what the card itself can do.
+"""The hot paths on the accelerator that JAX finds, compared with the card's own rates.
 
     python examples/benchmarks/gpu.py [--chains 100000] [--dim 100] [--steps 2000] [--batch 8192]
 
-First the card: the rate at which it copies memory, and at which it multiplies matrices. Then each
-path: its throughput, and the memory traffic or arithmetic that it cannot do without as a share of
-the card's own rate. The last column is read off a profile of a whole run: the share of the time in
-which the device was at work. What is missing to 100% is time in which it waited for the host.
-Paths: Markov chains, training a score network by denoising, and draws of it by the reverse SDE.
+First the card: the rates at which it copies memory and multiplies matrices. Then each path: its
+throughput, and its least necessary memory traffic or arithmetic as a share of the card's rate. The
+last column comes from a profile of a whole run: the share of the time in which the device was busy.
+For the rest of the time it waited for the host. Paths: Markov chains, training a score network by
+denoising, and draws of it by the reverse SDE.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""How good and how fast samplers are: four tables, where the truth is known.
+"""Accuracy and speed of the samplers: four tables, on targets whose distribution is known.
 
     python examples/benchmarks/samplers.py [error] [toy] [quality] [speed] [--picture FILE]
 
-1. error: the exact score of a mixture on the line, made wrong by a known amount; total variation
-   between draws and truth against that amount, beside the bound of theory.
+1. error: the exact score of a mixture on the line plus a known error; total variation between draws
+   and the target against the size of the error, with the theoretical bound.
 2. toy: modes of weights .2 and .8 at (-5, -5) and (5, 5): the share of the larger one by Langevin
    dynamics, annealed Langevin, the reverse SDE and the flow, with the exact and a learned score.
 3. quality: sliced Wasserstein distance to the truth by method and number of evaluations.

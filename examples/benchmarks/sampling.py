@@ -1,4 +1,4 @@
-"""`sample` against what does the same by hand, or without a progress bar: speed, one table.
+"""Speed of `sample` against hand-written loops and against NumPyro's `MCMC`: one table.
 
     python examples/benchmarks/sampling.py [mala] [mcmc] [nuts] [zarr] [start]
 

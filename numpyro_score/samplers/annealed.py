@@ -170,8 +170,8 @@ def annealed_langevin(
     denoise
         Whether to end with `E[x_0 | x]`, which costs one more call.
     data_mean, data_sd
-        Mean and sd of the data, for the Gaussian to start from; by default those of the score,
-        which trained models and mixtures know, else 0.
+        Mean and sd of the data, for the Gaussian to start from; by default those of the score
+        (trained models and mixtures have them), or 0 if it has none.
 
     Returns
     -------

@@ -127,7 +127,7 @@ class FlowSampler(eqx.Module):
     def log_prob(self, x: Event, *, rtol: float = 1e-5, atol: float = 1e-5) -> Float[Array, ""]:
         """Log density of the flow's distribution at time `end`, at one point.
 
-        It is integrated by Diffrax to a tolerance, with the exact divergence, whatever the method
+        It is integrated by Diffrax to a tolerance, with the exact divergence, for every method
         of the draws.
 
         Raises
@@ -232,8 +232,8 @@ def probability_flow(
     denoise
         Whether draws end with `E[x_0 | x]`; `encode` and `log_prob` are of points before that.
     data_mean, data_sd
-        Mean and sd of the data, for the Gaussian to start from; by default those that the score
-        knows (trained models and mixtures do), else 0.
+        Mean and sd of the data, for the Gaussian to start from; by default those of the score
+        (trained models and mixtures have them), or 0 if it has none.
 
     Raises
     ------

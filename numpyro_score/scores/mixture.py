@@ -114,7 +114,7 @@ class Mixture(ScoreModel):
 
     @property
     def shape(self) -> tuple[int, ...] | None:
-        """Shape of one point, or None if no component knows it."""
+        """Shape of one point, or None if no component has one."""
         return next((score.shape for score in self.scores if score.shape is not None), None)
 
     @property
