@@ -191,6 +191,7 @@ def test_a_constant_up_to_rounding_costs_the_others_nothing(tree, kind, near):
     x = np.random.default_rng(21).normal(size=(4, 400)) + side
     assert np.ptp(near) > 0
     found = assess(tree(x=x, near=near))
+    assert found.modes is not None
     assert found.modes.attrs["num_modes"] == 2
     assert not found.failures
     assert found.verdict.num_constant == near[0, 0].size

@@ -256,6 +256,7 @@ def test_evidence_of_mixtures_is_that_of_the_normalised_density(name: str) -> No
     x = target.sample(jax.random.key(0), 1)["x"]
     with jax.enable_x64(True):
         ours = float(target.logdensity_fn(jnp.asarray(x[0], float)))
+    assert target.log_evidence is not None
     log_norm = {"mixture_1d": np.log(5 * np.sqrt(2 * np.pi))}.get(name, 0.0)
     normalised = scipy_logpdf(name)(np.asarray(x, np.float64))[0] - log_norm
     np.testing.assert_allclose(ours - normalised, target.log_evidence, atol=1e-9)
@@ -268,6 +269,7 @@ def test_evidence_and_shares_of_the_wells() -> None:
         return float(np.exp(-(x**4) + 5 * x**2 + 0.4 * x))
 
     total, right = (integrate.quad(well, low, 4.0)[0] for low in (-4.0, 0.0))
+    assert target.log_evidence is not None
     log_evidence = 2 * np.log(total) + 1.5 * np.log(2 * np.pi)
     np.testing.assert_allclose(target.log_evidence, log_evidence, rtol=1e-7)
     np.testing.assert_allclose(target.expectations[2].truth, right / total, rtol=1e-6)
