@@ -5,8 +5,8 @@
 1. The sigma of denoising score matching. A score that is linear in 17 bumps is fitted exactly (the
    loss is quadratic) to 2,000 draws of a mixture on the line, 40 times at each sigma. The variance
    of the estimate grows as 1 / sigma^2 at the small end, its bias at the large end.
-2. Data on a line in the plane. Their score matching loss has no minimum and falls for as long as the
-   training lasts. With noise of .01 it converges to its minimum, -1/2 E|score|^2.
+2. Data on a line in the plane. Their score matching loss has no minimum and falls for as long as
+   the training lasts. With noise of .01 it converges to its minimum, -1/2 E|score|^2.
 3. Two modes far apart. A score learned without noise is right at the modes and wrong between them,
    where there are no data. Learned at many noise levels, it is right between them at the levels
    whose noise reaches there, and at the modes at all levels.
