@@ -96,9 +96,13 @@ def test_run_then_diagnose(place, capsys):
 def test_programs_are_kept_where_asked(place, monkeypatch):
     asked: dict[str, object] = {}
     monkeypatch.setattr(jax.config, "update", asked.__setitem__)
-    monkeypatch.setattr(running, "sample", None)  # not callable: nothing is run
-    with pytest.raises(TypeError):
-        main(["run", "mymodel.py:other", "--kernel", "rwm", "--cache", "programs"])
+
+    def interrupted(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt  # nothing is run
+
+    monkeypatch.setattr(running, "sample", interrupted)
+    args = ["run", "mymodel.py:other", "--kernel", "rwm", "--cache", "programs"]
+    assert main(args) == running.INTERRUPTED
     assert asked["jax_compilation_cache_dir"] == str(place / "programs")
     assert asked["jax_persistent_cache_min_compile_time_secs"] == 0.0
 
