@@ -3,7 +3,8 @@
 A scalar is labelled as ArviZ labels it, `theta[Choate]`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import xarray as xr
 from arviz_base import xarray_sel_iter
@@ -51,6 +52,37 @@ def posterior(dt: xr.DataTree) -> xr.Dataset:
             "need dimensions chain and draw, and at least one draw"
         )
     return data[keep]
+
+
+def num_divergent(statistics: Mapping[Any, xr.DataArray]) -> int | None:
+    """Draws that the sampler marked as divergent; None where it does not say.
+
+    Parameters
+    ----------
+    statistics
+        Variables of the group `sample_stats`, by name.
+
+    Raises
+    ------
+    ValueError
+        If the marks are text.
+
+    Examples
+    --------
+    >>> num_divergent({"diverging": xr.DataArray([[True, False]], dims=("chain", "draw"))})
+    1
+    """
+    if "diverging" not in statistics:
+        return None
+    marks = statistics["diverging"]
+    if marks.dtype.kind not in "biuf":
+        shown = str(marks.values.flat[0])
+        raise ValueError(
+            f"diverging in the group sample_stats holds {shown!r}, but must hold booleans, or 0 "
+            "and 1; convert it, for instance with dt['sample_stats']['diverging'] = "
+            "dt['sample_stats']['diverging'] == 'True'"
+        )
+    return int(marks.sum())
 
 
 def labels(data: xr.Dataset) -> Iterator[str]:

@@ -23,7 +23,7 @@ from scipy import stats
 
 from numpyro_score.diagnostics.finding import Finding, Severity, by_severity
 from numpyro_score.diagnostics.outcome import FALSE_ALARM
-from numpyro_score.diagnostics.posterior import label_of, posterior
+from numpyro_score.diagnostics.posterior import label_of, num_divergent, posterior
 from numpyro_score.diagnostics.quick_scan import Scan, scan
 from numpyro_score.diagnostics.verdict import RHAT_NEAR
 from numpyro_score.diagnostics.verdict_findings import (
@@ -162,11 +162,11 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
         found += _apart(data, found_in, num_kept, longest=max(MAX_TAU / step, 1.0))
     # all steps count, also where the draws are a part of them
     num_steps = statistics["diverging"].size if "diverging" in statistics else 1
-    num_divergent = int(statistics["diverging"].sum()) if "diverging" in statistics else 0
-    if num_divergent > MAX_DIVERGENT * num_steps:
-        found.append(divergences(num_divergent, num_steps))
+    divergent = num_divergent(statistics) or 0
+    if divergent > MAX_DIVERGENT * num_steps:
+        found.append(divergences(divergent, num_steps))
     if found:
-        share = num_divergent / num_steps
+        share = divergent / num_steps
         found += _precision(data, statistics, share, len(frozen) / num_chains)
     return by_severity(found)
 

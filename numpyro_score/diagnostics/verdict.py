@@ -14,6 +14,7 @@ import xarray as xr
 from numpyro.infer import MCMC
 
 from numpyro_score.diagnostics.draws import FlatDraws, flatten
+from numpyro_score.diagnostics.posterior import num_divergent
 from numpyro_score.diagnostics.rhat_ess import convergence
 
 RHAT_MAX = 1.01
@@ -156,7 +157,7 @@ def judge(dt: xr.DataTree | MCMC | FlatDraws, table: xr.Dataset | None = None) -
         rhat_max=_worst(table.rhat, largest=True),
         ess_bulk_min=_worst(table.ess_bulk),
         ess_tail_min=_worst(table.ess_tail),
-        num_divergent=int(stats["diverging"].sum()) if "diverging" in stats else None,
+        num_divergent=num_divergent(stats),
         is_exact=bool(tree.attrs["exact"]) if "exact" in tree.attrs else None,
         is_complete=bool(tree.attrs.get("complete", True)),
         is_independent=bool(tree.attrs.get(INDEPENDENT, False)),

@@ -5,9 +5,7 @@ the log likelihood; this file hands it draws that did not come from `numpyro.inf
 a chunk at a time.
 """
 
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -218,27 +216,30 @@ class Converter:
     def groups(self, chunk: Chunk) -> dict[str, xr.Dataset]:
         """The groups of a chunk's phase by name, with the draws numbered from the phase's start."""
         prefix = PREFIX[chunk.phase]
-        with _short_of_draws():
-            converter = self._convert(chunk, None)
-            groups = {
-                f"{prefix}posterior": converter.posterior_to_xarray(),
-                f"{prefix}sample_stats": converter.sample_stats_to_xarray(),
-            }
-            if self._log_likelihood and chunk.phase == SAMPLING:
-                converter = self._convert(chunk, self._model, log_likelihood=True)
-                groups["log_likelihood"] = converter.log_likelihood_to_xarray()
+        padded = _padded(chunk)
+        converter = self._convert(padded, None)
+        groups = {
+            f"{prefix}posterior": converter.posterior_to_xarray(),
+            f"{prefix}sample_stats": converter.sample_stats_to_xarray(),
+        }
+        if self._log_likelihood and chunk.phase == SAMPLING:
+            converter = self._convert(padded, self._model, log_likelihood=True)
+            groups["log_likelihood"] = converter.log_likelihood_to_xarray()
+        rows = {"draw": slice(chunk.num_draws)}
         numbers = np.arange(chunk.first, chunk.first + chunk.num_draws)
         return {
             name: _without_slashes(
-                dataset.assign_coords(draw=numbers) if "draw" in dataset.dims else dataset
+                dataset.isel(rows).assign_coords(draw=numbers)
+                if "draw" in dataset.dims
+                else dataset
             )
             for name, dataset in groups.items()
         }
 
     def posterior(self, chunk: Chunk) -> xr.Dataset:
         """The draws of a chunk alone."""
-        with _short_of_draws():
-            return _without_slashes(self._convert(chunk, None).posterior_to_xarray())
+        dataset = self._convert(_padded(chunk), None).posterior_to_xarray()
+        return _without_slashes(dataset.isel(draw=slice(chunk.num_draws)))
 
     def observed(self, chunk: Chunk) -> dict[str, xr.Dataset]:
         """The model's data as a group, none if it has none."""
@@ -255,12 +256,22 @@ class Converter:
         return {"observed_data": _without_slashes(observed)} if observed.data_vars else {}
 
 
-@contextmanager
-def _short_of_draws() -> Iterator[None]:
-    """ArviZ warns where chains outnumber draws; the axes are what they are called all the same."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Found chain dimension to be longer")
-        yield
+def _padded(chunk: Chunk) -> Chunk:
+    """The chunk with the last draw repeated, so that there are as many draws as chains.
+
+    ArviZ warns of fewer. The warning cannot be caught: stores are written by a thread, and filters
+    of warnings are those of the whole process.
+    """
+    leaves = jax.tree.leaves((chunk.samples, chunk.stats))
+    missing = max((x.shape[0] - chunk.num_draws for x in leaves), default=0)
+    if missing <= 0:
+        return chunk
+
+    def pad(x: np.ndarray) -> np.ndarray:
+        return np.concatenate([x, np.repeat(x[:, -1:], missing, axis=1)], axis=1)
+
+    samples, stats = jax.tree.map(pad, (chunk.samples, chunk.stats))
+    return chunk._replace(samples=samples, stats=stats)
 
 
 def _without_slashes(dataset: xr.Dataset) -> xr.Dataset:

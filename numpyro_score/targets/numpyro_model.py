@@ -217,6 +217,17 @@ def _why_not_initialized(
         "no starting point of finite log density and gradient was found in 100 tries: it is not "
         f"finite {culprits}. Check the data for NaN and the model for values outside of a "
         "distribution's support, or give init_params or an init_strategy."
+        f"{_precision_hint()}"
+    )
+
+
+def _precision_hint() -> str:
+    """What to try in single precision; nothing in double precision."""
+    if jax.config.jax_enable_x64:
+        return ""
+    return (
+        " Values near 1e38, a Cholesky factor of an ill-conditioned matrix and a difference of "
+        "large numbers are not finite in single precision either: try numpyro.enable_x64()."
     )
 
 
@@ -302,7 +313,9 @@ def check_start(
     what = f"log density is {value}" if not np.isfinite(value) else "gradient is not finite"
     sites = name_culprits(chain)
     culprits = f" (site {', '.join(map(repr, sites))})" if sites else ""
+    # a density of 0 is a place outside of the support, in any precision
+    hint = "" if value == -np.inf else _precision_hint()
     raise ValueError(
         f"the {what} at {where}{culprits}; start inside of the target's support (init_params), "
-        "and check the data for NaN."
+        f"and check the data for NaN.{hint}"
     )

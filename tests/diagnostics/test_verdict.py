@@ -1,8 +1,9 @@
+import arviz as az
 import numpy as np
 import pytest
 from arviz_base import from_dict
 
-from numpyro_score.diagnostics import judge
+from numpyro_score.diagnostics import judge, quick_check
 
 RNG = np.random.default_rng(0)
 
@@ -63,3 +64,16 @@ def test_attributes_of_a_run_are_read(tree):
     ).sample_stats
     verdict = judge(dt)
     assert (verdict.is_exact, verdict.is_complete, verdict.num_divergent) == (False, False, 4)
+
+
+@pytest.mark.parametrize("look", [judge, quick_check])
+def test_divergences_that_are_stored_as_text(look):
+    x = np.random.default_rng(0).normal(size=(4, 100))
+    for kind in ("U5", "O"):
+        marks = np.full((4, 100), "False", dtype=kind)
+        dt = az.from_dict({"posterior": {"x": x}, "sample_stats": {"diverging": marks}})
+        with pytest.raises(ValueError, match=r"diverging .* holds 'False', but must hold booleans"):
+            look(dt)
+    numbers = np.zeros((4, 100), int)
+    dt = az.from_dict({"posterior": {"x": x}, "sample_stats": {"diverging": numbers}})
+    assert judge(dt).num_divergent == 0
