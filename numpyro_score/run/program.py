@@ -30,6 +30,18 @@ CONSTRAINED = 16
 MAX_BLOCK = 32
 """Draws that an accelerator makes on its own, at most."""
 
+STATISTICS = (
+    "potential_energy",
+    "accept_prob",
+    "diverging",
+    "num_steps",
+    "energy",
+    "num_grad",
+    "num_logdensity",
+    "adapt_state.step_size",
+)
+"""Fields that are kept where a kernel's state has them."""
+
 SUMMED = frozenset({"num_grad", "num_logdensity"})
 """Fields of which a kept draw holds the sum over the steps since the last one: what it cost."""
 

@@ -21,7 +21,7 @@ from numpyro_score.run.identity import identity
 from numpyro_score.run.layout import make_layout
 from numpyro_score.run.loop import chunks, compile_for, gathered, num_fitting
 from numpyro_score.run.memory import Memory
-from numpyro_score.run.program import Program, by_phase, field
+from numpyro_score.run.program import STATISTICS, Program, by_phase, field
 from numpyro_score.run.progress import ChunkText
 from numpyro_score.run.protocol import is_exact, reporting_progress
 from numpyro_score.run.rehearsal import rehearse
@@ -29,18 +29,6 @@ from numpyro_score.run.start import check_superchains, init, superchains
 from numpyro_score.run.store import ZarrStore
 from numpyro_score.run.tree import SAMPLING, WARMUP, Converter
 from numpyro_score.types import RngKey
-
-STATISTICS = (
-    "potential_energy",
-    "accept_prob",
-    "diverging",
-    "num_steps",
-    "energy",
-    "num_grad",
-    "num_logdensity",
-    "adapt_state.step_size",
-)
-"""Fields that are kept where a kernel's state has them."""
 
 
 def sample(
