@@ -22,6 +22,7 @@ from numpyro_score.diagnostics.draws import FlatDraws, flatten
 from numpyro_score.diagnostics.mixing_findings import COLUMNS, WORDINGS, findings
 from numpyro_score.diagnostics.mixing_section import section
 from numpyro_score.diagnostics.outcome import conclude, skip_notes, with_findings
+from numpyro_score.diagnostics.precision import precision_of
 from numpyro_score.diagnostics.record import Diagnostic, Given
 from numpyro_score.diagnostics.rejection import longest_rejection
 from numpyro_score.diagnostics.rhat_ess import MIN_DRAWS, all_statistics, quiet
@@ -125,6 +126,8 @@ def _compute(draws: FlatDraws, *, with_rstar: bool, classifier: Any, seed: int) 
         num_draws=num_draws,
         ess_needed=ESS_PER_CHAIN * num_chains,
         frozen_chains=draws.frozen_chains,
+        # empty where it is better than float32
+        precision=list(precision_of(draws.dt, draws.data) or ()),
         # counted as integers, for attributes are kept in files
         num_stuck_chains=len(draws.frozen_chains),
     )

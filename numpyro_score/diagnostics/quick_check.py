@@ -24,6 +24,7 @@ from scipy import stats
 from numpyro_score.diagnostics.finding import Finding, Severity, by_severity
 from numpyro_score.diagnostics.outcome import FALSE_ALARM
 from numpyro_score.diagnostics.posterior import label_of, num_divergent, posterior
+from numpyro_score.diagnostics.precision import precision_of, too_coarse
 from numpyro_score.diagnostics.quick_scan import Scan, scan
 from numpyro_score.diagnostics.verdict import RHAT_NEAR
 from numpyro_score.diagnostics.verdict_findings import (
@@ -47,12 +48,6 @@ MAX_DRAWS = 4_000
 MIN_PER_CHAIN = 50
 
 PACKAGE = str(Path(__file__).parents[1])
-
-ROUNDING = 0.1
-"""Rounding of a float32 log density from which on an accept/reject step suffers."""
-
-FAILED_SHARE = 0.5
-"""Share of the steps divergent, or of the chains frozen, from which on float32 is suspected."""
 
 
 class ConvergenceWarning(UserWarning):
@@ -93,24 +88,6 @@ def _apart(data: xr.Dataset, found_in: Scan, num_kept: int, *, longest: float) -
         return []
     labels = tuple(label_of(data, one.name, one.place) for one, _ in above)
     return [disagreement(labels, above[0][0].value, above[0][1])]
-
-
-def _precision(
-    data: xr.Dataset, statistics: xr.Dataset, share_divergent: float, share_frozen: float
-) -> list[Finding]:
-    """Whether float32 is the likely cause of what was found."""
-    kinds = [values.dtype for values in data.data_vars.values() if values.dtype.kind == "f"]
-    if not kinds or max(kind.itemsize for kind in kinds) > np.dtype(np.float32).itemsize:
-        return []
-    logdensity = math.nan
-    if "lp" in statistics:
-        lp = np.abs(statistics["lp"].values)
-        logdensity = float(np.median(lp[np.isfinite(lp)])) if np.isfinite(lp).any() else math.nan
-    rounding = float(np.spacing(np.float32(logdensity))) if logdensity == logdensity else math.nan
-    details = {"logdensity": logdensity if rounding >= ROUNDING else math.nan}
-    if rounding >= ROUNDING or max(share_divergent, share_frozen) >= FAILED_SHARE:
-        return [Finding("precision", Severity.WARNING, (), rounding, ROUNDING, details)]
-    return []
 
 
 def quick_check(dt: xr.DataTree) -> list[Finding]:
@@ -167,7 +144,7 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
         found.append(divergences(divergent, num_steps))
     if found:
         share = divergent / num_steps
-        found += _precision(data, statistics, share, len(frozen) / num_chains)
+        found += too_coarse(precision_of(dt, data), share, len(frozen) / num_chains)
     return by_severity(found)
 
 

@@ -8,6 +8,7 @@ import xarray as xr
 
 from numpyro_score.diagnostics.finding import Finding, Severity
 from numpyro_score.diagnostics.formatting import count, listed, number, rhat, times
+from numpyro_score.diagnostics.precision import Precision, too_coarse
 from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN, RHAT_MAX, RHAT_NEAR, Verdict
 from numpyro_score.diagnostics.wording import Wordings, Words
 
@@ -120,7 +121,8 @@ def verdict_findings(verdict: Verdict, table: xr.Dataset) -> list[Finding]:
     --------
     >>> import arviz as az
     >>> from numpyro_score.diagnostics.rhat_ess import convergence
-    >>> from numpyro_score.diagnostics.verdict import judge
+    >>> from numpyro_score.diagnostics.precision import Precision, too_coarse
+    from numpyro_score.diagnostics.verdict import judge
     >>> x = np.random.default_rng(0).normal(size=(4, 500))
     >>> table = convergence(dt := az.from_dict({"posterior": {"x": x}}))
     >>> [finding.code for finding in verdict_findings(judge(dt, table), table)]
@@ -139,6 +141,11 @@ def verdict_findings(verdict: Verdict, table: xr.Dataset) -> list[Finding]:
     if verdict.is_approximate:
         details = {"is_independent": verdict.is_independent}
         found.append(Finding("approximate", Severity.NOTE, details=details))
+    if any(finding.is_flagged for finding in found):
+        share = (verdict.num_divergent or 0) / (verdict.num_chains * verdict.num_draws)
+        known = table.attrs.get("precision")
+        precision = Precision(*known) if known else None
+        found += too_coarse(precision, share, verdict.num_stuck_chains / verdict.num_chains)
     if not verdict.is_complete:
         found.append(Finding("interrupted", Severity.NOTE, (), verdict.num_draws))
     return found

@@ -120,6 +120,9 @@ def test_float32_is_named_where_it_is_the_likely_cause(tree):
     assert "try" in warning_text(quick_check(single)).lower()
     assert "enable_x64" in warning_text(quick_check(single))
     assert codes(with_statistics(tree(x=x), lp=lp)) == ["rhat"]
+    # the full diagnostics say so too
+    found = assess(single).findings["mixing"]
+    assert any(finding.code == "precision" for finding in found)
     # of a run in which all is well nothing is said
     fine = with_statistics(tree(x=x[:3].astype(np.float32)), lp=lp[:3])
     assert codes(fine) == []
