@@ -119,5 +119,5 @@ def test_plain_density_is_sampled_as_a_numpyro_model() -> None:
 
 
 def test_unknown_reference_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="'nine_schools'; there are: breast_cancer, eight_schools"):
+    with pytest.raises(ValueError, match="'nine_schools'; known are: breast_cancer, eight_schools"):
         reference_expectations("nine_schools")
