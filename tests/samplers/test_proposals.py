@@ -105,8 +105,8 @@ def test_the_density_is_that_of_the_draws(kind: str, factor: float) -> None:
 def test_a_path_weighed_with_another_spread_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     right = DenoisingPath._gain
 
-    def wrong(law: Any, lower: Any, upper: Any, mean: Any, row: Any) -> Any:
-        return right(law, lower, upper, mean, (*row[:3], 1.1 * row[3]))
+    def wrong(learned: Any, lower: Any, upper: Any, mean: Any, row: Any) -> Any:
+        return right(learned, lower, upper, mean, (*row[:3], 1.1 * row[3]))
 
     monkeypatch.setattr(DenoisingPath, "_gain", wrong)
     x, log_q = drawn(make("path", 0.7), jax.random.key(1), NUM - 1)
@@ -163,9 +163,9 @@ def test_both_serve_the_blackjax_kernels(kind: str) -> None:
 
 
 def test_a_flow_is_undone() -> None:
-    law = make("flow", 1.0).learned
-    assert isinstance(law, MonotoneFlow)
-    found = round_trip(law, jax.random.key(9), 500)
+    learned = make("flow", 1.0).learned
+    assert isinstance(learned, MonotoneFlow)
+    found = round_trip(learned, jax.random.key(9), 500)
     assert found.lost == 0
     assert found.noise_error < 1e-3
     assert found.log_prob_gap < 1e-2
