@@ -49,7 +49,7 @@ def precision_of(dt: xr.DataTree, data: xr.Dataset) -> Precision | None:
         return None
     if "sample_stats" not in dt.children or "lp" not in dt["sample_stats"].data_vars:
         return Precision(math.nan, math.nan)
-    sizes = np.abs(dt["sample_stats"]["lp"].values)
+    sizes = np.abs(dt["sample_stats"].data_vars["lp"].values)
     sizes = sizes[np.isfinite(sizes)]
     if not sizes.size:
         return Precision(math.nan, math.nan)
