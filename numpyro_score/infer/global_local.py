@@ -23,7 +23,7 @@ from numpyro_score.kernels.signature import algorithm_of
 from numpyro_score.learned.fit_proposal import fit_proposal
 from numpyro_score.learned.fitted import Fitted
 from numpyro_score.learned.preparation import Given
-from numpyro_score.learned.reference import as_reference, reference_of
+from numpyro_score.learned.reference import as_reference, position_of, reference_of
 from numpyro_score.learned.training import MakeProposal, default_network
 from numpyro_score.progress import ProgressCallback
 from numpyro_score.samplers.proposals import (
@@ -62,7 +62,7 @@ class GlobalLocal(NumPyroKernel):
     Parameters
     ----------
     model, potential_fn, logdensity_fn
-        What to sample: one of the three. Without a model give `init_params`.
+        What to sample: one of the three. Without a model give `reference`, or `init_params`.
     local
         The local moves, in BlackJAX's protocol, such as `blackjax.nuts`. With biased ones, `ula` or
         `blackjax.mclmc`, the kernel is not `exact`.
@@ -154,6 +154,7 @@ class GlobalLocal(NumPyroKernel):
             prepared(
                 alternate(markov(algorithm, **warmup), LEARNED_JUMP, every=global_every),
                 partial(_learn, given, num_particles, network, proposal, rounds, progress),
+                position_of(given),
                 **settings,
             ),
         )

@@ -62,7 +62,7 @@ class NumPyroKernel(MCMCKernel):
     def __init__(self, problem: Problem | DrawSpace, sampler: Sampler) -> None:
         self._problem = problem
         self._sampler = sampler
-        self._preparer = Preparer(problem.owner, sampler.prepare)
+        self._preparer = self._new_preparer()
         # called with the progress of `prepare`; `numpyro_score.sample` sets it
         self.progress_callback: ProgressCallback | None = None
         # NumPyro's MCMC initializes a kernel again on every run unless this is set
@@ -98,7 +98,7 @@ class NumPyroKernel(MCMCKernel):
         return {name: describe(value) for name, value in self._sampler.settings.items()}
 
     @property
-    def attributes(self) -> dict[str, float]:
+    def attributes(self) -> dict[str, float | str]:
         """What a run records of what was learned, its cost above all; empty before it is."""
         return self._preparer.attributes
 
@@ -126,7 +126,8 @@ class NumPyroKernel(MCMCKernel):
         args, kwargs
             What the model is called with.
         init_params
-            One unconstrained position, needed without a model; its values are ignored.
+            One unconstrained position, needed without a model and without `reference=`; its values
+            are ignored.
 
         Returns
         -------
@@ -322,13 +323,17 @@ class NumPyroKernel(MCMCKernel):
         """
         kernel = copy.copy(self)
         kernel._problem = self._problem.with_model(wrapper)
-        kernel._preparer = Preparer(self._problem.owner, self._sampler.prepare)
+        kernel._preparer = self._new_preparer()
         kernel._sample_fn = None
         return kernel
 
     def _use(self, preparation: Preparation) -> None:
         """Sample with what was learned elsewhere, whatever the data."""
-        self._preparer = Preparer(self._problem.owner, self._sampler.prepare, preparation)
+        self._preparer = self._new_preparer(preparation)
+
+    def _new_preparer(self, preparation: Preparation | None = None) -> Preparer:
+        sampler = self._sampler
+        return Preparer(self._problem.owner, sampler.prepare, preparation, sampler.template)
 
     def __getstate__(self) -> dict[str, Any]:
         # a kernel that was pickled has to be initialized before it samples

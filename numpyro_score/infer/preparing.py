@@ -31,7 +31,7 @@ class Preparer:
     ----------
     owner
         Name of the kernel, for messages.
-    prepare
+    prepare, template
         As in `Sampler`; None for a sampler that learns nothing.
     preparation
         What was learned elsewhere, and serves whatever the data.
@@ -42,9 +42,11 @@ class Preparer:
         owner: str,
         prepare: Callable[..., Preparation] | None,
         preparation: Preparation | None = None,
+        template: Any = None,
     ) -> None:
         self._owner = owner
         self._prepare = prepare
+        self._template = template
         self.preparation = preparation
         # fingerprints of the data and of the density that it was learned from; None where it serves
         # whatever there is
@@ -57,7 +59,7 @@ class Preparer:
         return None if self.preparation is None else self.preparation.learned
 
     @property
-    def attributes(self) -> dict[str, float]:
+    def attributes(self) -> dict[str, float | str]:
         """What a run records."""
         return {} if self.preparation is None else dict(self.preparation.attributes)
 
@@ -84,7 +86,8 @@ class Preparer:
         Raises
         ------
         ValueError
-            If there is nothing to learn, or chains are being mapped or compiled.
+            If there is nothing to learn, the shape of a position is not known, or chains are
+            being mapped or compiled.
         """
         if self._prepare is None:
             raise ValueError(f"{self._owner} learns nothing before it runs; there is none to fit.")
@@ -100,6 +103,14 @@ class Preparer:
                 'chain_method="vectorized".'
             )
         key_start, key_learn = jax.random.split(rng_key)
+        if init_params is None and problem.model is None:
+            init_params = self._template
+            if init_params is None:
+                raise ValueError(
+                    f"{self._owner} without a model does not know the shape of a position: give "
+                    "reference=, a distribution over the flat position, and chains start from "
+                    "what exploration finds; or init_params, one starting point a chain."
+                )
         position = problem.start(key_start, init_params, args, kwargs)
         density = problem.logdensity_fn(args, kwargs)
         context = Context(density, problem.model, args, kwargs, None, jax.vmap)

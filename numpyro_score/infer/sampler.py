@@ -117,6 +117,9 @@ class Sampler(NamedTuple):
     prepare
         `(rng_key, template, context, progress) -> Preparation`: what is learned of the target
         before the first step; None for nothing.
+    template
+        A position of whose shapes `prepare` learns where there is no model and no start is given;
+        None for none.
     refresh
         `(rng_keys, chains, context) -> chains` with all that belongs to the target evaluated
         again, for a target that changes between steps; None where that is not possible.
@@ -143,18 +146,24 @@ class Sampler(NamedTuple):
     warmup_step: Callable[..., tuple[SamplerState, StepInfo]] | None = None
     tune: Callable[..., SamplerState] | None = None
     prepare: Callable[..., Any] | None = None
+    template: Position | None = None
     refresh: Callable[..., Any] | None = None
     target_accept_prob: float | None = None
 
 
-def prepared(sampler: Sampler, prepare: Callable[..., Any], **settings: Any) -> Sampler:
+def prepared(
+    sampler: Sampler,
+    prepare: Callable[..., Any],
+    template: Position | None = None,
+    **settings: Any,
+) -> Sampler:
     """The sampler, which learns of its target before the first step.
 
     Parameters
     ----------
     sampler
         Any; its functions find what was learned in `Context.learned`.
-    prepare
+    prepare, template
         As in `Sampler`.
     settings
         What `prepare` was given.
@@ -168,7 +177,10 @@ def prepared(sampler: Sampler, prepare: Callable[..., Any], **settings: Any) -> 
     """
     # what was learned was learned of one target
     return sampler._replace(
-        prepare=prepare, refresh=None, settings={**sampler.settings, **settings}
+        prepare=prepare,
+        template=template,
+        refresh=None,
+        settings={**sampler.settings, **settings},
     )
 
 

@@ -19,7 +19,7 @@ from numpyro_score.kernels.proposals import IndependentProposal
 from numpyro_score.kernels.signature import Algorithm, algorithm_of
 from numpyro_score.learned.exploring import run_exploration
 from numpyro_score.learned.ladder import LearnedLadder, ladder_of
-from numpyro_score.learned.reference import as_reference, reference_of
+from numpyro_score.learned.reference import as_reference, position_of, reference_of
 from numpyro_score.progress import ProgressCallback
 from numpyro_score.types import LogDensityFn, Position, RngKey
 
@@ -41,7 +41,7 @@ class ParallelTempering(NumPyroKernel):
     Parameters
     ----------
     model, potential_fn, logdensity_fn
-        What to sample: one of the three. Without a model give `init_params`.
+        What to sample: one of the three. Without a model give `reference`, or `init_params`.
     num_local
         MALA steps of every replica between exchanges.
     num_particles
@@ -105,6 +105,7 @@ class ParallelTempering(NumPyroKernel):
             prepared(
                 markov(algorithm, bind=partial(_use_ladder, given), fields=UNTUNED_FIELDS),
                 partial(_learn_ladder, given, num_particles),
+                position_of(given),
                 num_particles=num_particles,
                 reference=given,
             ),

@@ -30,6 +30,17 @@ def as_reference(reference: IndependentProposal | Any) -> IndependentProposal | 
     return from_distribution(reference)
 
 
+def position_of(reference: IndependentProposal | None) -> Float[Array, " dim"] | None:
+    """A flat position of a reference's shape, zeros; None where there is none.
+
+    A log density of a flat vector needs no other position for its shape.
+    """
+    if reference is None:
+        return None
+    position, _ = jax.eval_shape(reference.sample_and_log_prob, jax.random.key(0))
+    return ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), position))[0]
+
+
 def reference_of(
     given: IndependentProposal | None,
     model: Callable[..., Any] | None,
