@@ -7,8 +7,9 @@ arviz-stats, which allows for the autocorrelation that rare jumps make. Two thin
 * Chains that are in modes for different shares of the time, `sum_c (p_c - p)^2 N / (p (1 - p) tau)`
   above the quantile of chi^2 with one degree of freedom less than chains; `tau` is the
   autocorrelation time of the indicator within chains. Chains that differ and never jump, always.
-* Indicators with fewer effective draws than are recommended for a parameter (`verdict.py`): there
-  are too few jumps for reliable shares.
+* Indicators with fewer effective draws than are recommended for a parameter (`verdict.py`) of four
+  chains, or as many as there are if they are fewer: there are too few jumps for reliable shares.
+  A share is pooled over all chains, so that its precision does not ask for 100 of each.
 
 The entropic coverage is the entropy of the shares in units of its largest value, 1 if all modes
 hold as many draws and 0 if one holds all (Blessing et al., Beyond ELBOs, 2024, arXiv:2406.07423).
@@ -29,12 +30,13 @@ from scipy.special import entr
 from numpyro_score.diagnostics.autocorrelation import autocorrelation_time
 from numpyro_score.diagnostics.clustering import MAX_DRAWS, MIN_WEIGHT, Clusters, find_modes
 from numpyro_score.diagnostics.draws import FlatDraws, flatten
-from numpyro_score.diagnostics.modes_findings import COLUMNS, WORDINGS, findings
+from numpyro_score.diagnostics.jumps import no_jumps, read_jumps
+from numpyro_score.diagnostics.modes_findings import COLUMNS, WORDINGS, ess_needed, findings
 from numpyro_score.diagnostics.modes_section import section
 from numpyro_score.diagnostics.outcome import conclude, skip_notes, with_findings
 from numpyro_score.diagnostics.record import Diagnostic, Given
 from numpyro_score.diagnostics.rhat_ess import quiet
-from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN
+from numpyro_score.learned.preparation import LEARNING_WARNINGS, ONE_SIDED
 
 MIN_DRAWS = 4
 """Draws per chain below which no modes are looked for."""
@@ -166,6 +168,8 @@ def modes(
     * `entropic_coverage`: 1 if all modes have as many draws, 0 if one has all
     * `mean`, `sd` (mode, parameter): of the draws in a mode
     * `mode_of` (chain, draw): the mode of every draw
+    * `jump_acceptance`, `longest_refusal` (chain), `proposed` (mode), `heavy`, `lost`: of a kernel
+      that jumps, as in `jumps.py`; NaN of others
 
     and the attributes of every diagnostic (`outcome.py`), `num_modes` and `ess_needed`.
 
@@ -208,6 +212,7 @@ def _compute(draws: FlatDraws, centres: Mapping[str, Any] | None) -> xr.Dataset:
     each = np.stack([(label == mode).mean(axis=1) for mode in range(num_modes)], axis=1)
     coverage = float(entr(share).sum() / math.log(num_modes)) if num_modes > 1 else math.nan
     mode, inside = ("mode",), ("mode", "parameter")
+    jumped = read_jumps(draws.dt, label, num_modes) or no_jumps(draws.num_chains, num_modes)
     table = conclude(
         {
             "occupancy": (mode, share, "share of the draws", ""),
@@ -231,6 +236,11 @@ def _compute(draws: FlatDraws, centres: Mapping[str, Any] | None) -> xr.Dataset:
             "mean": (inside, means, "mean in a mode", "of the parameter"),
             "sd": (inside, sds, "standard deviation in a mode", "of the parameter"),
             "mode_of": (("chain", "draw"), label, "mode of a draw", ""),
+            "jump_acceptance": ((), jumped.acceptance, "acceptance probability of a jump", ""),
+            "longest_refusal": ("chain", jumped.longest_refusal, "refused in a row", "jumps"),
+            "proposed": (mode, jumped.proposed, "share of proposals over share of the mode", ""),
+            "heavy": ((), jumped.heavy, "share of jumps that end where few are proposed", ""),
+            "lost": ((), jumped.lost, "share of jumps from where the flow was not inverted", ""),
         },
         {
             "mode": np.arange(num_modes),
@@ -241,7 +251,9 @@ def _compute(draws: FlatDraws, centres: Mapping[str, Any] | None) -> xr.Dataset:
         notes=skip_notes(draws.labels, reasons),
         num_varying=int(np.sum(draws.is_finite & ~draws.is_constant)),
         num_modes=num_modes,
-        ess_needed=ESS_PER_CHAIN * data.sizes["chain"],
+        ess_needed=ess_needed(data.sizes["chain"]),
+        learning_warnings=str(draws.dt.attrs.get(LEARNING_WARNINGS, "")).splitlines(),
+        num_regions_one_sided=int(draws.dt.attrs.get(ONE_SIDED, 0)),
     )
     notes = table.attrs["notes"]
     if num_modes == 1:

@@ -9,10 +9,31 @@ import xarray as xr
 
 from numpyro_score.diagnostics.finding import Finding, Severity
 from numpyro_score.diagnostics.formatting import count, listed, number, percent
+from numpyro_score.diagnostics.jumps_findings import WORDINGS as OF_JUMPS
+from numpyro_score.diagnostics.jumps_findings import jump_findings
 from numpyro_score.diagnostics.outcome import FALSE_ALARM
 from numpyro_score.diagnostics.section import Cell, Column, Columns
-from numpyro_score.diagnostics.verdict import Verdict
+from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN, Verdict, draws_needed
 from numpyro_score.diagnostics.wording import Wordings, Words
+
+MOST_CHAINS = 4
+"""Chains that count for the effective sample size of a share, which all chains have in common."""
+
+
+def ess_needed(num_chains: int) -> int:
+    """Effective sample size that is recommended for the share of a mode.
+
+    Parameters
+    ----------
+    num_chains
+        Chains that the draws are of.
+
+    Examples
+    --------
+    >>> ess_needed(4), ess_needed(100)
+    (400, 400)
+    """
+    return ESS_PER_CHAIN * min(num_chains, MOST_CHAINS)
 
 
 def findings(modes: xr.Dataset, verdict: Verdict | None) -> list[Finding]:
@@ -34,7 +55,7 @@ def findings(modes: xr.Dataset, verdict: Verdict | None) -> list[Finding]:
         return []
     if is_independent and num_modes > 1:
         return fine
-    return _wrong(modes, num_modes) or fine
+    return (_wrong(modes, num_modes) or fine) + jump_findings(modes)
 
 
 def _wrong(modes: xr.Dataset, num_modes: int) -> list[Finding]:
@@ -51,8 +72,11 @@ def _wrong(modes: xr.Dataset, num_modes: int) -> list[Finding]:
         )
     needed = modes.attrs["ess_needed"]
     if (modes.ess < needed).any():
+        ess = modes.ess.min().item()
         details = {"jumps": modes.jumps_per_1000.item()}
-        found.append(Finding("few_jumps", severity, (), modes.ess.min().item(), needed, details))
+        if not found:
+            details["draws"] = draws_needed(modes.sizes["draw"], ess, needed)
+        found.append(Finding("few_jumps", severity, (), ess, needed, details))
     return found
 
 
@@ -73,7 +97,21 @@ def _modes(found: Finding) -> Words:
     return Words(f"{found.value} modes were found, with {shares} of the draws.")
 
 
+def _few_jumps(found: Finding) -> Words:
+    draws = found.details.get("draws")
+    return Words(
+        f"The shares of the modes are unreliable: with {found.details['jumps']:.2g} jumps per "
+        f"1,000 draws their effective sample size is {found.value:.0f} (recommended: "
+        f"{found.limit:.0f}).",
+        REMEDY
+        if draws is None
+        else f"At this rate of jumps about {draws:,} draws per chain are needed. If that is too "
+        "many, propose jumps more often, temper, or reparameterise.",
+    )
+
+
 WORDINGS: Wordings = {
+    **OF_JUMPS,
     "modes": _modes,
     "empty_modes": lambda found: Words(f"No draw is in modes {listed(found.parameters)}.", REMEDY),
     "modes_differ": lambda found: Words(
@@ -81,12 +119,7 @@ WORDINGS: Wordings = {
         f"{found.details['least']:.0%} to {found.details['most']:.0%} of a chain.",
         REMEDY,
     ),
-    "few_jumps": lambda found: Words(
-        f"The shares of the modes are unreliable: with {found.details['jumps']:.2g} jumps per "
-        f"1,000 draws their effective sample size is {found.value:.0f} (recommended: "
-        f"{found.limit:.0f}).",
-        REMEDY,
-    ),
+    "few_jumps": _few_jumps,
 }
 """Code -> its wording."""
 
@@ -105,7 +138,7 @@ def _cell(row: Mapping[str, Any]) -> Cell:
     num_modes, jumps = row["num_modes"], row["jumps_per_1000"]
     if pd.isna(num_modes) or pd.isna(jumps):
         return Cell(count(num_modes))
-    is_bad = row["mode_ess"] < row["ess_needed"]
+    is_bad = row["mode_ess"] < min(row["ess_needed"], ess_needed(MOST_CHAINS))
     return Cell(f"{count(num_modes)}\n{number(jumps, 2)} jumps", "bad" if is_bad else "")
 
 

@@ -3,6 +3,7 @@
 import xarray as xr
 
 from numpyro_score.diagnostics.formatting import count, number, percent
+from numpyro_score.diagnostics.jumps_findings import jump_table
 from numpyro_score.diagnostics.outcome import FALSE_ALARM
 from numpyro_score.diagnostics.section import Cell, Section, Table, p_value
 from numpyro_score.diagnostics.verdict import Verdict
@@ -61,6 +62,8 @@ def section(modes: xr.Dataset, verdict: Verdict) -> Section | None:
             f"{number(modes.jumps_per_1000.item())} jumps per 1,000 draws; entropic coverage "
             f"{coverage} (1: all modes hold as many draws).",
         )
-    table = _mode_table(modes, is_independent=verdict.is_independent)
+    tables = [_mode_table(modes, is_independent=verdict.is_independent)] if has_several else []
+    jumped = jump_table(modes)
+    tables += [] if jumped is None else [jumped]
     lead = "Does the posterior have separate modes, and do the chains move between them?"
-    return Section("Modes", lead, [table] if has_several else [], notes)
+    return Section("Modes", lead, tables, notes)

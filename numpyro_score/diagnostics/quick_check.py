@@ -22,6 +22,9 @@ import xarray as xr
 from scipy import stats
 
 from numpyro_score.diagnostics.finding import Finding, Severity, by_severity
+from numpyro_score.diagnostics.jumps import LONG_REFUSAL
+from numpyro_score.diagnostics.jumps_findings import WORDINGS as OF_JUMPS
+from numpyro_score.diagnostics.jumps_findings import refused_jumps
 from numpyro_score.diagnostics.outcome import FALSE_ALARM
 from numpyro_score.diagnostics.posterior import label_of, num_divergent, posterior
 from numpyro_score.diagnostics.precision import precision_of, too_coarse
@@ -29,11 +32,11 @@ from numpyro_score.diagnostics.quick_scan import Scan, scan
 from numpyro_score.diagnostics.verdict import RHAT_NEAR
 from numpyro_score.diagnostics.verdict_findings import (
     MAX_DIVERGENT,
-    WORDINGS,
     disagreement,
     divergences,
     frozen_chains,
 )
+from numpyro_score.diagnostics.verdict_findings import WORDINGS as OF_VERDICT
 from numpyro_score.diagnostics.wording import remark
 
 MAX_TAU = 15.0
@@ -46,6 +49,9 @@ MAX_DRAWS = 4_000
 """Draws of all chains that are looked at, evenly spaced; at least `MIN_PER_CHAIN` of each chain."""
 
 MIN_PER_CHAIN = 50
+
+WORDINGS = {**OF_VERDICT, **OF_JUMPS}
+"""Code -> wording, of all that can be found here."""
 
 PACKAGE = str(Path(__file__).parents[1])
 
@@ -100,8 +106,8 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
 
     Returns
     -------
-    Findings with the codes `nonfinite`, `frozen` or `all_frozen`, `rhat`, `divergent` and
-    `precision`, the most severe first.
+    Findings with the codes `nonfinite`, `frozen` or `all_frozen`, `rhat`, `divergent`, `refused`
+    and `precision`, the most severe first.
 
     Raises
     ------
@@ -142,6 +148,12 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
     divergent = num_divergent(statistics) or 0
     if divergent > MAX_DIVERGENT * num_steps:
         found.append(divergences(divergent, num_steps))
+    if "longest_rejection" in statistics:
+        # a running maximum
+        longest = statistics["longest_rejection"].isel(draw=-1).values
+        chains = [str(chain) for chain in data.chain.values[longest >= LONG_REFUSAL]]
+        if chains:
+            found.append(refused_jumps(chains, float(longest.max()), num_chains))
     if found:
         share = divergent / num_steps
         found += too_coarse(precision_of(dt, data), share, len(frozen) / num_chains)

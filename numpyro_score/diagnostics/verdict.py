@@ -30,6 +30,28 @@ INDEPENDENT = "independent_draws"
 """Attribute of the root: 1 where draws are independent, as those of a finite-time sampler."""
 
 
+def draws_needed(num_draws: int, ess: float, ess_needed: float | int) -> int:
+    """Draws per chain after which the effective sample size suffices, to two digits, rounded up.
+
+    Effective draws grow in proportion to the draws of chains that mix.
+
+    Parameters
+    ----------
+    num_draws
+        Draws of each chain so far.
+    ess, ess_needed
+        Effective sample size of these, and what is recommended.
+
+    Examples
+    --------
+    >>> draws_needed(500, 3100.0, 10_000), draws_needed(500, 99.0, 100)
+    (1700, 510)
+    """
+    exact = num_draws * ess_needed / ess
+    unit = 10 ** max(math.floor(math.log10(exact)) - 1, 0)
+    return math.ceil(exact / unit) * unit
+
+
 @final
 @dataclass(frozen=True)
 class Verdict:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -9,7 +10,13 @@ import xarray as xr
 from numpyro_score.diagnostics.finding import Finding, Severity
 from numpyro_score.diagnostics.formatting import count, listed, number, rhat, times
 from numpyro_score.diagnostics.precision import Precision, too_coarse
-from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN, RHAT_MAX, RHAT_NEAR, Verdict
+from numpyro_score.diagnostics.verdict import (
+    ESS_PER_CHAIN,
+    RHAT_MAX,
+    RHAT_NEAR,
+    Verdict,
+    draws_needed,
+)
 from numpyro_score.diagnostics.wording import Wordings, Words
 
 MAX_DIVERGENT = 1e-3
@@ -97,7 +104,11 @@ def _effective_draws(verdict: Verdict, table: xr.Dataset) -> list[Finding]:
         return []
     needed = verdict.ess_needed
     which = "bulk" if verdict.ess_bulk_min <= verdict.ess_tail_min else "tail"
-    details = {"which": which, "more": needed / verdict.ess_min if verdict.has_mixed else math.nan}
+    details: dict[str, Any] = {"which": which, "more": math.nan}
+    # of chains that do not mix, nobody knows how long it takes
+    if verdict.num_nonfinite == 0 and verdict.rhat_max <= RHAT_NEAR:
+        details["more"] = needed / verdict.ess_min
+        details["draws"] = draws_needed(verdict.num_draws, verdict.ess_min, needed)
     if verdict.ess_min >= needed:
         return [Finding("ess_ok", Severity.OK, (), verdict.ess_min, needed, details)]
     ess = np.minimum(table.ess_bulk.values, table.ess_tail.values)
@@ -200,7 +211,10 @@ def _ess(found: Finding) -> Words:
     more = found.details["more"]
     advice = ""
     if not math.isnan(more):
-        advice = f"Draw about {times(more)} as much, or use a kernel that moves further per step."
+        advice = (
+            f"Draw about {times(more)} as much, {found.details['draws']:,} draws per chain, or use "
+            "a kernel that moves further per step."
+        )
     return Words(
         f"There are too few effective draws{_about(found, 'of')}: {_wanted(found)}.",
         advice,

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float
 
-from numpyro_score.learned.evidence import LIMIT, Evidence
+from numpyro_score.learned.evidence import Evidence
 from numpyro_score.learned.importance import Quality
-from numpyro_score.learned.preparation import cost_attributes
+from numpyro_score.learned.preparation import LEARNING_WARNINGS, ONE_SIDED, cost_attributes
 from numpyro_score.samplers.proposals import LearnedProposal
 from numpyro_score.types import Position
 
@@ -29,6 +29,9 @@ FEW_STARTS = 10
 
 UNDERFOUND = 3.0
 """Weight of a region over its share of the starts from which it counts as hard to find."""
+
+MAX_GAP = 4.0
+"""Standard errors that the weights of a region in two explorations may be apart."""
 
 EFFECTIVE_SHARE = 0.2
 """Effective share of annealed particles in estimates of weights, about: stages are correlated."""
@@ -91,8 +94,8 @@ class Fitted(NamedTuple):
         return self.proposal
 
     @property
-    def attributes(self) -> dict[str, float]:
-        """What a run records: the cost of learning, and the quality of the proposal."""
+    def attributes(self) -> dict[str, float | str]:
+        """What a run records: the cost of learning, the quality of the proposal, and doubts."""
         found = self.quality
         evidence = found.log_evidence, found.log_evidence_error
         if self.evidence is not None:
@@ -104,7 +107,19 @@ class Fitted(NamedTuple):
             "pareto_k": found.pareto_k,
             "log_evidence": evidence[0],
             "log_evidence_error": evidence[1],
+            ONE_SIDED: float(self.num_one_sided),
+            LEARNING_WARNINGS: "\n".join(self.problems()),
         }
+
+    @property
+    def num_one_sided(self) -> int:
+        """Regions of some weight that annealing or dispersed chains found, and not both."""
+        if self.region_counts is None:
+            return 0
+        annealed, chains, one, other = self.region_counts[:, :-1]
+        weights = (one + other) / self.region_counts[2:].sum()
+        is_one_sided = (np.minimum(annealed, chains) == 0) & (weights >= SOME_WEIGHT)
+        return int(is_one_sided.sum())
 
     def warn_if_poor(self) -> None:
         """Warn of what makes the jumps, or the evidence, unreliable, with what to do.
@@ -167,7 +182,7 @@ def _doubts(counts: Float[np.ndarray, "4 regions"]) -> list[str]:
     num = one.sum() * EFFECTIVE_SHARE
     error = np.sqrt(2 * np.maximum(weights * (1 - weights), 1 / num) / num)
     gap = np.abs(share[0] - share[1])
-    if (gap > LIMIT * error).any():
+    if (gap > MAX_GAP * error).any():
         k = int(np.argmax(gap / error))
         problems.append(
             f"two independent explorations give a region the weights {share[0][k]:.3f} and "

@@ -11,6 +11,13 @@ type FlatLogDensity = Callable[[Float[Array, " dim"]], Float[Array, ""]]
 """Log density of a flat unconstrained position."""
 
 
+LEARNING_WARNINGS = "learning_warnings"
+"""Attribute of a run: what was warned of when something was learned, a line for each."""
+
+ONE_SIDED = "num_regions_one_sided"
+"""Attribute of a run: regions that one kind of exploration found and the other did not."""
+
+
 @runtime_checkable
 class Preparation(Protocol):
     """What was learned, where chains can start, and what it cost.
@@ -37,7 +44,7 @@ class Preparation(Protocol):
         ...
 
     @property
-    def attributes(self) -> Mapping[str, float]:
+    def attributes(self) -> Mapping[str, float | str]:
         """What a run records: the cost of learning, the quality of what was learned."""
         ...
 

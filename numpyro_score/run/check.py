@@ -85,7 +85,8 @@ def warn(tree: xr.DataTree, kept: xr.Dataset | None) -> None:
         return
     checked = xr.DataTree.from_dict({"posterior": kept})
     if "sample_stats" in tree.children:
-        names = [n for n in ("diverging", "lp", "acceptance_rate") if n in tree["sample_stats"]]
+        wanted = ("diverging", "lp", "acceptance_rate", "longest_rejection")
+        names = [n for n in wanted if n in tree["sample_stats"]]
         checked["sample_stats"] = xr.DataTree(tree["sample_stats"].to_dataset()[names])
     checked.attrs.update(tree.attrs)
     warn_if_not_converged(checked)

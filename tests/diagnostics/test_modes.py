@@ -110,6 +110,31 @@ def test_rare_jumps_are_not_trusted(tree):
     assert (result.ess < 400).all()
 
 
+def test_how_many_draws_rare_jumps_need(tree):
+    """As many as the sample size of the share grows in proportion to."""
+    rng = np.random.default_rng(11)
+    centres = {"x": [[5.0, 5.0], [-5.0, -5.0]]}
+    draws = tree(x=hopping(rng, 0.02)[1])
+    result = modes(draws, centres=centres)
+    (found,) = assess(draws).with_result("modes", result).findings["modes"]
+    assert found.code == "few_jumps"
+    # 4,000 draws at tau = .98 / .02 = 49 are 82 of 400
+    assert found.details["draws"] == pytest.approx(1000 * 49 / 10, rel=0.4)
+    enough = modes(tree(x=hopping(rng, 0.02, 10_000)[1]), centres=centres)
+    assert enough.ess.min() == pytest.approx(40_000 / 49, rel=0.3)
+    assert enough.attrs["findings"] == []
+
+
+def test_shares_are_pooled_over_chains(tree):
+    """A hundred chains of few draws each are enough together."""
+    mode = np.random.default_rng(12).random((100, 50)) < 0.3
+    x = normal(13, 100, 50) + 10 * mode
+    result = modes(tree(x=x))
+    assert result.attrs["ess_needed"] == 400
+    assert 2000 < result.ess.min() < 10_000
+    assert result.attrs["findings"] == []
+
+
 @pytest.mark.parametrize("others_mix", [True, False])
 def test_a_chain_in_the_lesser_mode(tree, others_mix):
     """R-hat sees it too."""

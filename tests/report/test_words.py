@@ -62,7 +62,9 @@ def test_the_gravest_comes_first(run):
 def test_how_much_longer_is_said_where_chains_agree(run):
     dt = run({"x": FINE})
     verdict = replace(judge(dt), rhat_max=1.001, ess_bulk_min=100.0)
-    assert "Draw about 4.0 times as much" in said(dt, verdict)
+    assert "Draw about 4.0 times as much, 4,000 draws per chain" in said(dt, verdict)
+    near = replace(verdict, rhat_max=1.03)
+    assert "4,000 draws per chain" in said(dt, near)
     apart = replace(verdict, rhat_max=1.2)
     assert "times as much" not in said(dt, apart)
 

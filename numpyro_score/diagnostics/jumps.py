@@ -1,0 +1,118 @@
+"""How the jumps of a kernel went that proposes draws of one fixed distribution.
+
+Such a kernel reports, at each jump, the log density `q` of its proposal where the jump left the
+chain. With the log density `p` of the target there and the log evidence, both normalised,
+
+    E[q / p | region] = Q(region) / P(region)
+
+over the chain's draws in a region: how often the proposal goes there, over how often it should. It
+is far below 1 where chains stay and the proposal hardly goes. Where no region stands out, single
+points do: chains are held at those where p is many times q (the weights of Hesterberg 1995,
+doi:10.1080/00401706.1995.10484303).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int
+
+LONG_REFUSAL = 50
+"""Jumps refused in a row from which a chain is warned of."""
+
+SELDOM = 0.1
+"""Share of the proposals over share of the target below which a region is warned of."""
+
+HEAVY = 100.0
+"""Target over proposal from which a point is seldom proposed."""
+
+MAX_HEAVY = 0.02
+"""Share of the jumps that may start from such points."""
+
+MIN_JUMPS = 20
+"""Jumps in a region from which on anything is said of it."""
+
+
+class Jumps(NamedTuple):
+    """How the jumps of a run went.
+
+    Attributes
+    ----------
+    acceptance
+        Mean acceptance probability.
+    longest_refusal
+        Most jumps that each chain refused in a row.
+    proposed
+        For each mode, how often the proposal goes there, over how often it should; NaN where that
+        is not known.
+    heavy
+        Share of the jumps that ended where the target's density is more than `HEAVY` times that of
+        the proposal; NaN where that is not known.
+    lost
+        Share of the jumps that started where the proposal's density could not be computed in full.
+    """
+
+    acceptance: float
+    longest_refusal: Float[np.ndarray, " chain"]
+    proposed: Float[np.ndarray, " mode"]
+    heavy: float
+    lost: float
+
+
+def no_jumps(num_chains: int, num_modes: int) -> Jumps:
+    """Of a run without jumps: nothing is known.
+
+    Parameters
+    ----------
+    num_chains, num_modes
+        How many there are.
+    """
+    nan = np.nan
+    return Jumps(nan, np.full(num_chains, nan), np.full(num_modes, nan), nan, nan)
+
+
+def read_jumps(
+    dt: xr.DataTree, mode_of: Int[np.ndarray, "chain draw"], num_modes: int
+) -> Jumps | None:
+    """How the jumps went, from the sample statistics of a run; None where it made none.
+
+    Parameters
+    ----------
+    dt
+        Draws with their statistics, and the root's attributes.
+    mode_of
+        The mode of every draw.
+    num_modes
+        How many there are.
+    """
+    if "sample_stats" not in dt.children:
+        return None
+    stats = dt["sample_stats"].data_vars
+    if not {"is_global", "global_accept_prob", "longest_rejection"} <= set(stats):
+        return None
+
+    def values(name: str) -> np.ndarray:
+        return stats[name].transpose("chain", "draw").values
+
+    jumped = values("is_global").astype(bool)
+    if jumped.shape != mode_of.shape or not jumped.any():
+        return None
+    proposed, heavy = np.full(num_modes, np.nan), np.nan
+    if {"lp", "log_q"} <= set(stats) and "log_evidence" in dt.attrs:
+        log_weights = values("lp")[jumped] - values("log_q")[jumped] - dt.attrs["log_evidence"]
+        known = np.isfinite(log_weights)
+        ratio = np.exp(-np.clip(log_weights[known], -700, 700))
+        modes = mode_of[jumped][known]
+        counts = np.bincount(modes, minlength=num_modes)
+        sums = np.bincount(modes, ratio, minlength=num_modes)
+        with np.errstate(all="ignore"):
+            proposed = np.where(counts >= MIN_JUMPS, sums / counts, np.nan)
+        if known.sum() >= MIN_JUMPS:
+            heavy = float(np.mean(log_weights[known] > np.log(HEAVY)))
+    return Jumps(
+        float(values("global_accept_prob")[jumped].mean()),
+        values("longest_rejection").max(axis=1).astype(float),
+        proposed,
+        heavy,
+        float(values("is_lost")[jumped].mean()) if "is_lost" in stats else np.nan,
+    )

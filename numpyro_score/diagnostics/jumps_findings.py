@@ -1,0 +1,126 @@
+"""What is wrong with a kernel's jumps, and how that is worded."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from numpyro_score.diagnostics.finding import Finding, Severity
+from numpyro_score.diagnostics.formatting import count, listed, number, percent
+from numpyro_score.diagnostics.jumps import HEAVY, LONG_REFUSAL, MAX_HEAVY, SELDOM
+from numpyro_score.diagnostics.section import Cell, Table
+from numpyro_score.diagnostics.wording import Wordings, Words
+
+BETTER = (
+    "Raise num_particles or rounds, give a larger network, or in many dimensions take "
+    "path_proposal."
+)
+
+
+def refused_jumps(chains: Sequence[str], longest: float, num_chains: int) -> Finding:
+    """That some chains refused many jumps in a row.
+
+    Parameters
+    ----------
+    chains
+        Their numbers.
+    longest
+        Most jumps refused in a row.
+    num_chains
+        Chains in all.
+    """
+    details = {"num_chains": num_chains}
+    return Finding("refused", Severity.WARNING, tuple(chains), longest, LONG_REFUSAL, details)
+
+
+def jump_findings(modes: xr.Dataset) -> list[Finding]:
+    """What is wrong with the jumps of a run, and what its learning has left in doubt.
+
+    Parameters
+    ----------
+    modes
+        As `modes` returns it.
+    """
+    found = [
+        Finding("learning", Severity.WARNING, details={"text": text})
+        for text in modes.attrs["learning_warnings"]
+    ]
+    if one_sided := modes.attrs["num_regions_one_sided"]:
+        found.append(Finding("one_sided", Severity.NOTE, (), one_sided))
+    longest = modes.longest_refusal
+    is_long = (longest >= LONG_REFUSAL).values
+    if is_long.any():
+        chains = [str(chain) for chain in modes.chain.values[is_long]]
+        found.append(refused_jumps(chains, float(longest.max()), modes.sizes["chain"]))
+    seldom = np.flatnonzero((modes.proposed < SELDOM).values)
+    if seldom.size and modes.attrs["num_modes"] > 1:
+        worst = float(modes.proposed.min())
+        labels = tuple(str(mode) for mode in seldom)
+        found.append(Finding("seldom_proposed", Severity.WARNING, labels, worst, SELDOM))
+    elif modes.heavy > MAX_HEAVY:
+        found.append(Finding("heavy", Severity.WARNING, (), modes.heavy.item(), MAX_HEAVY))
+    return found
+
+
+def jump_table(modes: xr.Dataset) -> Table | None:
+    """Acceptance, refusals and lost positions; None of a run without jumps.
+
+    Parameters
+    ----------
+    modes
+        As `modes` returns it.
+    """
+    if np.isnan(modes.jump_acceptance):
+        return None
+    longest, heavy = float(modes.longest_refusal.max()), modes.heavy.item()
+    row = [
+        Cell("all chains"),
+        Cell(percent(modes.jump_acceptance.item())),
+        Cell(count(longest), "bad" * (longest >= LONG_REFUSAL)),
+        Cell(number(100 * heavy), "bad" * (heavy > MAX_HEAVY)),
+        Cell(number(100 * modes.lost.item())),
+    ]
+    headings = [
+        ("jumps", "to draws of the learned proposal"),
+        ("accepted", "mean acceptance probability of a jump"),
+        ("longest refusal", f"jumps refused in a row; warned of from {LONG_REFUSAL} on"),
+        ("seldom proposed %", f"jumps that end where p is more than {HEAVY:.0f} times q"),
+        ("lost %", "jumps from positions at which the flow could not be inverted"),
+    ]
+    return Table("Jumps", headings, [row])
+
+
+def _refused(found: Finding) -> Words:
+    chains = "chain" if len(found.parameters) == 1 else "chains"
+    return Words(
+        f"{len(found.parameters)} of {found.details['num_chains']} chains refused "
+        f"{found.limit:.0f} jumps or more in a row, up to {count(found.value)}: {chains} "
+        f"{listed(found.parameters)} stayed where the proposal hardly goes.",
+        BETTER,
+    )
+
+
+WORDINGS: Wordings = {
+    "refused": _refused,
+    "seldom_proposed": lambda found: Words(
+        f"Chains stay where the proposal hardly goes: in mode {listed(found.parameters)} it "
+        f"proposes {number(found.value, 2)} times as many draws as the mode should have.",
+        BETTER,
+    ),
+    "heavy": lambda found: Words(
+        f"{percent(found.value)} of the jumps leave a chain where the density of the target is "
+        f"more than {HEAVY:.0f} times that of the proposal: a part of the target is hardly "
+        "proposed, and others like it may be missing.",
+        BETTER,
+    ),
+    "learning": lambda found: Words(
+        f"When the proposal was learned: {found.details['text']}",
+    ),
+    "one_sided": lambda found: Words(
+        f"Of the regions that the proposal was trained on, {found.value:.0f} were found by either "
+        "annealed particles or chains from dispersed starts, and not by both.",
+        "Others may have been found by neither. Raise num_particles, or give a reference nearer "
+        "to where the modes are.",
+    ),
+}
+"""Code -> its wording."""
