@@ -4,7 +4,9 @@ Importance sampling has an error that its own draws show only where they reach: 
 from the proposal, the mean weight is stable and wrong. Annealed estimates (Neal 2001,
 doi:10.1023/A:1008923215028; Del Moral, Doucet and Jasra 2006,
 doi:10.1111/j.1467-9868.2006.00553.x) come from other particles, and a difference between the two is
-the error that neither knows of.
+the error that neither knows of. What of it is beyond both errors, is added to the reported error,
+as the variance between studies is in a random-effects analysis (DerSimonian and Laird 1986,
+doi:10.1016/0197-2456(86)90046-2).
 """
 
 from typing import NamedTuple
@@ -14,7 +16,7 @@ from jaxtyping import Float
 
 from numpyro_score.learned.importance import Quality
 
-LIMIT = 4.0
+LIMIT = 3.0
 """Standard errors that estimates may be apart."""
 
 ROUNDING = 0.02
@@ -29,7 +31,7 @@ class Evidence(NamedTuple):
     value
         The estimate with the smaller error.
     error
-        Its standard error; where estimates disagree, how far they are apart.
+        Its standard error, and what the estimates differ by beyond their own errors.
     by_proposal, by_annealing
         Pairs of estimate and standard error.
     is_consistent
@@ -68,16 +70,23 @@ def combine(
     annealed = float(np.mean(log_evidences))
     own = float(np.sqrt(np.mean(errors**2) / num))
     # two estimates say little of their spread; the larger of what they and their weights say counts
-    annealed_error = max(own, float(np.std(log_evidences, ddof=1)) / np.sqrt(num) if num > 1 else 0)
+    spread = float(np.std(log_evidences, ddof=1)) / np.sqrt(num) if num > 1 else 0.0
+    annealed_error = max(own, spread)
     proposed = found.log_evidence, found.log_evidence_error
     gap = abs(proposed[0] - annealed)
-    halves = abs(float(np.ptp(log_evidences)))
+    expected = float(np.hypot(proposed[1], annealed_error))
+    halves = float(np.ptp(log_evidences))
     is_consistent = bool(
         np.isfinite(gap)
-        and gap <= LIMIT * np.hypot(proposed[1], annealed_error) + ROUNDING
-        and halves <= LIMIT * np.sqrt(2 * np.mean(errors**2)) + ROUNDING
+        and gap <= LIMIT * expected + ROUNDING
+        and halves <= LIMIT * np.sqrt(2) * float(np.sqrt(np.mean(errors**2))) + ROUNDING
     )
     value, error = min((proposed, (annealed, annealed_error)), key=lambda pair: pair[1])
-    if not is_consistent:
-        error = max(gap, halves, error) if np.isfinite(gap) else float("inf")
-    return Evidence(value, float(error), proposed, (annealed, annealed_error), is_consistent)
+    between = np.sqrt(max(gap**2 - expected**2, 0.0)) if np.isfinite(gap) else np.inf
+    return Evidence(
+        value,
+        float(np.hypot(error, between)),
+        proposed,
+        (annealed, annealed_error),
+        is_consistent,
+    )
