@@ -98,7 +98,7 @@ class NumPyroKernel(MCMCKernel):
         return {name: describe(value) for name, value in self._sampler.settings.items()}
 
     @property
-    def attributes(self) -> dict[str, float | str]:
+    def attributes(self) -> dict[str, Any]:
         """What a run records of what was learned, its cost above all; empty before it is."""
         return self._preparer.attributes
 

@@ -59,7 +59,7 @@ class Preparer:
         return None if self.preparation is None else self.preparation.learned
 
     @property
-    def attributes(self) -> dict[str, float | str]:
+    def attributes(self) -> dict[str, Any]:
         """What a run records."""
         return {} if self.preparation is None else dict(self.preparation.attributes)
 

@@ -2,7 +2,7 @@
 
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -94,7 +94,7 @@ class Fitted(NamedTuple):
         return self.proposal
 
     @property
-    def attributes(self) -> dict[str, float | str]:
+    def attributes(self) -> dict[str, Any]:
         """What a run records: the cost of learning, the quality of the proposal, and doubts."""
         found = self.quality
         evidence = found.log_evidence, found.log_evidence_error

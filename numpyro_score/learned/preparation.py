@@ -44,7 +44,7 @@ class Preparation(Protocol):
         ...
 
     @property
-    def attributes(self) -> Mapping[str, float | str]:
+    def attributes(self) -> Mapping[str, Any]:
         """What a run records: the cost of learning, the quality of what was learned."""
         ...
 

@@ -43,7 +43,7 @@ class DescribedKernel(Protocol):
         ...
 
     @property
-    def attributes(self) -> Mapping[str, float | str]:
+    def attributes(self) -> Mapping[str, Any]:
         """Further attributes of a run, known once the kernel is initialized.
 
         Empty, or with `num_grad_training` and `seconds_training` among them: what was spent before
