@@ -2,6 +2,7 @@ from . import (
     adaptation,
     comparison,
     diagnostics,
+    distributions,
     infer,
     kernels,
     learned,
@@ -16,6 +17,7 @@ from . import (
 )
 from .comparison import compare, load_comparison
 from .diagnostics import ConvergenceWarning
+from .distributions import LearnedConditional, LearnedDistribution
 from .infer import (
     MALA,
     ULA,
@@ -55,6 +57,8 @@ __all__ = [
     "ConvergenceWarning",
     "GlobalLocal",
     "IndependenceMetropolis",
+    "LearnedConditional",
+    "LearnedDistribution",
     "MetropolisHastings",
     "ParallelTempering",
     "ProbabilityFlow",
@@ -68,6 +72,7 @@ __all__ = [
     "compare",
     "comparison",
     "diagnostics",
+    "distributions",
     "global_local",
     "independence",
     "infer",

@@ -28,7 +28,7 @@ ORDER = [
     {"scores", "samplers"},
     {"localization"},
     {"training"},
-    {"learned"},
+    {"learned", "distributions"},
     {"infer"},
     {"diagnostics"},
     {"run", "report"},

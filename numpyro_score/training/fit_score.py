@@ -41,7 +41,8 @@ def fit_score(
     ----------
     data
         An array of draws `(num, *event)`, a dict of draws, a DataTree or an MCMC, as of `fit`;
-        in float64 where they are known so.
+        in float64 where they are known so. Or a pair of draws and of their conditions
+        `(num, condition)`, of mean about 0 and sd about 1, for the score given a condition.
     rng_key
         For the network's initial weights and the training.
     width, depth
@@ -69,17 +70,17 @@ def fit_score(
     """
     points = as_points(data, np.float64)
     draws = points.arrays
-    if isinstance(draws, tuple):
-        raise ValueError("the draws come with conditions; train on those with fit")
+    draws, conditions = draws if isinstance(draws, tuple) else (draws, None)
     whitening = Whitening.from_draws(draws)
     standard = whitening.whiten(draws)
     ladder = ladder_from_data(standard)
     key_model, key_fit = jax.random.split(rng_key)
-    network = ResidualMLP(draws.shape[1:], width=width, depth=depth, rng_key=key_model)
+    y_dim = 0 if conditions is None else _length(conditions)
+    network = ResidualMLP(draws.shape[1:], width, depth, y_dim, rng_key=key_model)
     noise = VE(float(ladder.sigmas[-1]), float(ladder.sigmas[0]))
     model, history = fit(
         ScoreNetwork(network, noise, standard),
-        standard,
+        standard if conditions is None else (standard, conditions),
         LOSS,
         rng_key=key_fit,
         num_steps=num_steps,
@@ -89,3 +90,18 @@ def fit_score(
     )
     history.attrs["variables"] = list(points.variables)
     return FitResult(WhitenedScore(model, whitening), history)
+
+
+def _length(conditions: Any) -> int:
+    """Length of a condition.
+
+    Raises
+    ------
+    ValueError
+        If conditions are not vectors of finite numbers.
+    """
+    if np.ndim(conditions) != 2 or not np.isfinite(conditions).all():
+        raise ValueError(
+            f"conditions have shape {np.shape(conditions)}; give finite vectors (num, condition)"
+        )
+    return np.shape(conditions)[1]

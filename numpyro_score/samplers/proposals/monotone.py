@@ -16,9 +16,9 @@ v and `rho = 1`, both the exact factor `sqrt((v + r^2) / (v + 1))` and the step'
 
 For an exact score the Jacobian of a step is `r I + (1 - r) Cov(y_0 | y) / tau^2`, which is positive
 definite for any step length. The map is therefore one to one. Its determinant is computed exactly,
-step by step, and Newton's method inverts it. The density is that of the discrete map, not of the
-differential equation. As long as the steps are invertible, the number of steps and the error of the
-score affect the quality of the proposal, but not the exactness of a chain.
+step by step, and Newton's method inverts it (`inverse.py`). The density is that of the discrete
+map, not of the differential equation. As long as the steps are invertible, the number of steps and
+the error of the score affect the quality of the proposal, but not the exactness of a chain.
 
 For a learned score invertibility is checked at every point used: a point at which the determinant
 of a step is not positive, or at which the inversion fails, has density 0. This detects most
@@ -31,24 +31,16 @@ from typing import NamedTuple, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import lu_factor, lu_solve
-from jaxtyping import Array, Bool, Float, Int
+from jax.scipy.linalg import lu_factor
+from jaxtyping import Array, Float
 
 from numpyro_score.noise import NoiseProcess
+from numpyro_score.samplers.proposals.inverse import LOOSE, log_determinant, moved, undo
 from numpyro_score.samplers.proposals.levels import denoised
 from numpyro_score.samplers.steps import Score
 from numpyro_score.types import RngKey, Scalar
 
 Point = Float[Array, " dim"]
-
-MAX_NEWTON = 10
-"""Largest number of Newton iterations in one step; two to four are usual."""
-
-TIGHT = 16
-"""Residual, in units of rounding, at which Newton's method stops."""
-
-LOOSE = 2048
-"""Residual, in units of rounding, above which the inversion has failed."""
 
 
 class Encoded(NamedTuple):
@@ -67,17 +59,6 @@ class Encoded(NamedTuple):
     z: Point
     log_prob: Float[Array, ""]
     residual: Float[Array, ""]
-
-
-class _Search(NamedTuple):
-    """State of Newton's method."""
-
-    y: Point
-    step: Point
-    log_det: Float[Array, ""]
-    error: Float[Array, ""]
-    is_open: Bool[Array, ""]
-    turns: Array
 
 
 @final
@@ -110,15 +91,9 @@ class MonotoneFlow(eqx.Module):
         """Length of a point."""
         return self.start_mean.shape[0]
 
-    def _step(self, y: Point, t: Scalar, r: Scalar) -> tuple[Point, Float[Array, "dim dim"]]:
-        """A step from `y`, and its Jacobian."""
-
-        def step(y: Point) -> tuple[Point, Point]:
-            new = r * y + (1 - r) * denoised(self.score, self.noise, y, t)
-            return new, new
-
-        jacobian, new = jax.jacfwd(step, has_aux=True)(y)
-        return new, jacobian
+    def move(self, y: Point, t: Scalar, r: Scalar) -> Point:
+        """The step of ratio `r` from `y`, with the score at time `t`."""
+        return r * y + (1 - r) * denoised(self.score, self.noise, y, t)
 
     def _start_log_prob(self, z: Point) -> Float[Array, ""]:
         return -0.5 * jnp.sum(z**2 + jnp.log(2 * jnp.pi * self.start_sd.astype(z.dtype) ** 2))
@@ -140,7 +115,7 @@ class MonotoneFlow(eqx.Module):
 
         def body(carry: tuple[Array, Array], row: tuple[Array, Array]) -> tuple[tuple, None]:
             y, log_prob = carry
-            y, jacobian = self._step(y, *row)
+            y, jacobian = moved(self, y, *row)
             return (y, log_prob - log_determinant(lu_factor(jacobian))), None
 
         y = self.start_mean.astype(z.dtype) + self.start_sd.astype(z.dtype) * z
@@ -149,12 +124,18 @@ class MonotoneFlow(eqx.Module):
         return x, jnp.where(jnp.isfinite(log_prob), log_prob, -jnp.inf)
 
     def encode(self, x: Point) -> Encoded:
-        """The noise that flows to a point, and the log density of the point."""
+        """The noise that flows to a point, and the log density of the point.
+
+        Its derivatives, in the point and in the score's arrays, are exact: see `inverse.py`.
+        """
         unit = jnp.finfo(x.dtype).eps
 
         def body(carry: tuple, row: tuple[Array, Array]) -> tuple[tuple, None]:
             y, log_prob, worst = carry
-            y, log_det, error = self._undo(y, *row)
+            t, r = row
+            # the search begins at one explicit step backwards
+            begin = y + (1 - r) * (y - denoised(self.score, self.noise, y, t))
+            y, log_det, error = undo(self, y, t, r, jax.lax.stop_gradient(begin))
             return (y, log_prob - log_det, jnp.maximum(worst, error)), None
 
         zero = jnp.zeros((), x.dtype)
@@ -165,40 +146,3 @@ class MonotoneFlow(eqx.Module):
         log_prob = log_prob + self._start_log_prob(z)
         is_found = (error < LOOSE * unit) & jnp.isfinite(log_prob)
         return Encoded(z, jnp.where(is_found, log_prob, -jnp.inf), error)
-
-    def _undo(self, target: Point, t: Scalar, r: Scalar) -> tuple[Point, Array, Array]:
-        """The point that a step maps to `target`, the log determinant there, and the error."""
-        unit = jnp.finfo(target.dtype).eps
-        size = 1 + jnp.max(jnp.abs(target))
-
-        def turn(search: _Search) -> _Search:
-            y = search.y + search.step
-            new, jacobian = self._step(y, t, r)
-            gap = target - new
-            error = jnp.max(jnp.abs(gap)) / size
-            # converged to rounding error: the residual is small and no longer decreases
-            stays = (error > search.error / 2) & (error < LOOSE * unit)
-            is_open = (error > TIGHT * unit) & ~stays
-            factors = lu_factor(jacobian)
-            step, log_det = lu_solve(factors, gap), log_determinant(factors)
-            return _Search(y, step, log_det, error, is_open, search.turns + 1)
-
-        def goes_on(search: _Search) -> Bool[Array, ""]:
-            return search.is_open & (search.turns < MAX_NEWTON)
-
-        # starting point: one explicit step backwards
-        ahead = (1 - r) * (target - denoised(self.score, self.noise, target, t))
-        zero = jnp.zeros((), target.dtype)
-        begin = _Search(target, ahead, zero, zero + jnp.inf, zero < 1, jnp.zeros((), jnp.int32))
-        end = jax.lax.while_loop(goes_on, turn, begin)
-        error = jnp.where(jnp.isfinite(end.error), end.error, jnp.inf)
-        return end.y, end.log_det, error
-
-
-def log_determinant(factors: tuple[Float[Array, "dim dim"], Int[Array, " dim"]]) -> Array:
-    """Log determinant of an LU-factored matrix; NaN where the determinant is not positive."""
-    upper, pivots = factors
-    diagonal = jnp.diagonal(upper)
-    num_swaps = jnp.sum(pivots != jnp.arange(pivots.size))
-    is_positive = (num_swaps + jnp.sum(diagonal < 0)) % 2 == 0
-    return jnp.where(is_positive, jnp.sum(jnp.log(jnp.abs(diagonal))), jnp.nan)

@@ -1,0 +1,8 @@
+"""Distributions of NumPyro that are learned from draws: priors, likelihoods, posteriors.
+
+The names are listed in `__init__.pyi` and loaded when first used.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,283 @@
+"""`LearnedDistribution`: a distribution of NumPyro that was learned from draws.
+
+A score at every noise level is trained on the draws, in unconstrained and whitened coordinates. Its
+probability flow in invertible steps is the distribution, mixed with a Student t of small weight
+that keeps the density above 0 away from the draws. The density is that of this map, exactly: it is
+normalised, and `sample` draws from it, however well or badly the score was learned.
+
+The flow: `samplers/proposals/monotone.py` (Song et al. 2021, arXiv:2011.13456). The Student t:
+Hesterberg 1995, doi:10.1080/00401706.1995.10484303.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jaxtyping import Array, Float
+from numpyro.distributions import biject_to, constraints
+from numpyro.distributions.util import validate_sample
+from numpyro.util import is_prng_key
+
+from numpyro_score.distributions.conditional_flow import ConditionalFlow
+from numpyro_score.distributions.coverage import Coverage, coverage_of, kept_points
+from numpyro_score.distributions.density import Flow, draws, log_density
+from numpyro_score.distributions.files import read, write
+from numpyro_score.distributions.supports import Variable, as_event
+from numpyro_score.distributions.training import NUM_FLOW_STEPS, train_flow
+from numpyro_score.distributions.values import as_values
+from numpyro_score.progress import ProgressCallback
+from numpyro_score.samplers.proposals import LearnedProposal
+from numpyro_score.samplers.proposals.monotone import MonotoneFlow
+from numpyro_score.types import RngKey
+
+
+class LearnedDistribution(dist.Distribution):
+    """A distribution learned from draws, for `numpyro.sample`; the density of its own map is exact.
+
+    Made by `fit` and `load`; the constructor takes a flow of your own.
+
+    Chains of a model start at values that are uniform in [-2, 2] by default, in unconstrained
+    coordinates. Where the draws lie elsewhere, give the kernel
+    `init_strategy=numpyro.infer.init_to_sample`.
+
+    Parameters
+    ----------
+    flow
+        A proposal of `flow_proposal` over unconstrained points, a vector each. (Or, from
+        `LearnedConditional`, a flow for every condition.)
+    support
+        The support, a constraint of `numpyro.distributions.constraints`; real by default. A
+        constraint of numbers is one of all numbers of an event.
+    event_shape
+        Shape of a value; by default that of the flow's points.
+    variables
+        Names and shapes of what a value was joined from, for `split`.
+    points
+        Unconstrained points `(num, dim)` that the flow was trained on, for `coverage`.
+    condition
+        Conditions `(*batch, condition)`, for a flow that takes one.
+    validate_args
+        As of any distribution of NumPyro.
+
+    Raises
+    ------
+    TypeError
+        If the flow is none, or the support no constraint.
+    ValueError
+        If the shape of an event is not one of the support and the flow.
+
+    Examples
+    --------
+    >>> import jax, numpy as np, numpyro
+    >>> earlier = np.random.default_rng(0).gamma(4.0, size=(1000, 2))
+    >>> prior = LearnedDistribution.fit(
+    ...     earlier,
+    ...     rng_key=jax.random.key(0),
+    ...     support=constraints.positive,
+    ...     num_steps=20,
+    ...     progress=False,
+    ... )
+    >>> prior.event_shape, prior.sample(jax.random.key(1), (3,)).shape
+    ((2,), (3, 2))
+    >>> def model():
+    ...     numpyro.sample("theta", prior)
+    """
+
+    pytree_data_fields = ("flow", "points", "condition", "_support")
+    pytree_aux_fields = ("variables",)
+
+    def __init__(
+        self,
+        flow: Flow,
+        support: Any = constraints.real,
+        event_shape: tuple[int, ...] | None = None,
+        *,
+        variables: tuple[Variable, ...] = (),
+        points: Float[Array, "num dim"] | None = None,
+        condition: Float[Array, "*batch condition"] | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        is_conditional = isinstance(flow, ConditionalFlow)
+        proposal = flow.flow if isinstance(flow, ConditionalFlow) else flow
+        if not isinstance(getattr(proposal, "learned", None), MonotoneFlow):
+            raise TypeError(
+                f"the flow is a {type(flow).__name__}; give a proposal of flow_proposal, whose "
+                "density is a function of the point, or draws to LearnedDistribution.fit"
+            )
+        if is_conditional == (condition is None):
+            raise ValueError("a flow that takes a condition needs one, and no other flow does")
+        event_shape = (flow.dim,) if event_shape is None else tuple(event_shape)
+        self._support = as_event(support, len(event_shape))
+        inner = biject_to(self._support).inverse_shape(event_shape)
+        if math.prod(inner) != flow.dim:
+            raise ValueError(
+                f"values of shape {event_shape} with support {support} have {math.prod(inner)} "
+                f"unconstrained coordinates, but the flow has {flow.dim}"
+            )
+        self.flow, self.variables = flow, tuple(variables)
+        self.points, self.condition = points, condition
+        batch_shape = () if condition is None else condition.shape[:-1]
+        super().__init__(batch_shape, event_shape, validate_args=validate_args)
+
+    @classmethod
+    def fit(
+        cls,
+        data: Any,
+        *,
+        rng_key: RngKey,
+        support: Any | Mapping[str, Any] | None = None,
+        width: int = 64,
+        depth: int = 3,
+        num_steps: int = 3000,
+        num_flow_steps: int = NUM_FLOW_STEPS,
+        weight: float = 0.02,
+        df: int = 5,
+        checkpoint: str | Path | None = None,
+        progress: bool | ProgressCallback = True,
+    ) -> "LearnedDistribution":
+        """Learn the distribution of draws.
+
+        Parameters
+        ----------
+        data
+            An array of draws `(num, *event)`, a dict of draws by variable, a DataTree or Dataset,
+            or a fitted `numpyro.infer.MCMC`. Several variables become one vector, in their order;
+            `split` takes a value apart.
+        rng_key
+            For the training.
+        support
+            The constraint of an array's draws, or a dict of constraints by variable. By default
+            those of the model that an MCMC has sampled, and real numbers otherwise.
+        width, depth, num_steps, checkpoint, progress
+            Of the network and its training, as of `numpyro_score.training.fit_score`.
+        num_flow_steps
+            Steps of the map: the cost of a density is in proportion.
+        weight, df
+            Weight, in [0, 1), and degrees of freedom of the Student t part.
+
+        Raises
+        ------
+        ValueError
+            If draws are too few, not finite, discrete or outside of the support, or single
+            precision does not resolve their spread at their location.
+        TypeError
+            If data are of no such form.
+        """
+        values = as_values(data, support)
+        flow, _ = train_flow(
+            values.unconstrained,
+            None,
+            rng_key=rng_key,
+            width=width,
+            depth=depth,
+            num_steps=num_steps,
+            num_flow_steps=num_flow_steps,
+            weight=weight,
+            df=df,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+        return cls(
+            flow,
+            values.support,
+            values.event_shape,
+            variables=values.variables,
+            points=kept_points(values.unconstrained),
+        )
+
+    @property
+    def support(self) -> Any:
+        """The support, from which NumPyro takes the transform of a site."""
+        return self._support
+
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Array:
+        """Draws of shape `sample_shape + batch_shape + event_shape`."""
+        assert is_prng_key(key)
+        shape = (*sample_shape, *self.batch_shape)
+        u = draws(self.flow, key, shape, self.condition)
+        transform = biject_to(self._support)
+        return transform(u.reshape(*shape, *transform.inverse_shape(self.event_shape)))
+
+    @validate_sample
+    def log_prob(self, value: Any, intermediates: Any = None) -> Array:
+        """Log density of the distribution's own map; differentiable in the value.
+
+        The derivative is that of the inverse map by the implicit function theorem.
+        """
+        del intermediates
+        value = jnp.asarray(value, jnp.result_type(float))
+        transform = biject_to(self._support)
+        u = transform.inv(value)
+        volume = transform.log_abs_det_jacobian(u, value)
+        shape = value.shape[: value.ndim - len(self.event_shape)]
+        return log_density(self.flow, u.reshape(*shape, -1), self.condition) - volume
+
+    def split(self, value: Any) -> dict[str, Array]:
+        """A value, or values `(*batch, *event)`, as a dict of the variables it was joined from.
+
+        Raises
+        ------
+        ValueError
+            If it was not learned from variables with names.
+        """
+        if not self.variables:
+            raise ValueError("the distribution was learned from an array, without names")
+        value = jnp.asarray(value)
+        batch = value.shape[: value.ndim - len(self.event_shape)]
+        ends = np.cumsum([variable.size for variable in self.variables])[:-1].tolist()
+        parts = jnp.split(value.reshape(*batch, -1), ends, axis=-1)
+        return {
+            variable.name: part.reshape(*batch, *variable.shape)
+            for variable, part in zip(self.variables, parts, strict=True)
+        }
+
+    def coverage(self, data: Any, name: str | None = None) -> Coverage:
+        """Whether draws stay where the distribution was learned; see `Coverage`.
+
+        Parameters
+        ----------
+        data
+            Draws of a site with this distribution: a DataTree or Dataset, an MCMC, a dict, or an
+            array `(num, *event)` or `(chain, draw, *event)`.
+        name
+            The site's name, where there are several of this shape.
+
+        Raises
+        ------
+        ValueError
+            If there is no such site, or no points were kept.
+
+        Warns
+        -----
+        UserWarning
+            If more than a share of .05 lies outside.
+        """
+        return coverage_of(self, data, name)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the distribution to one file, which `load` reads; nothing in it is executed.
+
+        Raises
+        ------
+        TypeError
+            If the support is not one of NumPyro's with a name.
+        """
+        if self.condition is not None:
+            raise ValueError("save the LearnedConditional that the distribution was made by")
+        return write(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "LearnedDistribution":
+        """The distribution that `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If there is no such file, or it holds something else.
+        """
+        flow, about = read(path, "LearnedDistribution", LearnedProposal)
+        return cls(flow, **about)

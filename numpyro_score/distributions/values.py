@@ -1,0 +1,96 @@
+"""Draws in any form as unconstrained vectors, with what is needed to make values of vectors."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from numpyro.distributions import constraints
+from numpyro.infer import MCMC
+
+from numpyro_score.distributions.supports import (
+    Variable,
+    as_event,
+    joined,
+    supports_of,
+    unconstrained,
+)
+from numpyro_score.training.data import as_points
+
+
+class Values(NamedTuple):
+    """Draws to learn from.
+
+    Attributes
+    ----------
+    unconstrained
+        `(num, dim)`, in double precision.
+    support
+        Of a value.
+    event_shape
+        Shape of a value.
+    variables
+        What a value is joined from; empty for an array.
+    """
+
+    unconstrained: Float[np.ndarray, "num dim"]
+    support: Any
+    event_shape: tuple[int, ...]
+    variables: tuple[Variable, ...]
+
+
+def _variable(text: str) -> Variable:
+    """From `name` or `name (3, 2)`, as `as_points` writes it."""
+    name, separator, shape = text.rpartition(" (")
+    if not separator:
+        return Variable(text, ())
+    return Variable(name, tuple(int(size) for size in shape.rstrip(")").split(",") if size))
+
+
+def as_values(data: Any, support: Any) -> Values:
+    """Draws in any form that `LearnedDistribution.fit` takes.
+
+    Parameters
+    ----------
+    data
+        As there.
+    support
+        As there.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As there.
+    """
+    points = as_points(data, np.float64)
+    x = points.arrays
+    if isinstance(x, tuple):
+        raise ValueError(
+            "the draws come with conditions; LearnedConditional.fit(values, conditions) learns "
+            "their distribution given a condition"
+        )
+    variables = tuple(_variable(text) for text in points.variables)
+    if support is None and isinstance(data, MCMC) and variables:
+        support = supports_of(data, [variable.name for variable in variables])
+    if variables and support is not None and not isinstance(support, Mapping):
+        if len(variables) > 1:
+            raise ValueError(
+                f"the draws are of {len(variables)} variables "
+                f"({', '.join(variable.name for variable in variables)}); give support= as a dict "
+                "of constraints by variable"
+            )
+        support = {variables[0].name: support}
+    if not variables and isinstance(support, Mapping):
+        raise ValueError("the draws are an array without names; give support= as one constraint")
+    if len(variables) == 1:
+        # a single variable keeps its shape and its support, which may be one of whole arrays
+        (only,) = variables
+        x = x.reshape(len(x), *only.shape)
+        unknown = set(support or {}) - {only.name}
+        if unknown:
+            joined(variables, support)  # says which names there are
+        support = (support or {}).get(only.name)
+    elif variables:
+        support = joined(variables, support or {})
+    support = as_event(constraints.real if support is None else support, x.ndim - 1)
+    return Values(unconstrained(support, x).reshape(len(x), -1), support, x.shape[1:], variables)
