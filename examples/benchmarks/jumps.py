@@ -130,6 +130,7 @@ def one(name, made, seed, *, draw):
     row |= {
         "rounds": [round(value, 3) for value in fitted.rounds],
         "stopped": fitted.stopped,
+        "network_error": fitted.error,
         "pareto_k": found.pareto_k,
         "ess": found.ess_fraction,
         "log_z": evidence.value - truth,

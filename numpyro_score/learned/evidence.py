@@ -19,6 +19,9 @@ from numpyro_score.learned.importance import Quality
 LIMIT = 3.0
 """Standard errors that estimates may be apart."""
 
+EXPECTED = 2.0
+"""Standard errors up to which a difference adds nothing to the reported error."""
+
 ROUNDING = 0.02
 """Difference that is never held against them."""
 
@@ -31,11 +34,15 @@ class Evidence(NamedTuple):
     value
         The estimate with the smaller error.
     error
-        Its standard error, and what the estimates differ by beyond their own errors.
+        Its standard error, with what the estimates differ by beyond their own errors; all of the
+        difference where they do not agree.
     by_proposal, by_annealing
         Pairs of estimate and standard error.
     is_consistent
         Whether they agree.
+    at_least
+        Estimate and standard error of the annealing from the reference, which may miss modes; -inf
+        where it did not arrive.
 
     Examples
     --------
@@ -50,12 +57,14 @@ class Evidence(NamedTuple):
     by_proposal: tuple[float, float]
     by_annealing: tuple[float, float]
     is_consistent: bool
+    at_least: tuple[float, float] = (-np.inf, 0.0)
 
 
 def combine(
     found: Quality,
     log_evidences: Float[np.ndarray, " num"],
     errors: Float[np.ndarray, " num"],
+    at_least: tuple[float, float] = (-np.inf, 0.0),
 ) -> Evidence:
     """The estimate of a proposal together with those of independent annealings.
 
@@ -65,6 +74,9 @@ def combine(
         Of the proposal.
     log_evidences, errors
         Of the annealings, with their standard errors.
+    at_least
+        An estimate with its standard error that may miss a part of the target, so that only a
+        larger one disagrees: of the annealing from the reference.
     """
     num = len(log_evidences)
     annealed = float(np.mean(log_evidences))
@@ -76,17 +88,16 @@ def combine(
     gap = abs(proposed[0] - annealed)
     expected = float(np.hypot(proposed[1], annealed_error))
     halves = float(np.ptp(log_evidences))
+    value, error = min((proposed, (annealed, annealed_error)), key=lambda pair: pair[1])
+    missed = at_least[0] - value
     is_consistent = bool(
         np.isfinite(gap)
         and gap <= LIMIT * expected + ROUNDING
         and halves <= LIMIT * np.sqrt(2) * float(np.sqrt(np.mean(errors**2))) + ROUNDING
+        and not missed > LIMIT * np.hypot(error, at_least[1]) + ROUNDING
     )
-    value, error = min((proposed, (annealed, annealed_error)), key=lambda pair: pair[1])
-    between = np.sqrt(max(gap**2 - expected**2, 0.0)) if np.isfinite(gap) else np.inf
-    return Evidence(
-        value,
-        float(np.hypot(error, between)),
-        proposed,
-        (annealed, annealed_error),
-        is_consistent,
-    )
+    between = np.sqrt(max(gap**2 - (EXPECTED * expected) ** 2, 0.0))
+    error = float(np.hypot(error, between))
+    if not is_consistent:
+        error = max(gap, halves, missed, error) if np.isfinite(gap) else float("inf")
+    return Evidence(value, error, proposed, (annealed, annealed_error), is_consistent, at_least)

@@ -45,6 +45,8 @@ class Explored(NamedTuple):
         dispersed chains, and the two halves.
     log_evidences, log_evidence_errors
         Of both halves.
+    first_log_evidence
+        Of the first annealing, with its standard error; -inf where it did not arrive.
     num_grad, num_stages
         Gradients of the target, and temperatures, of all annealings.
     """
@@ -56,6 +58,7 @@ class Explored(NamedTuple):
     counts: np.ndarray
     log_evidences: np.ndarray
     log_evidence_errors: np.ndarray
+    first_log_evidence: tuple[float, float]
     num_grad: int
     num_stages: int
 
@@ -113,7 +116,8 @@ def explore_regions(
     chains = run_dispersed_chains(logdensity_fn, reference, key_chains, num_first)
     report(2)
     # annealing that got stuck leaves the search to the chains
-    groups = [np.asarray(annealed.particles)[: num_first if _has_arrived(annealed) else 0]]
+    has_arrived = _has_arrived(annealed)
+    groups = [np.asarray(annealed.particles)[: num_first if has_arrived else 0]]
     groups.append(np.asarray(chains.positions))
     found, logdensity, gradients = _usable(logdensity_fn, groups)
     if not sum(map(len, found)):
@@ -136,10 +140,15 @@ def explore_regions(
         _count(regions, found),
         np.array([float(half.log_evidence) for half in halves]),
         np.sqrt([float(half.log_evidence_variance) for half in halves]),
+        _evidence_of(annealed) if has_arrived else (-np.inf, 0.0),
         num_grad + sum(half.num_grad for half in halves),
         int(annealed.num_stages) + sum(int(half.num_stages) for half in halves),
     )
     return explored, time.perf_counter() - begin
+
+
+def _evidence_of(found: TemperedParticles) -> tuple[float, float]:
+    return float(found.log_evidence), float(found.log_evidence_variance) ** 0.5
 
 
 def _count(regions: Regions, groups: list[np.ndarray]) -> Float[np.ndarray, "group regions"]:

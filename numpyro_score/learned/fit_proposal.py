@@ -82,9 +82,15 @@ def fit_proposal(
         explored.num_stages,
         {"explore": seconds_explore, "train": time.perf_counter() - begin},
         template,
-        combine(found, explored.log_evidences, explored.log_evidence_errors),
+        combine(
+            found,
+            explored.log_evidences,
+            explored.log_evidence_errors,
+            explored.first_log_evidence,
+        ),
         explored.counts,
         trained.stopped,
+        2 * trained.rounds[trained.best].loss / trained.proposal.dim,
     )
     fitted.warn_if_poor()
     return fitted

@@ -24,6 +24,9 @@ LEAST_ACCEPTANCE = 0.05
 SOME_WEIGHT = 0.01
 """Weight from which a region matters."""
 
+LEAST_STARTS = 200
+"""Particles and chains of an exploration, below which modes of some weight are easily missed."""
+
 FEW_STARTS = 10
 """Particles and chains that found a region, below which others may have been missed."""
 
@@ -66,6 +69,10 @@ class Fitted(NamedTuple):
         dispersed chains and of two independent annealings; the last column is outside of all.
     stopped
         Why training ended: "accepted", "no gain" or "rounds".
+    error
+        Mean squared error of the network at the end of the training that was kept, for each
+        coordinate, in units of the noise's variance: 0 of the true score of a Gaussian target, 1 of
+        a network that predicts nothing.
 
     Examples
     --------
@@ -87,6 +94,7 @@ class Fitted(NamedTuple):
     evidence: Evidence | None = None
     region_counts: Float[np.ndarray, "4 regions"] | None = None
     stopped: str = "rounds"
+    error: float = float("nan")
 
     @property
     def learned(self) -> LearnedProposal:
@@ -149,9 +157,11 @@ class Fitted(NamedTuple):
             )
         if self.evidence is not None and not self.evidence.is_consistent:
             proposal, annealing = self.evidence.by_proposal, self.evidence.by_annealing
+            first = self.evidence.at_least
             problems.append(
                 f"estimates of the log evidence disagree: {proposal[0]:.3f} +- {proposal[1]:.3f} "
-                f"from the proposal, {annealing[0]:.3f} +- {annealing[1]:.3f} from annealing. The "
+                f"from the proposal, {annealing[0]:.3f} +- {annealing[1]:.3f} from annealing "
+                f"regions, {first[0]:.3f} +- {first[1]:.3f} from annealing the reference. The "
                 "proposal or the exploration misses a part of the target: weights of modes and the "
                 "evidence may be wrong. Raise num_particles, or give a wider reference."
             )
@@ -165,12 +175,18 @@ def _doubts(counts: Float[np.ndarray, "4 regions"]) -> list[str]:
     annealed, chains, one, other = counts
     weights = (one + other) / (one + other).sum()
     starts = annealed + chains
+    problems = []
+    if starts.sum() < LEAST_STARTS:
+        problems.append(
+            f"the target was explored from {int(starts.sum())} starts only: a mode that fewer than "
+            f"one in {int(starts.sum()) // FEW_STARTS} of them lead to may have been missed. Raise "
+            "num_particles."
+        )
     # a cluster within one mode is found in proportion to its weight; a mode apart is not
     is_underfound = weights > UNDERFOUND * starts / starts.sum()
     rare = (weights >= SOME_WEIGHT) & (starts < FEW_STARTS) & is_underfound
     # the last column is what no region covers
     rare[-1] = False
-    problems = []
     if rare.any():
         k = int(np.argmax(np.where(rare, weights, 0)))
         problems.append(
