@@ -4,8 +4,7 @@ A batch of chains (`chain_method="vectorized"`) is one program over a leading ch
 warmup pooled over all of them; a single chain (`sequential`, `parallel`, under `jax.vmap`, in a
 Gibbs block) is a batch of one whose axis is hidden. Which one it is, is read off the keys.
 
-Kernels that users construct derive from `NumPyroKernel`, call its constructor with a problem and a
-sampler, and override nothing.
+Kernels that users construct derive from `NumPyroKernel` and override nothing.
 """
 
 import copy
@@ -13,7 +12,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Self
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from numpyro.infer.mcmc import MCMCKernel
@@ -24,8 +22,9 @@ from numpyro_score.fingerprint import describe
 from numpyro_score.infer.draw_space import DrawSpace
 from numpyro_score.infer.preparing import Preparer
 from numpyro_score.infer.problem import Problem
-from numpyro_score.infer.sampler import Context, Sampler, add_axis, first, map_one, split_keys
-from numpyro_score.infer.state import KernelState, first_state, next_state
+from numpyro_score.infer.sampler import Context, Sampler, map_one, split_keys
+from numpyro_score.infer.state import KernelState
+from numpyro_score.infer.transition import advance, begin, refreshed
 from numpyro_score.learned.preparation import Preparation
 from numpyro_score.progress import ProgressCallback
 from numpyro_score.types import MapChains, RngKey
@@ -176,55 +175,34 @@ class NumPyroKernel(MCMCKernel):
             init_params = self._preparer.start(
                 rng_key, self._problem, model_args, kwargs, init_params, self.progress_callback
             )
-        if init_params is not None:
-            init_params = jax.tree.map(jnp.asarray, init_params)
-        inputs = (rng_key, num_warmup, init_params)
-        begin = partial(self._begin, *inputs, model_args, kwargs, map_chains)
-        if any(
-            isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((inputs, model_args, kwargs))
-        ):
-            state = begin()
+        inputs = rng_key, num_warmup, jax.tree.map(jnp.asarray, init_params)
+        learned = self._preparer.arrays
+        start = partial(self._begin, inputs, model_args, kwargs, map_chains, learned)
+        leaves = jax.tree.leaves((inputs, model_args, kwargs))
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            state = start()
         else:
             constants, arrays = Constants(self, model_args, kwargs), None
             if jit_model_args:
                 constants, arrays = constants.split()
-            learned = eqx.filter(self._preparer.learned, eqx.is_array)
-            state, self._problem.found = _begin(
-                self, constants, map_chains, *inputs, learned, arrays
-            )
+            known = constants, map_chains, inputs, learned, arrays
+            state, self._problem.found = _begin(self, *known)
             if not self._problem.is_started(was_given=init_params is not None):
                 # NumPyro says what is wrong where it sees values
-                state = begin()
+                state = start()
         self._problem.check_start(rng_key, state.kernel_state, model_args, kwargs)
         self._sample_fn = self.sample
         return state
 
     def _begin(
-        self,
-        rng_key: Any,
-        num_warmup: Any,
-        init_params: Any,
-        args: Any,
-        kwargs: dict[str, Any],
-        map_chains: MapChains,
-        learned: Any = None,
+        self, inputs: Any, args: Any, kwargs: Any, map_chains: MapChains, learned: Any
     ) -> KernelState:
         """State to start from; all of it may be traced."""
-        is_single = is_prng_key(rng_key)
-        rng_key, key_start, key_kernel = split_keys(rng_key, 3)
-        position = self._problem.start(key_start, init_params, args, kwargs)
-        known = self._preparer.learned
-        if learned is not None:
-            known = eqx.combine(learned, eqx.filter(known, eqx.is_array, inverse=True))
-        context = self._context(args, kwargs, known, map_chains, is_single)
-        keys, positions = add_axis((key_kernel, position)) if is_single else (key_kernel, position)
-        return first_state(
-            self._sampler.init(keys, positions, context, num_warmup),
-            num_warmup,
-            eqx.filter(known, eqx.is_array),
-            rng_key,
-            has_acceptance="accept_prob" in self._sampler.fields,
-        )
+        rng_key, num_warmup, init_params = inputs
+        rng_key, key_position, key_start = split_keys(rng_key, 3)
+        position = self._problem.start(key_position, init_params, args, kwargs)
+        context = self._context(rng_key, args, kwargs, learned, map_chains)
+        return begin(self._sampler, rng_key, key_start, position, context, num_warmup, learned)
 
     def sample(
         self,
@@ -246,42 +224,16 @@ class NumPyroKernel(MCMCKernel):
         is_frozen
             True where the warmup is known to be over, for a program without a branch.
         """
-        sampler, is_single = self._sampler, is_prng_key(state.rng_key)
-        rng_key, key_step = split_keys(state.rng_key, 2)
-        static = eqx.filter(self._preparer.learned, eqx.is_array, inverse=True)
-        learned = eqx.combine(state.learned, static)
-        context = self._context(model_args, model_kwargs or {}, learned, map_chains, is_single)
-        step_number = state.step_number + 1
-
-        def branch(in_warmup: Callable[[], Any], after: Callable[[], Any]) -> Any:
-            return after() if is_frozen else jax.lax.cond(step_number <= 0, in_warmup, after)
-
-        keys = add_axis(key_step) if is_single else key_step
-        arguments = (keys, state.as_batch(is_single=is_single), context, step_number)
-        step = partial(sampler.step, *arguments)
-        if sampler.warmup_step is not None:
-            step = partial(branch, partial(sampler.warmup_step, *arguments), step)
-        new, info = step()
-        if state.accept_prob is not None:
-            # a kernel that meets a NaN may report it as its acceptance
-            rate = jnp.asarray(info.acceptance_rate, state.accept_prob.dtype)
-            info = info._replace(acceptance_rate=jnp.nan_to_num(rate))
-        tune = sampler.tune
-        if tune is not None:
-
-            def adapt() -> tuple[Any, Any]:
-                # the keys of the chains' next steps, so that steps after warmup split none for it
-                later, key_tune = split_keys(rng_key, 2)
-                return tune(key_tune if is_single else key_tune[0], new, info), later
-
-            new, rng_key = branch(adapt, lambda: (new, rng_key))
-        return next_state(state, new, info, step_number, rng_key)
+        known = state.rng_key, model_args, model_kwargs or {}
+        context = self._context(*known, state.learned, map_chains)
+        return advance(self._sampler, state, context, is_frozen=is_frozen)
 
     def _context(
-        self, args: Any, kwargs: Any, learned: Any, map_chains: MapChains, is_single: bool
+        self, rng_key: Any, args: Any, kwargs: Any, learned: Any, map_chains: MapChains
     ) -> Context:
-        every = map_one if is_single else map_chains
+        every = map_one if is_prng_key(rng_key) else map_chains
         density = self._problem.logdensity_fn(args, kwargs)
+        learned = self._preparer.learned_with(learned)
         return Context(density, self._problem.model, args, kwargs, learned, every)
 
     def postprocess_fn(self, model_args: Any, model_kwargs: Any) -> Callable[[Any], Any]:
@@ -305,13 +257,8 @@ class NumPyroKernel(MCMCKernel):
                 f"{self._problem.owner} cannot be a block of Gibbs: it works for one posterior, "
                 "and the other blocks change it at every step. Use MALA or NUTS for the block."
             )
-        is_single = is_prng_key(state.rng_key)
-        context = self._context(model_args, model_kwargs, None, jax.vmap, is_single)
-        # the key of the next step must not be used here
-        key = split_keys(state.rng_key, 2)[0]
-        batch = state.as_batch(is_single=is_single)
-        chains = self._sampler.refresh(add_axis(key) if is_single else key, batch.chains, context)
-        return state._replace(kernel_state=first(chains) if is_single else chains)
+        context = self._context(state.rng_key, model_args, model_kwargs, state.learned, jax.vmap)
+        return refreshed(self._sampler.refresh, state, context)
 
     def wrap_model(self, wrapper: Callable[..., Any]) -> Self:
         """Copy of this kernel on `wrapper(model)`, which has learned nothing yet.
@@ -345,9 +292,7 @@ def _begin(
     kernel: NumPyroKernel,
     constants: Constants,
     map_chains: MapChains,
-    rng_key: Any,
-    num_warmup: Any,
-    init_params: Any,
+    inputs: Any,
     learned: Any,
     arrays: Any,
 ) -> tuple[KernelState, Any]:
@@ -356,6 +301,5 @@ def _begin(
     Evaluated one by one, every operation would be compiled for itself.
     """
     constants = constants.bound(arrays)
-    args, kwargs = constants.args, constants.kwargs
-    state = kernel._begin(rng_key, num_warmup, init_params, args, kwargs, map_chains, learned)
+    state = kernel._begin(inputs, constants.args, constants.kwargs, map_chains, learned)
     return state, kernel._problem.found

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,6 +58,15 @@ class Preparer:
     def learned(self) -> Any:
         """What the steps use; None before it is learned."""
         return None if self.preparation is None else self.preparation.learned
+
+    @property
+    def arrays(self) -> Any:
+        """The arrays of `learned`, which a compiled program is given when it runs."""
+        return eqx.filter(self.learned, eqx.is_array)
+
+    def learned_with(self, arrays: Any) -> Any:
+        """`learned` with these arrays in place of its own."""
+        return eqx.combine(arrays, eqx.filter(self.learned, eqx.is_array, inverse=True))
 
     @property
     def attributes(self) -> dict[str, Any]:

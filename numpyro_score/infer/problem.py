@@ -14,12 +14,11 @@ from numpyro.util import identity, is_prng_key
 
 from numpyro_score.targets.numpyro_model import (
     ModelFunctions,
-    check_start,
     initialize,
     negate,
-    nonfinite_sites,
     unconstrain,
 )
+from numpyro_score.targets.start import check_start, nonfinite_sites
 from numpyro_score.types import LogDensityFn, Position
 
 

@@ -24,7 +24,8 @@ from jax.flatten_util import ravel_pytree
 from numpyro_score.constants import given_density
 from numpyro_score.fingerprint import fingerprint
 from numpyro_score.run.program import Program, field
-from numpyro_score.targets.numpyro_model import negate, site_log_probs
+from numpyro_score.targets.numpyro_model import negate
+from numpyro_score.targets.start import site_log_probs
 
 PROBES = "log density at fixed points"
 """Name of the entry."""

@@ -12,14 +12,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt32
-from numpyro.handlers import seed, substitute
+from numpyro.handlers import substitute
 from numpyro.infer.initialization import init_to_uniform
 from numpyro.infer.util import (
     _prepare_model_for_potential,
     _transforms_from_trace,
-    compute_log_probs,
     constrain_fn,
     initialize_model,
     potential_energy,
@@ -29,7 +27,7 @@ from numpyro.infer.util import (
 from numpyro.util import is_prng_key
 
 from numpyro_score.extras import extra
-from numpyro_score.targets.prior import without_likelihood
+from numpyro_score.targets.start import why_not_initialized
 from numpyro_score.types import LogDensityFn, Position, RngKey
 
 KEPT_SITES = ("param", "mutable")
@@ -156,7 +154,7 @@ def initialize(
                 model_kwargs=kwargs,
             )
     except RuntimeError as error:
-        raise ValueError(_why_not_initialized(error, rng_key, model, args, kwargs)) from error
+        raise ValueError(why_not_initialized(error, rng_key, model, args, kwargs)) from error
     found = info.param_info
     position = found.z
     if not jax.tree.leaves(position):
@@ -198,75 +196,6 @@ def _is_finite(found: Any, rng_key: Any) -> Bool[Array, "*chain"]:
     return jnp.all(jnp.stack(finite), axis=0)
 
 
-def _why_not_initialized(
-    error: RuntimeError,
-    rng_key: RngKey | Key[Array, " chain"] | UInt32[Array, "chain 2"],
-    model: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> str:
-    if "valid initial parameters" not in str(error):
-        # a discrete site that cannot be summed out: NumPyro names it
-        return f"{error} Use numpyro.infer.DiscreteGibbs for it, or sum it out by hand."
-    key = rng_key if is_prng_key(rng_key) else rng_key[0]
-    prior = without_likelihood(model, args, kwargs)
-    info = initialize_model(key, prior, model_args=args, model_kwargs=kwargs, validate_grad=False)
-    sites = nonfinite_sites(model, args, kwargs, info.param_info.z)
-    culprits = f"at site {', '.join(map(repr, sites))}" if sites else "in its gradient"
-    return (
-        "no starting point of finite log density and gradient was found in 100 tries: it is not "
-        f"finite {culprits}. Check the data for NaN and the model for values outside of a "
-        "distribution's support, or give init_params or an init_strategy."
-        f"{_precision_hint()}"
-    )
-
-
-def _precision_hint() -> str:
-    """What to try in single precision; nothing in double precision."""
-    if jax.config.jax_enable_x64:
-        return ""
-    return (
-        " Values near 1e38, a Cholesky factor of an ill-conditioned matrix and a difference of "
-        "large numbers are not finite in single precision either: try numpyro.enable_x64()."
-    )
-
-
-def site_log_probs(
-    model: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    constrained: Mapping[str, Any],
-) -> dict[str, Float[Array, ""]]:
-    """Log probability of every sample site, given values of the latent ones.
-
-    A discrete site without a value, which is summed out in the model's density, takes the one that
-    a fixed key draws.
-
-    Parameters
-    ----------
-    model, args, kwargs
-        A callable of NumPyro primitives and what it is called with.
-    constrained
-        Site name -> value.
-    """
-    # the key is for sites that are not substituted
-    seeded = seed(model, jax.random.key(0))
-    log_probs, _ = compute_log_probs(seeded, args, dict(kwargs), dict(constrained))
-    return {name: jnp.sum(value) for name, value in log_probs.items()}
-
-
-def nonfinite_sites(
-    model: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    position: Position,
-) -> list[str]:
-    """Names of the sites whose log probability is not finite at an unconstrained position."""
-    constrained = constrain_fn(seed(model, jax.random.key(0)), args, kwargs, position)
-    log_probs = site_log_probs(model, args, kwargs, constrained)
-    return [name for name, value in log_probs.items() if not np.isfinite(value)]
-
-
 def unconstrain(
     model: Callable[..., Any],
     args: tuple[Any, ...],
@@ -275,47 +204,3 @@ def unconstrain(
 ) -> dict[str, Any]:
     """Unconstrained position of the given constrained site values."""
     return unconstrain_fn(model, args, dict(kwargs), dict(values))
-
-
-def check_start(
-    logdensity: Float[Array, "..."],
-    grads: Position | None,
-    name_culprits: Callable[[int], list[str]],
-) -> None:
-    """Check that log density and gradient are finite at the starting points, unless traced.
-
-    Parameters
-    ----------
-    logdensity
-        Shape `()` or `(chain,)`.
-    grads
-        Gradients, each with the leading shape of `logdensity`, or None.
-    name_culprits
-        Chain number -> names of the sites at fault there, or an empty list if they are not known.
-
-    Raises
-    ------
-    ValueError
-        One of them is not finite.
-    """
-    leaves = [logdensity, *jax.tree.leaves(grads)]
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
-        return
-    shape = np.shape(logdensity)
-    num_chains = shape[0] if shape else 1
-    rows = [np.asarray(leaf).reshape(num_chains, -1) for leaf in leaves]
-    is_finite = np.logical_and.reduce([np.isfinite(row).all(axis=1) for row in rows])
-    if is_finite.all():
-        return
-    chain = int(np.argmin(is_finite))
-    where = f"chain {chain}'s start" if shape else "the start"
-    value = float(rows[0][chain, 0])
-    what = f"log density is {value}" if not np.isfinite(value) else "gradient is not finite"
-    sites = name_culprits(chain)
-    culprits = f" (site {', '.join(map(repr, sites))})" if sites else ""
-    # a density of 0 is a place outside of the support, in any precision
-    hint = "" if value == -np.inf else _precision_hint()
-    raise ValueError(
-        f"the {what} at {where}{culprits}; start inside of the target's support (init_params), "
-        f"and check the data for NaN.{hint}"
-    )

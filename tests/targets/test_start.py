@@ -9,7 +9,8 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 
-from numpyro_score.targets.numpyro_model import check_start, initialize, nonfinite_sites
+from numpyro_score.targets.numpyro_model import initialize
+from numpyro_score.targets.start import check_start, nonfinite_sites
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Out-of-support values")
 
