@@ -12,7 +12,7 @@ from typing import Self
 
 from tqdm.auto import tqdm
 
-type ProgressCallback = Callable[[str, int, int], None]
+ProgressCallback: TypeAlias = Callable[[str, int, int], None]
 """`(phase, done, total)`: the name of what is running, the steps done, and those in all."""
 
 LOG_SECONDS = 10.0

@@ -20,7 +20,7 @@ ScoreFn: TypeAlias = Callable[[Any], Any]
 DriftFn: TypeAlias = ScoreFn
 """Position -> vector field that replaces the gradient in a Langevin proposal."""
 
-type MapChains = Callable[[Callable[..., Any]], Callable[..., Any]]
+MapChains: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 """One chain's function -> that of a batch of chains: `jax.vmap`, or what computes the same."""
 
 Scalar: TypeAlias = float | Float[Array, ""]
