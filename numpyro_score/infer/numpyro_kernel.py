@@ -62,7 +62,7 @@ class NumPyroKernel(MCMCKernel):
         self._problem = problem
         self._sampler = sampler
         self._preparer = self._new_preparer()
-        # called with the progress of `prepare`; `numpyro_score.sample` sets it
+        # of `prepare`; `numpyro_score.sample` sets it
         self.progress_callback: ProgressCallback | None = None
         # NumPyro's MCMC initializes a kernel again on every run unless this is set
         self._sample_fn: Callable[..., Any] | None = None
@@ -125,8 +125,7 @@ class NumPyroKernel(MCMCKernel):
         args, kwargs
             What the model is called with.
         init_params
-            One unconstrained position, needed without a model and without `reference=`; its values
-            are ignored.
+            One unconstrained position, whose values do not count; for functions without `reference=`.
 
         Returns
         -------
@@ -138,9 +137,8 @@ class NumPyroKernel(MCMCKernel):
             If the kernel learns nothing, exploration does not arrive at the target, or there is no
             position to learn shapes from.
         """
-        self._preparer.run(
-            rng_key, self._problem, args, kwargs, init_params, self.progress_callback
-        )
+        given = self._problem, args, kwargs, init_params
+        self._preparer.run(rng_key, *given, self.progress_callback)
         return self._preparer.preparation
 
     def init(
@@ -172,9 +170,8 @@ class NumPyroKernel(MCMCKernel):
         """
         kwargs = dict(model_kwargs or {})
         if self._sampler.prepare is not None:
-            init_params = self._preparer.start(
-                rng_key, self._problem, model_args, kwargs, init_params, self.progress_callback
-            )
+            given = self._problem, model_args, kwargs, init_params
+            init_params = self._preparer.start(rng_key, *given, self.progress_callback)
         inputs = rng_key, num_warmup, jax.tree.map(jnp.asarray, init_params)
         learned = self._preparer.arrays
         start = partial(self._begin, inputs, model_args, kwargs, map_chains, learned)
@@ -278,9 +275,8 @@ class NumPyroKernel(MCMCKernel):
         """Sample with what was learned elsewhere, whatever the data."""
         self._preparer = self._new_preparer(preparation)
 
-    def _new_preparer(self, preparation: Preparation | None = None) -> Preparer:
-        sampler = self._sampler
-        return Preparer(self._problem.owner, sampler.prepare, preparation, sampler.template)
+    def _new_preparer(self, known: Preparation | None = None) -> Preparer:
+        return Preparer(self._problem.owner, self._sampler.prepare, known, self._sampler.template)
 
     def __getstate__(self) -> dict[str, Any]:
         # a kernel that was pickled has to be initialized before it samples
@@ -296,10 +292,7 @@ def _begin(
     learned: Any,
     arrays: Any,
 ) -> tuple[KernelState, Any]:
-    """State to start from and what was found out about the model, by one program.
-
-    Evaluated one by one, every operation would be compiled for itself.
-    """
+    """State to start from, and what was found out about the model: compiled at once, not by op."""
     constants = constants.bound(arrays)
     state = kernel._begin(inputs, constants.args, constants.kwargs, map_chains, learned)
     return state, kernel._problem.found
