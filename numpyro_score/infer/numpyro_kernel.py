@@ -125,7 +125,7 @@ class NumPyroKernel(MCMCKernel):
         args, kwargs
             What the model is called with.
         init_params
-            One unconstrained position, whose values do not count; for functions without `reference=`.
+            One unconstrained position, its values ignored; for functions without `reference=`.
 
         Returns
         -------
