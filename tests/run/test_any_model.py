@@ -128,7 +128,7 @@ def check_all_ways(shape: Shape) -> None:
     data = tuple(np.array([1, 0, 1], OBSERVED[kind]) for _, kind in shape.observed)
     kernel = ns.MALA(model_of(shape), step_size=0.05, adapt_step_size=False)
     key = jax.random.key(3)
-    lengths = {"num_warmup": WARMUP, "num_samples": DRAWS, "num_chains": CHAINS}
+    lengths: dict[str, Any] = {"num_warmup": WARMUP, "num_samples": DRAWS, "num_chains": CHAINS}
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         # runs of six draws are not about convergence
         warnings.simplefilter("ignore", ns.ConvergenceWarning)
