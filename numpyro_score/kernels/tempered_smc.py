@@ -64,7 +64,11 @@ class TemperedParticles(NamedTuple):
     log_evidence
         Estimate of the log of the target's integral, where the reference has integral 1.
     log_evidence_variance
-        Its variance, from the spread of the weights of every stage as if stages were independent.
+        Its variance: the larger of what the weights of the stages say, as if stages were
+        independent, and of what the ancestors say.
+    ancestors
+        `(num,)`: which of the reference's draws each particle descends from. With few of them left
+        the particles are as good as few (Lee and Whiteley 2018, doi:10.1093/biomet/asy028).
     """
 
     particles: Float[Array, "num dim"]
@@ -76,6 +80,7 @@ class TemperedParticles(NamedTuple):
     stages: Ladder
     log_evidence: Float[Array, ""]
     log_evidence_variance: Float[Array, ""]
+    ancestors: Int[Array, " num"]
 
     @property
     def num_grad(self) -> int:
@@ -173,7 +178,7 @@ def tempered_smc(
         return 1 / jnp.clip(square, jnp.finfo(square.dtype).tiny ** 0.5, None)
 
     def stage(carry: tuple) -> tuple:
-        state, log_step, num, num_last, _, rng_key, scale, rows, evidence = carry
+        state, log_step, num, num_last, _, rng_key, scale, rows, evidence, ancestors = carry
         rng_key, key = jax.random.split(rng_key)
         parameters = {
             "step_size": jnp.exp(log_step)[None],
@@ -189,8 +194,9 @@ def tempered_smc(
         # variance of the mean weight over its square: E[w^2] / E[w]^2 - 1, over the number
         spread = jnp.sum(state.weights**2) - 1 / num_particles
         evidence = evidence[0] + info.log_likelihood_increment, evidence[1] + spread
+        ancestors = ancestors[info.ancestors]
         rate = jnp.mean(rates)
-        return state, log_step, num + 1, num_last, rate, rng_key, scale, rows, evidence
+        return state, log_step, num + 1, num_last, rate, rng_key, scale, rows, evidence, ancestors
 
     def is_unfinished(carry: tuple) -> Array:
         _, _, num, num_last, *_ = carry
@@ -204,11 +210,15 @@ def tempered_smc(
     rows = Ladder(zero, zero, jnp.zeros((MAX_STAGES, dim), particles.dtype))
     nothing = jnp.zeros((), particles.dtype)
     evidence = nothing, nothing
-    carry = (first, log_step, none, none, nothing, key_stages, scales(first), rows, evidence)
+    ancestors = jnp.arange(num_particles)
+    carry = first, log_step, none, none, nothing, key_stages, scales(first), rows, evidence
     # once the target is reached, a stage resamples by the last weights and moves at the target
-    state, log_step, num_stages, _, rate, _, scale, rows, evidence = jax.lax.while_loop(
-        is_unfinished, stage, carry
+    state, log_step, num_stages, _, rate, _, scale, rows, evidence, ancestors = jax.lax.while_loop(
+        is_unfinished, stage, (*carry, ancestors)
     )
+    families = jnp.zeros(num_particles, particles.dtype).at[ancestors].add(1 / num_particles)
+    # of systematic resampling by equal weights every ancestor has one descendant
+    of_families = jnp.sum(families**2) - 1 / num_particles
     return TemperedParticles(
         state.particles,
         jnp.exp(log_step),
@@ -217,5 +227,7 @@ def tempered_smc(
         num_stages,
         rate,
         rows,
-        *evidence,
+        evidence[0],
+        jnp.maximum(jnp.maximum(evidence[1], of_families), 0.0),
+        ancestors,
     )

@@ -43,6 +43,8 @@ class Explored(NamedTuple):
     counts
         `(4, regions + 1)`: particles or chains in every region of the first annealing, the
         dispersed chains, and the two halves.
+    share_errors
+        `(2, regions + 1)`: standard errors of the shares of both halves.
     log_evidences, log_evidence_errors
         Of both halves.
     first_log_evidence
@@ -56,6 +58,7 @@ class Explored(NamedTuple):
     variance: Float[Array, " dim"]
     regions: Regions
     counts: np.ndarray
+    share_errors: np.ndarray
     log_evidences: np.ndarray
     log_evidence_errors: np.ndarray
     first_log_evidence: tuple[float, float]
@@ -138,6 +141,7 @@ def explore_regions(
         halves[1].variance,
         regions,
         _count(regions, found),
+        np.stack([_share_errors(regions, half) for half in halves]),
         np.array([float(half.log_evidence) for half in halves]),
         np.sqrt([float(half.log_evidence_variance) for half in halves]),
         _evidence_of(annealed) if has_arrived else (-np.inf, 0.0),
@@ -145,6 +149,19 @@ def explore_regions(
         int(annealed.num_stages) + sum(int(half.num_stages) for half in halves),
     )
     return explored, time.perf_counter() - begin
+
+
+def _share_errors(regions: Regions, half: TemperedParticles) -> Float[np.ndarray, " regions"]:
+    """Standard errors of the shares of regions: particles of one ancestor count together.
+
+    As of the log evidence (Lee and Whiteley 2018, doi:10.1093/biomet/asy028): the sum over
+    ancestors of the squared sums over their descendants.
+    """
+    which, num = np.asarray(assign(regions.mixture, half.particles)), len(half.particles)
+    is_in = which[:, None] == np.arange(regions.num + 1)
+    families = np.zeros((num, regions.num + 1))
+    np.add.at(families, np.asarray(half.ancestors), is_in - is_in.mean(axis=0))
+    return np.sqrt((families**2).sum(axis=0)) / num
 
 
 def _evidence_of(found: TemperedParticles) -> tuple[float, float]:

@@ -89,6 +89,7 @@ def fit_proposal(
             explored.first_log_evidence,
         ),
         explored.counts,
+        explored.share_errors,
         trained.stopped,
         2 * trained.rounds[trained.best].loss / trained.proposal.dim,
     )

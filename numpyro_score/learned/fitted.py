@@ -36,9 +36,6 @@ UNDERFOUND = 3.0
 MAX_GAP = 4.0
 """Standard errors that the weights of a region in two explorations may be apart."""
 
-EFFECTIVE_SHARE = 0.2
-"""Effective share of annealed particles in estimates of weights, about: stages are correlated."""
-
 
 class Fitted(NamedTuple):
     """A trained proposal with its record.
@@ -67,6 +64,9 @@ class Fitted(NamedTuple):
     region_counts
         `(4, regions + 1)`: particles in each region that was found, of the first annealing, of the
         dispersed chains and of two independent annealings; the last column is outside of all.
+    share_errors
+        `(2, regions + 1)`: standard errors of the shares of particles in the two independent
+        annealings.
     stopped
         Why training ended: "accepted", "no gain" or "rounds".
     error
@@ -93,6 +93,7 @@ class Fitted(NamedTuple):
     template: Position
     evidence: Evidence | None = None
     region_counts: Float[np.ndarray, "4 regions"] | None = None
+    share_errors: Float[np.ndarray, "2 regions"] | None = None
     stopped: str = "rounds"
     error: float = float("nan")
 
@@ -167,6 +168,8 @@ class Fitted(NamedTuple):
             )
         if self.region_counts is not None:
             problems.extend(_doubts(self.region_counts))
+            if self.share_errors is not None:
+                problems.extend(_disagreement(self.region_counts[2:], self.share_errors))
         return problems
 
 
@@ -194,17 +197,27 @@ def _doubts(counts: Float[np.ndarray, "4 regions"]) -> list[str]:
             f"{int(starts.sum())} starts: others of its kind may have been missed. Raise "
             "num_particles, or give a reference nearer to where the modes are."
         )
-    share = one / one.sum(), other / other.sum()
-    num = one.sum() * EFFECTIVE_SHARE
-    error = np.sqrt(2 * np.maximum(weights * (1 - weights), 1 / num) / num)
-    gap = np.abs(share[0] - share[1])
-    if (gap > MAX_GAP * error).any():
-        k = int(np.argmax(gap / error))
-        problems.append(
-            f"two independent explorations give a region the weights {share[0][k]:.3f} and "
-            f"{share[1][k]:.3f}: raise num_particles."
-        )
     return problems
+
+
+def _disagreement(
+    counts: Float[np.ndarray, "2 regions"], errors: Float[np.ndarray, "2 regions"]
+) -> list[str]:
+    """Whether two independent annealings give regions different weights."""
+    nums = counts.sum(axis=1, keepdims=True)
+    shares = counts / nums
+    pooled = counts.sum(axis=0) / nums.sum()
+    # at least those of independent draws, of which a half that has none says nothing
+    least = np.maximum(pooled * (1 - pooled), 1 / nums.sum()) * (1 / nums).sum()
+    error = np.sqrt(np.maximum((errors**2).sum(axis=0), least))
+    gap = np.abs(shares[0] - shares[1])
+    if not (gap > MAX_GAP * error).any():
+        return []
+    k = int(np.argmax(gap / error))
+    return [
+        f"two independent explorations give a region the weights {shares[0][k]:.3f} and "
+        f"{shares[1][k]:.3f}: raise num_particles."
+    ]
 
 
 def _warn(message: str) -> None:

@@ -10,8 +10,8 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from numpyro_score.kernels.proposals import from_distribution
-from numpyro_score.kernels.tempered_smc import tempered_smc
-from numpyro_score.learned.explore_regions import Explored, explore_regions
+from numpyro_score.kernels.tempered_smc import TemperedParticles, tempered_smc
+from numpyro_score.learned.explore_regions import Explored, _share_errors, explore_regions
 from numpyro_score.learned.regions import find_regions, shares
 
 DIM, NUM, SD = 16, 2048, 0.3
@@ -115,3 +115,39 @@ def test_one_region_is_a_wide_gaussian(num: int) -> None:
     np.testing.assert_allclose(found, np.log(expected), rtol=1e-4)
     with pytest.raises(ValueError, match=r"do not differ in coordinates \[1\]"):
         find_regions(x * [1.0, 0.0], np.zeros(num), x)
+
+
+def test_ancestors_say_how_far_a_share_can_be_trusted() -> None:
+    """Two halves of two modes that annealing cannot move between: one family is one draw."""
+    rng = np.random.default_rng(1)
+    x = np.concatenate([rng.normal(size=(300, 2)), 9 + rng.normal(size=(100, 2))])
+    center = np.where(np.arange(400) < 300, 0.0, 9.0)[:, None]
+    regions = find_regions(x, -((x - center) ** 2).sum(axis=1) / 2, center - x)
+    none: Any = None
+
+    def error(ancestors: Any) -> Any:
+        found = TemperedParticles(
+            jnp.asarray(x, jnp.float32), *[none] * 8, ancestors=jnp.asarray(ancestors)
+        )
+        return _share_errors(regions, found)[:2]
+
+    independent = np.sqrt(0.75 * 0.25 / 400)
+    np.testing.assert_allclose(error(np.arange(400)), independent, rtol=0.02)
+    # families of ten within a mode
+    np.testing.assert_allclose(error(np.arange(400) // 10), independent * np.sqrt(10), rtol=0.02)
+
+
+def test_modes_beyond_the_listed_regions_widen_the_mixture() -> None:
+    """Of 64 modes of a product most have too few particles for a cluster."""
+    rng, dim = np.random.default_rng(0), 6
+    signs = np.where(rng.random((500, dim)) < 0.8, 1.0, -1.0)
+    x = 8 * signs + rng.normal(size=(500, dim))
+    regions = find_regions(x, np.zeros(500), 8 * signs - x)
+    assert 10 < regions.num < 64
+    assert np.exp(regions.mixture.log_weights[-1]) == pytest.approx(0.9, abs=1e-4)
+    # as many draws of two modes
+    signs[:, 1:] = 1.0
+    y = 8 * signs + rng.normal(size=(500, dim))
+    listed = find_regions(y, np.zeros(500), 8 * signs - y)
+    assert listed.num == 2
+    assert np.exp(listed.mixture.log_weights[-1]) < 0.5

@@ -11,9 +11,16 @@ from numpyro_score.learned.evidence import Evidence, combine
 SOUND = np.array([[500.0, 200, 5], [300, 300, 9], [1100, 900, 0], [1120, 880, 0]])
 
 
-def fitted(counts: Any = SOUND, evidence: Evidence | None = None) -> Fitted:
+ERROR = 0.02
+"""Of shares of particles, of which a fifth counts."""
+
+
+def fitted(
+    counts: Any = SOUND, evidence: Evidence | None = None, share_error: float = ERROR
+) -> Fitted:
     none: Any = None
-    return Fitted(none, none, quality(np.zeros(1000)), (), 0, 0, {}, none, evidence, counts)
+    errors = np.full((2, counts.shape[1]), share_error)
+    return Fitted(none, none, quality(np.zeros(1000)), (), 0, 0, {}, none, evidence, counts, errors)
 
 
 def changed(row: int, column: int, value: float) -> Any:
@@ -52,6 +59,8 @@ def test_an_exploration_from_few_starts() -> None:
 def test_explorations_that_disagree() -> None:
     (problem,) = fitted(changed(3, 1, 300.0)).problems()
     assert "two independent explorations give a region the weights" in problem
+    # .45 and .21
+    assert fitted(changed(3, 1, 300.0), share_error=0.1).problems() == []
 
 
 def draws(seed: int, sd: float = 0.3, num: int = 4000) -> Any:
