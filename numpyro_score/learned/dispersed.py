@@ -47,12 +47,15 @@ class Dispersed(NamedTuple):
         `(num, dim)`.
     logdensity
         There.
+    is_stretched
+        Whether they started further out than draws of the reference.
     num_grad
         Gradients of the target.
     """
 
     positions: Float[Array, "num dim"]
     logdensity: Float[Array, " num"]
+    is_stretched: Bool[Array, " num"]
     num_grad: int
 
 
@@ -113,4 +116,5 @@ def run_dispersed_chains(
         How many chains.
     """
     positions, logdensity = _run(logdensity_fn, reference, rng_key, num)
-    return Dispersed(positions, logdensity, num * (NUM_STEPS + 1))
+    is_stretched = jnp.resize(jnp.asarray(STRETCHES), (num,)) > 1
+    return Dispersed(positions, logdensity, is_stretched, num * (NUM_STEPS + 1))

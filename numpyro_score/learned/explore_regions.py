@@ -41,8 +41,8 @@ class Explored(NamedTuple):
     regions
         What was found.
     counts
-        `(4, regions + 1)`: particles or chains in every region of the first annealing, the
-        dispersed chains, and the two halves.
+        `(5, regions + 1)`: particles or chains in every region of the first annealing, of chains
+        from draws of the reference, of chains from further out, and of the two halves.
     share_errors
         `(2, regions + 1)`: standard errors of the shares of both halves.
     log_evidences, log_evidence_errors
@@ -121,7 +121,8 @@ def explore_regions(
     # annealing that got stuck leaves the search to the chains
     has_arrived = _has_arrived(annealed)
     groups = [np.asarray(annealed.particles)[: num_first if has_arrived else 0]]
-    groups.append(np.asarray(chains.positions))
+    positions, is_stretched = np.asarray(chains.positions), np.asarray(chains.is_stretched)
+    groups += [positions[~is_stretched], positions[is_stretched]]
     found, logdensity, gradients = _usable(logdensity_fn, groups)
     if not sum(map(len, found)):
         raise ValueError(_message(float(annealed.inverse_temperature)))

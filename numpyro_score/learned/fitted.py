@@ -62,8 +62,9 @@ class Fitted(NamedTuple):
         The log evidence with an error in which the exploration has its say; None where there was
         none.
     region_counts
-        `(4, regions + 1)`: particles in each region that was found, of the first annealing, of the
-        dispersed chains and of two independent annealings; the last column is outside of all.
+        `(5, regions + 1)`: particles in each region that was found, of the first annealing, of
+        chains from draws of the reference, of chains from further out, and of two independent
+        annealings; the last column is outside of all.
     share_errors
         `(2, regions + 1)`: standard errors of the shares of particles in the two independent
         annealings.
@@ -92,7 +93,7 @@ class Fitted(NamedTuple):
     seconds: dict[str, float]
     template: Position
     evidence: Evidence | None = None
-    region_counts: Float[np.ndarray, "4 regions"] | None = None
+    region_counts: Float[np.ndarray, "5 regions"] | None = None
     share_errors: Float[np.ndarray, "2 regions"] | None = None
     stopped: str = "rounds"
     error: float = float("nan")
@@ -125,9 +126,9 @@ class Fitted(NamedTuple):
         """Regions of some weight that annealing or dispersed chains found, and not both."""
         if self.region_counts is None:
             return 0
-        annealed, chains, one, other = self.region_counts[:, :-1]
-        weights = (one + other) / self.region_counts[2:].sum()
-        is_one_sided = (np.minimum(annealed, chains) == 0) & (weights >= SOME_WEIGHT)
+        annealed, near, far, one, other = self.region_counts[:, :-1]
+        weights = (one + other) / self.region_counts[3:].sum()
+        is_one_sided = (np.minimum(annealed, near + far) == 0) & (weights >= SOME_WEIGHT)
         return int(is_one_sided.sum())
 
     def warn_if_poor(self) -> None:
@@ -169,15 +170,15 @@ class Fitted(NamedTuple):
         if self.region_counts is not None:
             problems.extend(_doubts(self.region_counts))
             if self.share_errors is not None:
-                problems.extend(_disagreement(self.region_counts[2:], self.share_errors))
+                problems.extend(_disagreement(self.region_counts[3:], self.share_errors))
         return problems
 
 
-def _doubts(counts: Float[np.ndarray, "4 regions"]) -> list[str]:
+def _doubts(counts: Float[np.ndarray, "5 regions"]) -> list[str]:
     """What the counts of particles in regions leave in doubt."""
-    annealed, chains, one, other = counts
+    annealed, near, far, one, other = counts
     weights = (one + other) / (one + other).sum()
-    starts = annealed + chains
+    starts = annealed + near + far
     problems = []
     if starts.sum() < LEAST_STARTS:
         problems.append(
@@ -196,6 +197,15 @@ def _doubts(counts: Float[np.ndarray, "4 regions"]) -> list[str]:
             f"a region of weight {weights[k]:.2f} was found by {int(starts[k])} of "
             f"{int(starts.sum())} starts: others of its kind may have been missed. Raise "
             "num_particles, or give a reference nearer to where the modes are."
+        )
+    is_outside = (weights >= SOME_WEIGHT) & (annealed + near == 0)
+    is_outside[-1] = False
+    if is_outside.any() and not rare.any():
+        k = int(np.argmax(np.where(is_outside, weights, 0)))
+        problems.append(
+            f"a region of weight {weights[k]:.2f} was found by chains from outside of the "
+            "reference alone: others that are further out may have been missed. Give a wider "
+            "reference."
         )
     return problems
 

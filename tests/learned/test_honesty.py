@@ -8,7 +8,7 @@ import pytest
 from numpyro_score.learned import Fitted, quality
 from numpyro_score.learned.evidence import Evidence, combine
 
-SOUND = np.array([[500.0, 200, 5], [300, 300, 9], [1100, 900, 0], [1120, 880, 0]])
+SOUND = np.array([[500.0, 200, 5], [200, 100, 5], [100, 200, 4], [1100, 900, 0], [1120, 880, 0]])
 
 
 ERROR = 0.02
@@ -35,32 +35,43 @@ def test_sound_regions_are_not_doubted() -> None:
 
 def test_a_region_that_few_starts_led_to() -> None:
     counts = changed(0, 1, 0.0)
-    counts[1, 1] = 7.0
+    counts[1:3, 1] = 3.0, 4.0
     (problem,) = fitted(counts).problems()
     assert "a region of weight 0.45 was found by 7 of" in problem
-    # one of no weight does not matter, and what many chains found does
+    # one of no weight does not matter, and what many chains found is sure
     assert fitted(changed(0, 1, 0.0)).problems() == []
-    counts[2:, 1] = 10.0
+    counts[3:, 1] = 10.0
+    assert fitted(counts).problems() == []
+
+
+def test_a_region_outside_of_the_reference() -> None:
+    """Neither particles annealed from the reference nor chains from its draws found it."""
+    counts = changed(0, 1, 0.0)
+    counts[1, 1] = 0.0
+    (problem,) = fitted(counts).problems()
+    assert "weight 0.45 was found by chains from outside of the reference alone" in problem
+    assert fitted(counts).num_one_sided == 1
+    counts[1, 1] = 1.0
     assert fitted(counts).problems() == []
 
 
 def test_a_small_cluster_within_a_mode_is_not_doubted() -> None:
     """It was found about as often as it weighs."""
-    counts = np.array([[122.0, 3, 1], [126, 4, 0], [250, 6, 0], [248, 8, 0]])
+    counts = np.array([[122.0, 3, 1], [63, 2, 0], [63, 2, 0], [250, 6, 0], [248, 8, 0]])
     assert fitted(counts).problems() == []
 
 
 def test_an_exploration_from_few_starts() -> None:
-    counts = np.array([[40.0, 24, 0], [30, 34, 0], [70, 58, 0], [64, 64, 0]])
+    counts = np.array([[40.0, 24, 0], [15, 17, 0], [15, 17, 0], [70, 58, 0], [64, 64, 0]])
     (problem,) = fitted(counts).problems()
     assert "from 128 starts only: a mode that fewer than one in 12" in problem
 
 
 def test_explorations_that_disagree() -> None:
-    (problem,) = fitted(changed(3, 1, 300.0)).problems()
+    (problem,) = fitted(changed(4, 1, 300.0)).problems()
     assert "two independent explorations give a region the weights" in problem
     # .45 and .21
-    assert fitted(changed(3, 1, 300.0), share_error=0.1).problems() == []
+    assert fitted(changed(4, 1, 300.0), share_error=0.1).problems() == []
 
 
 def draws(seed: int, sd: float = 0.3, num: int = 4000) -> Any:
