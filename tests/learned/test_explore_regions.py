@@ -127,7 +127,9 @@ def test_ancestors_say_how_far_a_share_can_be_trusted() -> None:
 
     def error(ancestors: Any) -> Any:
         particles = jnp.asarray(x, jnp.float32)
-        found = TemperedParticles(particles, *[none] * 8, jnp.asarray(ancestors))
+        fields = dict.fromkeys(TemperedParticles._fields, none)
+        fields |= {"particles": particles, "ancestors": jnp.asarray(ancestors)}
+        found = TemperedParticles(**fields)
         return _share_errors(regions, found)[:2]
 
     independent = np.sqrt(0.75 * 0.25 / 400)
