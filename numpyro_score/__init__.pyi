@@ -20,6 +20,7 @@ from .diagnostics import ConvergenceWarning
 from .distributions import LearnedConditional, LearnedDistribution
 from .infer import (
     MALA,
+    MAMS,
     ULA,
     AnnealedLangevin,
     BlackJAXKernel,
@@ -39,6 +40,7 @@ from .kernels import (
     global_local,
     independence,
     mala,
+    mams,
     metropolis_hastings,
     parallel_tempering,
     random_walk,
@@ -51,6 +53,7 @@ from .run import sample
 
 __all__ = [
     "MALA",
+    "MAMS",
     "ULA",
     "AnnealedLangevin",
     "BlackJAXKernel",
@@ -81,6 +84,7 @@ __all__ = [
     "load_comparison",
     "localization",
     "mala",
+    "mams",
     "metropolis_hastings",
     "noise",
     "parallel_tempering",

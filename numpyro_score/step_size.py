@@ -27,7 +27,7 @@ def follow_acceptance(
     acceptance_rate: Float[Array, "..."],
     target_acceptance_rate: float,
     *,
-    gain: float,
+    gain: float | Float[Array, ""],
 ) -> Float[Array, "..."]:
     """One step of stochastic approximation: a longer step where too much was accepted.
 

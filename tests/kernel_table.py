@@ -104,6 +104,12 @@ KERNELS: dict[str, Kernel] = {
         lambda _: {"step_size": 0.3, "temperature": lambda step: 1.0 / (1 + step)},
         num_grad=1,
     ),
+    "mams": Kernel(
+        ns.mams,
+        lambda _: {"step_size": 0.8, "inverse_mass_matrix": COVARIANCE, "mean_num_steps": 1.0},
+        num_grad=2,
+        num_traces=2,
+    ),
     "ula": Kernel(
         ns.ula, lambda _: {"step_size": 0.2, "inverse_mass_matrix": COVARIANCE}, num_grad=1
     ),
@@ -164,6 +170,7 @@ CLASSES: dict[str, Entry] = {
     "RandomWalkMetropolis": Entry(ns.RandomWalkMetropolis, True, num_grad=0),
     "IndependenceMetropolis": Entry(ns.IndependenceMetropolis, True, num_grad=0),
     "MALA": Entry(ns.MALA, True),
+    "MAMS": Entry(ns.MAMS, True, num_grad=None),
     "ULA": Entry(ns.ULA, False),
     "UnderdampedLangevin": Entry(ns.UnderdampedLangevin, False),
     "ScoreMetropolis": Entry(

@@ -11,13 +11,16 @@ ordinary single-chain warmup. For `N` steps:
 3.  *Windows*, the middle: windows of doubling length, after each of which `P` is estimated and the
     search for the shared step size by dual averaging (Hoffman and Gelman 2014, arXiv:1111.4246)
     restarts.
-4.  *Close*, the last fifth: only the step size is adapted.
+4.  *Close*, the last fifth: only the step size is adapted, first by the search. In the last 12% of
+    the warmup the step size that it has found runs, and is corrected until its acceptance is right.
 
 A chain contributes to the moments only if its log density is above the median over chains minus
-`10 dim`. At the end of a window, a chain more than `10 dim` below the .9 quantile restarts from the
-position of another chain. Both prevent chains that are stuck in the tails from distorting `P`.
-Restarts happen in warmup only and are counted. Switch them off for targets whose modes differ
-greatly in density.
+`10 dim`, and, after the opening, only if it is not far below the others (`stuck.py`). At the end of
+the opening, and of every window after it, a chain far below the others restarts from the position
+of another chain. Both prevent chains that are stuck in the tails or in a lesser mode from
+distorting `P`. Restarts happen in warmup only. Those of chains that would not have arrived by
+themselves are counted: a chain that has risen by a tenth of its distance to the others within the
+window is on its way. Switch restarts off for targets whose modes differ greatly in density.
 """
 
 from collections.abc import Callable
@@ -29,17 +32,15 @@ from jaxtyping import Array, Float, Int
 
 from numpyro_score.adaptation import moments
 from numpyro_score.adaptation.metric import Estimator
-from numpyro_score.adaptation.moments import Moments
-from numpyro_score.adaptation.step_size import (
-    StepSizeSearch,
-    log_found,
-    start_search,
-    update_search,
-)
+from numpyro_score.adaptation.state import PooledState
+from numpyro_score.adaptation.step_size import correct, log_found, start_search, update_search
+from numpyro_score.adaptation.stuck import MAX_DEPTH, far_below, is_arriving
+from numpyro_score.adaptation.trajectory import close_trajectory, record, start_trajectory
 from numpyro_score.adaptation.windows import (
-    CLOSE,
     OPENING,
     absorb,
+    check_start,
+    close_start,
     first_windows,
     fraction,
     next_window,
@@ -50,49 +51,8 @@ from numpyro_score.types import RngKey
 
 OPENING_GAIN = 2.0
 """`d log eps / d acceptance` in the opening."""
-STUCK_DEPTH = 10.0
-"""Difference in log density, per dimension, at which a chain is taken to be stuck."""
-RESTART_QUANTILE = 0.9
-
-
-class PooledState(NamedTuple):
-    """State of a pooled warmup over `chain` chains.
-
-    Attributes
-    ----------
-    step, num_warmup
-        Steps taken, and total number of steps.
-    window_end, window_length
-        Step at which the current window ends, and its nominal length.
-    log_step_size
-        Log step size of each chain, shape `(chain,)`.
-    preconditioner
-        The current `P`, shared by all chains.
-    dual_averaging
-        State of the search for the shared step size.
-    draws, grads
-        Moments of positions and gradients in the current window.
-    num_restarts
-        How often each chain was restarted, shape `(chain,)`.
-    """
-
-    step: Int[Array, ""]
-    num_warmup: Int[Array, ""]
-    window_end: Int[Array, ""]
-    window_length: Int[Array, ""]
-    log_step_size: Float[Array, " chain"]
-    preconditioner: Preconditioner
-    dual_averaging: StepSizeSearch
-    draws: Moments
-    grads: Moments
-    num_restarts: Int[Array, " chain"]
-
-
-def map_per_chain(change: Callable[[Array], Array], state: PooledState) -> PooledState:
-    """The state with its fields of shape `(chain,)` changed, and the shared ones left alone."""
-    return state._replace(
-        log_step_size=change(state.log_step_size), num_restarts=change(state.num_restarts)
-    )
+MAX_GROWTH = 4.0
+"""How much longer a step a new `P` is thought to allow."""
 
 
 class PooledWarmup(NamedTuple):
@@ -104,8 +64,10 @@ class PooledWarmup(NamedTuple):
         `(position (chain, dim), grad (chain, dim), step_size, preconditioner, num_warmup)` ->
         state. The gradients may be None, and `P` too, which is then estimated at the start.
     update
-        `(state, rng_key, position, grad, logdensity (chain,), acceptance_rate (chain,))` ->
-        `(state, source)`: chain i continues from the position of chain `source[i]`.
+        `(state, rng_key, position, grad, logdensity (chain,), acceptance_rate (chain,),
+        num_steps (chain,))` -> `(state, source)`: chain i continues from the position of chain
+        `source[i]`. `num_steps`, the integration steps of the last trajectories, is needed where
+        their length is learned.
     final
         state -> state with the final parameters: the averaged step size, for every chain.
     """
@@ -143,6 +105,7 @@ def pooled_warmup(
     adapt_step_size: bool = True,
     adapt_mass_matrix: bool = True,
     restart_stuck_chains: bool = True,
+    adapt_trajectory: bool = False,
 ) -> PooledWarmup:
     """Build a pooled warmup.
 
@@ -156,11 +119,15 @@ def pooled_warmup(
         Whether `P` is a matrix.
     optimal_step_size
         dim -> step size that is optimal for a good `P`, from which the search for the shared step
-        size restarts after each window; None restarts it from its current average.
+        size restarts after each window, unless it is more than `MAX_GROWTH` times what was found
+        before; None restarts it from its current average.
     adapt_step_size, adapt_mass_matrix
         Whether to adapt each; otherwise it stays as given.
     restart_stuck_chains
         Whether chains with far lower log densities restart from another chain at a window's end.
+    adapt_trajectory
+        Whether to learn how many integration steps a trajectory has (`trajectory.py`). In the
+        opening it has one.
     """
 
     def init(
@@ -188,14 +155,19 @@ def pooled_warmup(
             dual_averaging=start_search(step_size),
             draws=nothing,
             grads=nothing,
+            level=jnp.full(num_chains, -jnp.inf, position.dtype),
             num_restarts=jnp.zeros(num_chains, jnp.int32),
+            trajectory=start_trajectory(position, opening_end) if adapt_trajectory else None,
         )
 
     def close_window(
-        state: PooledState, rng_key: RngKey, logdensity: Float[Array, " chain"], dim: int
+        state: PooledState,
+        rng_key: RngKey,
+        position: Float[Array, "chain dim"],
+        logdensity: Float[Array, " chain"],
     ) -> tuple[PooledState, Int[Array, " chain"]]:
         """Re-estimate `P`, restart the search for the step size, restart stuck chains."""
-        num_chains = logdensity.size
+        num_chains, dim = position.shape
         source = jnp.arange(num_chains)
         if adapt_mass_matrix:
             new = estimator.estimate(state.draws, state.grads)
@@ -207,25 +179,38 @@ def pooled_warmup(
             state = state._replace(preconditioner=preconditioner, draws=nothing, grads=nothing)
         if adapt_step_size:
             is_opening = state.window_end < fraction(OPENING, state.num_warmup)
+            own = jnp.median(state.log_step_size)
+            found = jnp.exp(log_found(state.dual_averaging, otherwise=own))
             if optimal_step_size is not None and adapt_mass_matrix:
-                start = jnp.asarray(optimal_step_size(max(dim, 1)), state.log_step_size.dtype)
+                optimal = jnp.asarray(optimal_step_size(max(dim, 1)), state.log_step_size.dtype)
+                # what was far too long for the last `P` may be so for this one
+                start = jnp.minimum(optimal, MAX_GROWTH * found)
             else:
-                own = jnp.median(state.log_step_size)
-                start = jnp.exp(log_found(state.dual_averaging, otherwise=own))
+                start = found
             state = state._replace(
                 log_step_size=jnp.where(is_opening, state.log_step_size, jnp.log(start)),
                 dual_averaging=start_search(start),
             )
         if restart_stuck_chains and num_chains > 1:
-            level = jnp.where(jnp.isfinite(logdensity), logdensity, -jnp.inf)
-            is_stuck = level < jnp.quantile(level, RESTART_QUANTILE) - STUCK_DEPTH * dim
+            has_opened = state.window_end >= fraction(OPENING, state.num_warmup)
+            is_stuck = far_below(logdensity, dim) & has_opened
             donors = jnp.where(is_stuck, -jnp.inf, 0.0)
             donor = jax.random.categorical(rng_key, donors, shape=(num_chains,))
             source = jnp.where(is_stuck, donor, source)
+            counts = is_stuck & ~is_arriving(state.level, logdensity)
             state = state._replace(
                 log_step_size=state.log_step_size[source],
-                num_restarts=state.num_restarts + is_stuck,
+                num_restarts=state.num_restarts + counts,
             )
+        state = state._replace(level=logdensity[source].astype(state.level.dtype))
+        if state.trajectory is not None:
+            trajectory = close_trajectory(
+                state.trajectory,
+                position[source],
+                is_first=state.window_end <= fraction(OPENING, state.num_warmup),
+                is_last=state.window_end >= close_start(state.num_warmup),
+            )
+            state = state._replace(trajectory=trajectory)
         first_window = first_windows(estimator, num_chains, dim)[1]
         window_end, window_length = next_window(
             state.window_end, state.window_length, state.num_warmup, first_window
@@ -239,15 +224,19 @@ def pooled_warmup(
         grad: Float[Array, "chain dim"] | None,
         logdensity: Float[Array, " chain"],
         acceptance_rate: Float[Array, " chain"],
+        num_steps: Float[Array, " chain"] | None = None,
     ) -> tuple[PooledState, Int[Array, " chain"]]:
         num_chains, dim = position.shape
         is_opening = state.step < fraction(OPENING, state.num_warmup)
-        if adapt_mass_matrix:
-            counts = logdensity > jnp.median(logdensity) - STUCK_DEPTH * dim
-            counts = (counts | (num_chains == 1)) & (
-                state.step < state.num_warmup - fraction(CLOSE, state.num_warmup)
-            )
+        if adapt_mass_matrix or adapt_trajectory:
+            counts = logdensity > jnp.median(logdensity) - MAX_DEPTH * dim
+            counts &= is_opening | ~far_below(logdensity, dim)
+            counts = (counts | (num_chains == 1)) & (state.step < close_start(state.num_warmup))
             weight = counts.astype(position.dtype)
+        if state.trajectory is not None:
+            assert num_steps is not None
+            state = state._replace(trajectory=record(state.trajectory, position, num_steps, weight))
+        if adapt_mass_matrix:
             state = state._replace(draws=moments.update(state.draws, position, weight))
             if grad is not None:
                 state = state._replace(grads=moments.update(state.grads, grad, weight))
@@ -258,16 +247,28 @@ def pooled_warmup(
             shared = update_search(
                 state.dual_averaging, jnp.mean(acceptance_rate), target_acceptance_rate
             )
+            # what the search has found, from the first step of the check on
+            num_checks = state.step + 1 - check_start(state.num_warmup)
+            searched = jnp.where(num_checks == 0, shared.log_step_size_avg, shared.log_step_size)
+            checked = correct(
+                state.log_step_size,
+                jnp.mean(acceptance_rate),
+                target_acceptance_rate,
+                jnp.maximum(num_checks - 1, 0),
+            )
+            is_searching = ~is_opening & (num_checks <= 0)
             state = state._replace(
-                log_step_size=jnp.where(is_opening, own, shared.log_step_size),
+                log_step_size=jnp.where(
+                    is_opening, own, jnp.where(num_checks > 0, checked, searched)
+                ),
                 dual_averaging=jax.tree.map(
-                    lambda new, old: jnp.where(is_opening, old, new), shared, state.dual_averaging
+                    lambda new, old: jnp.where(is_searching, new, old), shared, state.dual_averaging
                 ),
             )
         state = state._replace(step=state.step + 1)
         return jax.lax.cond(
             state.step == state.window_end,
-            lambda: close_window(state, rng_key, logdensity, dim),
+            lambda: close_window(state, rng_key, position, logdensity),
             lambda: (state, jnp.arange(num_chains)),
         )
 
@@ -277,6 +278,8 @@ def pooled_warmup(
         # a warmup that ends in the opening has only the chains' own step sizes
         own = jnp.median(state.log_step_size)
         log_shared = log_found(state.dual_averaging, otherwise=own)
+        is_checked = check_start(state.num_warmup) < state.num_warmup
+        log_shared = jnp.where(is_checked, own, log_shared)
         return state._replace(log_step_size=jnp.full_like(state.log_step_size, log_shared))
 
     return PooledWarmup(init, update, final)

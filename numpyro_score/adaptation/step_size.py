@@ -10,7 +10,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from numpyro.infer.hmc_util import dual_averaging
 
+from numpyro_score.step_size import follow_acceptance
+
 _, _update = dual_averaging()
+
+CORRECTION = 2.0
+"""First gain of `correct`: about one over the slope of an acceptance rate in the log step size."""
 
 
 class StepSizeSearch(NamedTuple):
@@ -27,7 +32,8 @@ class StepSizeSearch(NamedTuple):
     step
         Number of updates.
     center
-        Log step size to which iterates are shrunk: that of ten times the first.
+        Log step size to which iterates are shrunk: the first. Ten times it, as is usual, is left
+        too late where a phase has a dozen steps.
     """
 
     log_step_size: Float[Array, ""]
@@ -45,7 +51,7 @@ def start_search(step_size: Float[Array, ""]) -> StepSizeSearch:
         log_step_size_avg=zero,
         error_avg=zero,
         step=jnp.zeros((), jnp.int32),
-        center=jnp.log(10 * step_size),
+        center=jnp.log(step_size),
     )
 
 
@@ -55,6 +61,30 @@ def update_search(
     """Update by the acceptance rate of one step."""
     new = StepSizeSearch(*_update(target - acceptance_rate, search))
     return jax.tree.map(lambda value, old: jnp.asarray(value, old.dtype), new, search)
+
+
+def correct(
+    log_step_size: Float[Array, "*chain"],
+    acceptance_rate: Float[Array, ""],
+    target: float,
+    step: Int[Array, ""],
+) -> Float[Array, "*chain"]:
+    """Correct a step size that a search has found by the acceptance that it has.
+
+    With a gain of `CORRECTION / t`: where the acceptance is right it changes less and less, and
+    where it is far too low the step backs off by the harmonic series.
+
+    Parameters
+    ----------
+    log_step_size
+        The step size in use.
+    acceptance_rate, target
+        Of the last step, and the rate to approach.
+    step
+        Number of corrections before.
+    """
+    gain = CORRECTION / (step + 1).astype(acceptance_rate.dtype)
+    return follow_acceptance(log_step_size, acceptance_rate, target, gain=gain)
 
 
 def log_found(search: StepSizeSearch, otherwise: Float[Array, ""]) -> Float[Array, ""]:

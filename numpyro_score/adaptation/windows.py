@@ -12,6 +12,8 @@ OPENING = 0.2
 """Fraction of the warmup in which every chain has its own step size."""
 CLOSE = 0.2
 """Fraction of the warmup at its end that adapts only the step size."""
+CHECK = 0.12
+"""Fraction of the warmup at its end, within the close, that corrects the step size it has found."""
 FIRST_OPENING_WINDOW = 5
 """Steps of the first window of the opening, if there are enough chains."""
 FIRST_WINDOW = 10
@@ -21,6 +23,16 @@ FIRST_WINDOW = 10
 def fraction(share: float, num_warmup: Int[Array, ""]) -> Int[Array, ""]:
     """A share of the warmup in whole steps."""
     return jnp.round(share * num_warmup).astype(jnp.int32)
+
+
+def close_start(num_warmup: Int[Array, ""]) -> Int[Array, ""]:
+    """Step at which the close begins."""
+    return num_warmup - fraction(CLOSE, num_warmup)
+
+
+def check_start(num_warmup: Int[Array, ""]) -> Int[Array, ""]:
+    """Step at which the check of the step size begins."""
+    return num_warmup - fraction(CHECK, num_warmup)
 
 
 def absorb(end: Int[Array, ""], length: Int[Array, ""], boundary: Int[Array, ""]) -> Int[Array, ""]:
@@ -52,10 +64,10 @@ def next_window(
         Length of the first window after the opening.
     """
     opening_end = fraction(OPENING, num_warmup)
-    close_start = num_warmup - fraction(CLOSE, num_warmup)
+    end_of_windows = close_start(num_warmup)
     is_in_opening = window_end < opening_end
     length = jnp.where(window_end == opening_end, first_window, 2 * window_length)
-    boundary = jnp.where(is_in_opening, opening_end, close_start)
+    boundary = jnp.where(is_in_opening, opening_end, end_of_windows)
     end = window_end + length
     end = absorb(end, length, boundary)
-    return jnp.where(window_end >= close_start, -1, end), length
+    return jnp.where(window_end >= end_of_windows, -1, end), length

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import xarray as xr
 
+from numpyro_score.diagnostics.acceptance import missed_acceptance
 from numpyro_score.diagnostics.finding import Finding, Severity
 from numpyro_score.diagnostics.formatting import listed, number, rhat
 from numpyro_score.diagnostics.outcome import FALSE_ALARM
@@ -65,6 +66,8 @@ def _on_chains(table: xr.Dataset) -> list[Finding]:
         chains = tuple(str(chain) for chain in table.chain.values[is_low])
         least, target = table.acceptance.min().item(), table.target_acceptance.item()
         found.append(Finding("acceptance", Severity.WARNING, chains, least, target))
+    else:
+        found += missed_acceptance(float(table.acceptance.mean()), float(table.target_acceptance))
     return found
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from numpyro_score.diagnostics.acceptance import missed_acceptance
 from numpyro_score.diagnostics.finding import Finding, Severity, by_severity
 from numpyro_score.diagnostics.jumps import LONG_REFUSAL
 from numpyro_score.diagnostics.jumps_findings import WORDINGS as OF_JUMPS
@@ -32,6 +33,11 @@ from numpyro_score.diagnostics.quick_scan import Scan, scan
 from numpyro_score.diagnostics.verdict import RHAT_NEAR
 from numpyro_score.diagnostics.verdict_findings import (
     MAX_DIVERGENT,
+<<<<<<< HEAD
+=======
+    WORDINGS,
+    apart,
+>>>>>>> fd63357 (MAMS, and a warmup that cannot be fooled)
     disagreement,
     divergences,
     frozen_chains,
@@ -93,7 +99,11 @@ def _apart(data: xr.Dataset, found_in: Scan, num_kept: int, *, longest: float) -
     if not above:
         return []
     labels = tuple(label_of(data, one.name, one.place) for one, _ in above)
-    return [disagreement(labels, above[0][0].value, above[0][1])]
+    found = [disagreement(labels, above[0][0].value, above[0][1])]
+    places = [place for place, (one, _) in enumerate(above) if one.num_apart]
+    if places:
+        found.append(apart(labels[places[0]], above[places[0]][0].num_apart, data.sizes["chain"]))
+    return found
 
 
 def quick_check(dt: xr.DataTree) -> list[Finding]:
@@ -106,8 +116,13 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
 
     Returns
     -------
+<<<<<<< HEAD
     Findings with the codes `nonfinite`, `frozen` or `all_frozen`, `rhat`, `divergent`, `refused`
     and `precision`, the most severe first.
+=======
+    Findings with the codes `nonfinite`, `frozen` or `all_frozen`, `rhat`, `apart`, `divergent`,
+    `acceptance_missed` and `precision`, the most severe first.
+>>>>>>> fd63357 (MAMS, and a warmup that cannot be fooled)
 
     Raises
     ------
@@ -148,12 +163,18 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
     divergent = num_divergent(statistics) or 0
     if divergent > MAX_DIVERGENT * num_steps:
         found.append(divergences(divergent, num_steps))
+<<<<<<< HEAD
     if "longest_rejection" in statistics:
         # a running maximum
         longest = statistics["longest_rejection"].isel(draw=-1).values
         chains = [str(chain) for chain in data.chain.values[longest >= LONG_REFUSAL]]
         if chains:
             found.append(refused_jumps(chains, float(longest.max()), num_chains))
+=======
+    if "acceptance_rate" in statistics:
+        rate = float(statistics["acceptance_rate"].mean())
+        found += missed_acceptance(rate, dt.attrs.get("target_accept_prob", math.nan))
+>>>>>>> fd63357 (MAMS, and a warmup that cannot be fooled)
     if found:
         share = divergent / num_steps
         found += too_coarse(precision_of(dt, data), share, len(frozen) / num_chains)

@@ -16,6 +16,9 @@ from numpyro_score.groups import SAMPLE_DIMS
 MAX_RHATS = 32
 """Parameters whose R-hat is computed: those whose chains differ most in location or spread."""
 
+MAX_GAP = 3.0
+"""Gap between means of chains, in standard deviations within a chain, that separates groups."""
+
 BLOCK = 1_000_000
 """Numbers that are looked at in one go."""
 
@@ -53,6 +56,28 @@ def _spread(values: Float[np.ndarray, "parameter chain draw"]) -> Float[np.ndarr
     return np.maximum(between(values), between(folded))
 
 
+def num_apart(values: Float[np.ndarray, "chain draw"]) -> int:
+    """Chains in the smaller of two groups whose means a wide gap separates; 0 without one.
+
+    Parameters
+    ----------
+    values
+        Draws of one parameter; chains that do not move are left out.
+    """
+    moving = values[np.ptp(values, axis=1) > 0]
+    if len(moving) < 2:
+        return 0
+    means = np.sort(moving.mean(axis=1))
+    spread = np.sqrt(np.median(moving.var(axis=1)))
+    gaps = np.diff(means)
+    widest = int(np.argmax(gaps))
+    # of chains that are all in different places none stays apart
+    is_pair = max(means[widest] - means[0], means[-1] - means[widest + 1]) < gaps[widest]
+    if not (is_pair and gaps[widest] > MAX_GAP * spread):
+        return 0
+    return min(widest + 1, len(means) - widest - 1)
+
+
 class Scan(NamedTuple):
     """What one pass over the draws found."""
 
@@ -63,12 +88,25 @@ class Scan(NamedTuple):
 
 
 class Rhat(NamedTuple):
-    """R-hat of one parameter, and the autocorrelation time of its thinned draws."""
+    """R-hat of one parameter, and what else its thinned draws show.
+
+    Attributes
+    ----------
+    value
+        R-hat.
+    tau
+        Autocorrelation time.
+    name, place
+        Its variable, and where it is in it.
+    num_apart
+        Chains in the smaller of two groups that stay apart from each other, 0 if none do.
+    """
 
     value: float
     tau: float
     name: str
     place: int
+    num_apart: int = 0
 
 
 def _tau(values: Float[np.ndarray, "chain draw"]) -> float:
@@ -113,6 +151,7 @@ def scan(data: xr.Dataset, step: int, num_kept: int) -> Scan:
         worst = sorted(worst, key=lambda one: -one[0])[:MAX_RHATS]
     with quiet():
         rhats = [
-            Rhat(float(array_stats.rhat(x)), _tau(x), name, place) for _, name, place, x in worst
+            Rhat(float(array_stats.rhat(x)), _tau(x), name, place, num_apart(x))
+            for _, name, place, x in worst
         ]
     return Scan(has_moved, nonfinite, sorted(rhats, reverse=True), num_varying)

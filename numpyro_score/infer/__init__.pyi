@@ -11,6 +11,7 @@ from .metropolis import (
     MetropolisHastings,
     RandomWalkMetropolis,
 )
+from .microcanonical import MAMS
 from .numpyro_kernel import NumPyroKernel
 from .particles import particles
 from .problem import Problem
@@ -21,6 +22,7 @@ from .warmup import PreconditionerOptions, WarmupOptions
 
 __all__ = [
     "MALA",
+    "MAMS",
     "ULA",
     "AnnealedLangevin",
     "BlackJAXKernel",

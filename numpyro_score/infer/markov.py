@@ -142,6 +142,7 @@ def _step(
     algorithm = _bound(tuning.algorithm, bind, context, state.chains.position)
     adapt = state.adapt
     assert adapt is not None
+    trajectory = adapt.trajectory
 
     def one(rng_key: Any, chain: Any, log_step_size: Any) -> tuple[Any, StepInfo]:
         new, info = algorithm.step(
@@ -151,6 +152,7 @@ def _step(
             jnp.exp(log_step_size),
             adapt.preconditioner,
             is_warmup=is_warmup,
+            mean_num_steps=None if trajectory is None else trajectory.mean_num_steps,
         )
         rate = getattr(info, "acceptance_rate", None)
         if rate is None:
@@ -186,6 +188,7 @@ def _tune(tuning: Tuning, rng_key: Any, state: SamplerState, info: StepInfo) -> 
         None if grad is None else jax.vmap(ravel)(grad),
         chains.logdensity,
         info.acceptance_rate,
+        info.num_grad / tuning.algorithm.facts.grads_per_step,
     )
     if num_chains > 1:
         chains = jax.tree.map(lambda x: x[source], chains)

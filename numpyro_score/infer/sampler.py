@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 from numpyro.util import is_prng_key
 
-from numpyro_score.adaptation.pooled import PooledState
+from numpyro_score.adaptation.state import PooledState
 from numpyro_score.learned.preparation import FlatLogDensity
 from numpyro_score.types import LogDensityFn, MapChains, Position
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 from numpyro.util import is_prng_key
 
-from numpyro_score.adaptation.pooled import PooledState, map_per_chain
+from numpyro_score.adaptation.state import PooledState, map_per_chain
 from numpyro_score.infer.sampler import SamplerState, StepInfo, add_axis, first
 from numpyro_score.types import Position, RngKey
 

@@ -113,7 +113,8 @@ class Tuning(NamedTuple):
     @property
     def is_adapting(self) -> bool:
         """Whether warmup learns anything."""
-        return self.adapt_step_size or self.adapt_mass_matrix
+        learns = self.adapt_step_size or self.adapt_mass_matrix
+        return learns or self.algorithm.can_adapt("mean_num_steps")
 
     def first_step_size(self, dim: int) -> float:
         """Step size to start from: as given, else the best one for a good preconditioner."""
@@ -142,6 +143,7 @@ class Tuning(NamedTuple):
             adapt_step_size=self.adapt_step_size or self.algorithm.warmup_api is not None,
             adapt_mass_matrix=self.adapt_mass_matrix,
             restart_stuck_chains=self.restart_stuck_chains,
+            adapt_trajectory=self.algorithm.can_adapt("mean_num_steps"),
         )
 
 

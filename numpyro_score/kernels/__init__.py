@@ -13,6 +13,7 @@ from numpyro_score.kernels.ladder import Ladder
 from numpyro_score.kernels.langevin import ula as _ula
 from numpyro_score.kernels.mala import mala as _mala
 from numpyro_score.kernels.metropolis import metropolis_hastings as _metropolis_hastings
+from numpyro_score.kernels.microcanonical import mams as _mams
 from numpyro_score.kernels.parallel_tempering import parallel_tempering as _parallel_tempering
 from numpyro_score.kernels.random_walk import random_walk as _random_walk
 from numpyro_score.kernels.score_metropolis import score_metropolis as _score_metropolis
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     global_local: GenerateSamplingAPI
     independence: GenerateSamplingAPI
     mala: GenerateSamplingAPI
+    mams: GenerateSamplingAPI
     metropolis_hastings: GenerateSamplingAPI
     parallel_tempering: GenerateSamplingAPI
     random_walk: GenerateSamplingAPI
@@ -36,6 +38,7 @@ __all__ = [
     "global_local",
     "independence",
     "mala",
+    "mams",
     "metropolis_hastings",
     "parallel_tempering",
     "random_walk",
@@ -48,6 +51,7 @@ _KERNELS: dict[str, MarkovKernel] = {
     "global_local": _global_local,
     "independence": _independence,
     "mala": _mala,
+    "mams": _mams,
     "metropolis_hastings": _metropolis_hastings,
     "parallel_tempering": _parallel_tempering,
     "random_walk": _random_walk,

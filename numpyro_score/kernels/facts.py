@@ -16,6 +16,12 @@ from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE as MALA_ACCEPTANCE
 from numpyro_score.kernels.mala import mala
 from numpyro_score.kernels.mala import optimal_step_size as mala_step_size
 from numpyro_score.kernels.metropolis import metropolis_hastings
+from numpyro_score.kernels.microcanonical import GRADIENTS as MAMS_GRADIENTS
+from numpyro_score.kernels.microcanonical import (
+    TARGET_ACCEPTANCE_RATE as MAMS_ACCEPTANCE_RATE,
+)
+from numpyro_score.kernels.microcanonical import initial_step_size as mams_step_size
+from numpyro_score.kernels.microcanonical import mams
 from numpyro_score.kernels.parallel_tempering import parallel_tempering
 from numpyro_score.kernels.random_walk import (
     TARGET_ACCEPTANCE_RATE as RANDOM_WALK_ACCEPTANCE_RATE,
@@ -67,6 +73,8 @@ class Facts(NamedTuple):
         dim -> step size that is right for a target of covariance `P`; None if not known.
     takes_factored
         Whether the kernel accepts a `Preconditioner` as `inverse_mass_matrix`.
+    grads_per_step
+        Gradients of one step of the kernel's integrator.
     """
 
     is_exact: bool
@@ -74,6 +82,7 @@ class Facts(NamedTuple):
     target_acceptance_rate: float = 0.8
     optimal_step_size: Callable[[int], float] | None = None
     takes_factored: bool = False
+    grads_per_step: int = 1
 
 
 LANGEVIN = Facts(
@@ -102,6 +111,17 @@ OWN: tuple[tuple[KernelApi, Facts], ...] = (
     (underdamped_langevin, LANGEVIN._replace(is_exact=False)),
     (score_metropolis, LANGEVIN._replace(is_exact=False)),
     (global_local, LANGEVIN),
+    (
+        mams,
+        Facts(
+            is_exact=True,
+            evaluations=partial(as_reported, grads_per_integration_step=MAMS_GRADIENTS),
+            target_acceptance_rate=MAMS_ACCEPTANCE_RATE,
+            optimal_step_size=mams_step_size,
+            takes_factored=True,
+            grads_per_step=MAMS_GRADIENTS,
+        ),
+    ),
     (parallel_tempering, Facts(is_exact=True, evaluations=as_reported)),
 )
 """The kernels of this package. Ours that sample `p^(1/T)` are exact at T = 1 only."""

@@ -19,7 +19,7 @@ from numpyro_score.kernels.facts import Facts, as_reported, constant, facts_of
 from numpyro_score.preconditioner import Preconditioner
 from numpyro_score.types import LogDensityFn, Position, RngKey
 
-ADAPTED = ("step_size", "inverse_mass_matrix")
+ADAPTED = ("step_size", "inverse_mass_matrix", "mean_num_steps")
 """Kernel arguments that warmup can learn."""
 
 
@@ -102,13 +102,17 @@ class Algorithm(NamedTuple):
         preconditioner: Preconditioner,
         *,
         is_warmup: bool = False,
+        mean_num_steps: Float[Array, ""] | None = None,
     ) -> tuple[Any, Any]:
         """One step of one chain: new state and info."""
         api = self.warmup_api if is_warmup and self.warmup_api is not None else self.api
         kernel = api.build_kernel()
         is_factored = self.facts.takes_factored
         matrix = preconditioner if is_factored else preconditioner.inverse_mass_matrix
-        values = {"step_size": step_size, "inverse_mass_matrix": matrix, **self.parameters}
+        values = {"step_size": step_size, "inverse_mass_matrix": matrix}
+        if mean_num_steps is not None:
+            values["mean_num_steps"] = mean_num_steps
+        values |= self.parameters
         names = list(inspect.signature(kernel).parameters)[3:]
         chosen = {name: values[name] for name in names if name in values}
         return kernel(rng_key, kernel_state, logdensity_fn, **chosen)

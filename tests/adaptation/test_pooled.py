@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import numpyro_score as ns
+from numpyro_score.adaptation import pooled
 from numpyro_score.adaptation.metric import fisher, sample_covariance
-from numpyro_score.adaptation.pooled import PooledState, PooledWarmup, pooled_warmup
+from numpyro_score.adaptation.pooled import PooledWarmup, pooled_warmup
+from numpyro_score.adaptation.state import PooledState
 from numpyro_score.adaptation.windows import (
     CLOSE,
     FIRST_OPENING_WINDOW,
@@ -230,8 +232,61 @@ def test_the_step_size_reaches_the_target_acceptance(target_rate: float) -> None
         300,
     )
     assert abs(float(rates[-40:].mean()) - target_rate) < 0.03
-    # the average of the search, not its last value, is what is frozen
-    assert abs(float(state.log_step_size[0] - state.dual_averaging.log_step_size_avg)) < 1e-6
+    assert (state.log_step_size == state.log_step_size[0]).all()
+
+
+def frozen_acceptance(best: float, num_chains: int, num_warmup: int) -> float:
+    """Acceptance of the step that warmup freezes, for a chain whose acceptance is known.
+
+    `2 Phi(-.562 (eps / best)^1.5)`, MALA's in many dimensions, is .574 at `best`; each chain's rate
+    is off by noise of sd .3, as that of a step is.
+    """
+    functions = warmup_of()
+
+    def acceptance(log_step_size: Any) -> Any:
+        ratio = jnp.exp(1.5 * (log_step_size - jnp.log(best)))
+        return 2 * jax.scipy.stats.norm.cdf(-0.562 * ratio)
+
+    def one(state: PooledState, key: Any) -> tuple[PooledState, None]:
+        key_x, key_noise, key_tune = jax.random.split(key, 3)
+        x = jax.random.normal(key_x, (num_chains, 2))
+        noise = 0.3 * jax.random.normal(key_noise, (num_chains,))
+        rates = jnp.clip(acceptance(state.log_step_size) + noise, 0.0, 1.0)
+        level = -0.5 * jnp.sum(x**2, axis=1)
+        return functions.update(state, key_tune, x, -x, level, rates)[0], None
+
+    @jax.jit
+    def program() -> Any:
+        start = jnp.ones((num_chains, 2))
+        state = functions.init(start, -start, 0.5, None, num_warmup)
+        keys = jax.random.split(jax.random.key(0), num_warmup)
+        state, _ = jax.lax.scan(one, state, keys)
+        return acceptance(functions.final(state).log_step_size[0])
+
+    return float(program())
+
+
+@pytest.mark.parametrize("best", [1e-3, 1.0, 20.0])
+@pytest.mark.parametrize(("num_chains", "num_warmup"), [(64, 50), (64, 100), (4, 200), (1, 500)])
+def test_the_step_that_is_frozen_has_its_acceptance(
+    best: float, num_chains: int, num_warmup: int
+) -> None:
+    """Whatever the length of the warmup, and however far the best step is from the usual one."""
+    assert abs(frozen_acceptance(best, num_chains, num_warmup) - 0.574) < 0.1
+
+
+def test_a_search_that_fails_is_corrected_by_the_check(monkeypatch: Any) -> None:
+    """The planted fault: the step of every search is e^2 too large."""
+    right = pooled.update_search
+
+    def wrong(*args: Any) -> Any:
+        search = right(*args)
+        return search._replace(log_step_size_avg=search.log_step_size + 2.0)
+
+    monkeypatch.setattr(pooled, "update_search", wrong)
+    assert abs(frozen_acceptance(1.0, 64, 100) - 0.574) < 0.1
+    monkeypatch.setattr(pooled, "correct", lambda log_step_size, *_: log_step_size)
+    assert frozen_acceptance(1.0, 64, 100) < 0.1
 
 
 def test_without_gradients_the_covariance_is_learned() -> None:

@@ -180,3 +180,30 @@ def test_a_fitted_mcmc_is_assessed():
     assert found.verdict.num_divergent == 0
     assert np.isfinite(found.mixing.acceptance).all()
     assert found.verdict.is_exact is None
+
+
+@pytest.mark.parametrize(
+    ("rate", "target", "is_missed"),
+    [(0.05, 0.574, True), (0.55, 0.574, False), (0.7, 0.574, False), (0.95, 0.574, True)],
+)
+def test_an_acceptance_far_from_its_target_is_told(tree, rate, target, is_missed):
+    x = np.random.default_rng(5).normal(size=(4, 500))
+    dt = with_statistics(tree(x=x), acceptance_rate=np.full((4, 500), rate))
+    assert codes(dt) == []
+    dt.attrs["target_accept_prob"] = target
+    assert codes(dt) == ["acceptance_missed"] * is_missed
+
+
+def test_chains_in_two_regions_are_told_from_chains_in_many(tree):
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(8, 500))
+    x[2:5] += 10
+    found = quick_check(tree(x=x))
+    assert [one.code for one in found] == ["rhat", "apart"]
+    assert found[1].value == 3
+    text = warning_text(found)
+    assert "3 of 8 chains stay in a region of their own" in text
+    assert "GlobalLocal" in text
+    # chains that all are elsewhere have not mixed, and name no mode
+    everywhere = rng.normal(size=(8, 500)) + 10 * np.arange(8)[:, None]
+    assert codes(tree(x=everywhere)) == ["rhat"]

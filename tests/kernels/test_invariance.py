@@ -136,6 +136,11 @@ KERNELS: dict[str, tuple[Callable[[str, Any], Any], float, float]] = {
         0.1,
     ),
     "mala-dense": (lambda name, f: ns.mala(f, 0.6, metric(name)), 0.4, 0.2),
+    "mams": (
+        lambda name, f: ns.mams(f, 1.0, metric(name), mean_num_steps=2.0),
+        0.4,
+        0.2,
+    ),
     "mala-drift": (lambda _, f: ns.mala(f, 0.3, drift_fn=lambda x: 0.2 - 0.3 * x), 0.4, 0.05),
     "mala-constant-schedule": (
         lambda _, f: ns.mala(f, 0.3, temperature=lambda step: 1.0),

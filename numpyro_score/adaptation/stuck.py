@@ -1,0 +1,100 @@
+"""Which chains are far below the others in log density, and which of them are not on their way.
+
+Across chains of one mode the log density varies by about `sqrt(dim / 2)`, as on a Gaussian, or by
+more on a target of heavy tails or of a funnel's shape. A chain is far below if, in the order of
+the log densities,
+
+* a gap separates it from the chains above it, of more than `MAX_GAP` times the spread of those
+  (their standard deviation, at least `sqrt(dim / 2)`), if they are at least a tenth of the chains;
+* or it is more than `MAX_DEPTH dim` below their .9 quantile, gap or not.
+
+The first rule finds chains in a lesser mode, whatever the dimension. Modes whose chains differ in
+log density by less than the gap are modes that count: their chains are left alone.
+"""
+
+import math
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+MAX_GAP = 10.0
+"""Gap in log density below chains, in units of their spread, that separates others from them."""
+MAX_DEPTH = 10.0
+"""Depth in log density, per dimension, below which a chain counts as stuck without a gap."""
+QUANTILE = 0.9
+"""Chains above it are good, as far as is known."""
+LEAST_RISE = 0.1
+"""Part of its distance to the others that a chain on its way covers in a window."""
+
+_DEEP = 1e15
+"""What stands for an infinite depth: its square is finite in float32."""
+
+
+def _depth(logdensity: Float[Array, " chain"]) -> Float[Array, " chain"]:
+    """How far each chain is below the best; large where the log density is no number."""
+    level = jnp.where(jnp.isfinite(logdensity), logdensity, -jnp.inf)
+    best = jnp.max(level)
+    depth = jnp.where(jnp.isfinite(level), jnp.where(jnp.isfinite(best), best, 0.0) - level, _DEEP)
+    return jnp.minimum(depth, _DEEP)
+
+
+def _of_good(ordered: Float[Array, " chain"]) -> Float[Array, ""]:
+    """Depth of the lowest of the good chains, from the depths in order."""
+    return ordered[int((1 - QUANTILE) * (ordered.size - 1))]
+
+
+def far_below(logdensity: Float[Array, " chain"], dim: int) -> Bool[Array, " chain"]:
+    """Chains far below the others; never all of them.
+
+    Parameters
+    ----------
+    logdensity
+        Log density of each chain's position, shape `(chain,)`; what is not finite is far below.
+    dim
+        Number of coordinates.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> far_below(jnp.array([0.0, -1.0, -2.0, -1.5, -42.0]), dim=8).tolist()
+    [False, False, False, False, True]
+    >>> far_below(jnp.array([0.0, -8.0, -16.0, -24.0, -32.0]), dim=8).tolist()
+    [False, False, False, False, False]
+    """
+    num_chains = logdensity.size
+    if num_chains == 1:
+        return jnp.zeros(1, bool)
+    depth = _depth(logdensity)
+    ordered = jnp.sort(depth)
+    is_far = depth > _of_good(ordered) + MAX_DEPTH * dim
+    above = jnp.arange(1, num_chains)
+    count = above.astype(depth.dtype)
+    mean = jnp.cumsum(ordered)[:-1] / count
+    square = jnp.cumsum(ordered**2)[:-1] / count
+    spread = jnp.sqrt(jnp.maximum(square - mean**2, dim / 2))
+    is_gap = jnp.diff(ordered) > MAX_GAP * spread
+    is_gap &= above >= math.ceil((1 - QUANTILE) * num_chains)
+    first = jnp.where(jnp.any(is_gap), ordered[jnp.argmax(is_gap) + 1], jnp.inf)
+    return is_far | (depth >= first)
+
+
+def is_arriving(
+    before: Float[Array, " chain"], now: Float[Array, " chain"]
+) -> Bool[Array, " chain"]:
+    """Chains that rose by a good part of their distance to the others.
+
+    Parameters
+    ----------
+    before, now
+        Log density of each chain at the start and at the end of a window, shape `(chain,)`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> is_arriving(jnp.array([-1.0, -1e4, -500.0]), jnp.array([0.0, -200.0, -499.0])).tolist()
+    [True, True, False]
+    """
+    depth = _depth(now)
+    distance = jnp.maximum(depth - _of_good(jnp.sort(depth)), 0.0)
+    # a chain that had no density, and has none, does not rise
+    return jnp.isfinite(now) & (now - before >= LEAST_RISE * distance)
