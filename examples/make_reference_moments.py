@@ -12,6 +12,7 @@ standard error of each truth, with a note of how they were made.
 * Eight schools is exact: given tau, everything else is Gaussian, so that each moment is an integral
   over tau alone. It is done by the trapezoid rule in `log tau`, which converges geometrically, and
   the chains are the check: the file records how far they are from it, in standard errors.
+* The random walk is exact in the same way, by quadrature over its two scales.
 * Where no integral is to be had, the chains are checked by what must hold for any density on R^d,
   `E[grad log p] = 0` and `E[x_i (grad log p)_i] = -1` (integration by parts), in standard errors
   too.
@@ -32,7 +33,9 @@ import jax
 import jaxlib
 import numpy as np
 import numpyro
+from jax.flatten_util import ravel_pytree
 from numpyro.infer import MCMC, NUTS
+from numpyro.infer.util import unconstrain_fn
 from tqdm import tqdm
 
 from numpyro_score.targets.flat import flat_logdensity
@@ -44,6 +47,12 @@ from numpyro_score.targets.hierarchical import (
     eight_schools_model,
 )
 from numpyro_score.targets.regression import breast_cancer_data, logistic_regression_model
+from numpyro_score.targets.time_series import (
+    LOG_SCALE,
+    LOG_SCALE_SD,
+    WALK_Y,
+    random_walk_model,
+)
 
 Moments = dict[str, dict[int, np.ndarray]]
 """Variable -> power -> E[x^power]."""
@@ -59,7 +68,7 @@ def batch_means(
     statistics: Callable[[dict[str, jax.Array]], dict[str, jax.Array]],
     settings: argparse.Namespace,
 ) -> dict[str, np.ndarray]:
-    """Batch means of statistics of NUTS draws, name -> `(chains * batches, ...)`."""
+    """Batch means of statistics of draws, name -> `(chains * batches, ...)`."""
     mcmc = MCMC(
         NUTS(model, dense_mass=True, target_accept_prob=settings.target_accept),
         num_warmup=settings.warmup,
@@ -142,16 +151,8 @@ def eight_schools_by_quadrature(step: float) -> Moments:
     }
 
 
-def eight_schools(settings: argparse.Namespace) -> dict[str, Any]:
-    """Exact moments by quadrature, checked against NUTS."""
-    exact, coarse = (eight_schools_by_quadrature(step) for step in (0.01, 0.1))
-    chains = batch_means(
-        eight_schools_model,
-        (SIGMAS,),
-        {"y": EFFECTS},
-        lambda draws: powers(draws, tuple(exact)),
-        settings,
-    )
+def agreement(exact: Moments, coarse: Moments, chains: dict[str, np.ndarray]) -> dict[str, Any]:
+    """How well a quadrature agrees with a coarser one, and with chains."""
     z = {
         f"{NAMES[power]} of {variable}": float(
             np.abs(
@@ -168,27 +169,52 @@ def eight_schools(settings: argparse.Namespace) -> dict[str, Any]:
         for power in POWERS
     )
     return {
+        "relative_change_from_a_coarser_grid": float(f"{grid_change:.1e}"),
+        "checked_against_nuts_largest_z": {name: round(value, 2) for name, value in z.items()},
+    }
+
+
+def eight_schools(settings: argparse.Namespace) -> dict[str, Any]:
+    """Exact moments by quadrature, checked against NUTS."""
+    exact, coarse = (eight_schools_by_quadrature(step) for step in (0.01, 0.1))
+    chains = batch_means(
+        eight_schools_model,
+        (SIGMAS,),
+        {"y": EFFECTS},
+        lambda draws: powers(draws, tuple(exact)),
+        settings,
+    )
+    return {
         "posterior": "eight schools, mu ~ N(0, sd 5), tau ~ HalfCauchy(5), theta ~ N(mu, sd tau)",
         "truth": "trapezoid rule in log tau, all else Gaussian given tau",
-        "relative_change_from_ten_times_coarser_grid": float(f"{grid_change:.1e}"),
-        "checked_against_nuts_largest_z": {name: round(value, 2) for name, value in z.items()},
+        **agreement(exact, coarse, chains),
         "expectations": expectation_rows(exact),
     }
 
 
-def breast_cancer(settings: argparse.Namespace) -> dict[str, Any]:
-    """Moments by NUTS, checked by integration by parts."""
-    x, y = breast_cancer_data()
-    variables = ("intercept", "beta")
-    logdensity_fn, _ = flat_logdensity(logistic_regression_model, (x,), {"y": y})
+def by_chains(
+    model: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    sites: tuple[str, ...],
+    variables: tuple[str, ...],
+    posterior: str,
+    settings: argparse.Namespace,
+) -> dict[str, Any]:
+    """Moments of the variables by chains, checked by integration by parts in the latent sites."""
+    logdensity_fn, _ = flat_logdensity(model, args, kwargs)
+
+    def unconstrained(draw: dict[str, jax.Array]) -> jax.Array:
+        latent = {name: draw[name] for name in sites}
+        return ravel_pytree(unconstrain_fn(model, args, kwargs, latent))[0]
 
     def statistics(draws: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        flat = jax.numpy.concatenate([draws["beta"], draws["intercept"][:, None]], axis=1)
+        flat = jax.vmap(unconstrained)(draws)
         gradient = jax.lax.map(jax.grad(logdensity_fn), flat, batch_size=100)
         parts = {"gradient": gradient, "position_times_gradient_plus_1": flat * gradient + 1}
         return powers(draws, variables) | parts
 
-    chains = batch_means(logistic_regression_model, (x,), {"y": y}, statistics, settings)
+    chains = batch_means(model, args, kwargs, statistics, settings)
     moments, errors = (
         {name: {power: f(chains[f"{name}^{power}"]) for power in POWERS} for name in variables}
         for f in (lambda b: b.mean(axis=0), standard_error)
@@ -198,14 +224,83 @@ def breast_cancer(settings: argparse.Namespace) -> dict[str, Any]:
         for name in ("gradient", "position_times_gradient_plus_1")
     }
     return {
-        "posterior": "logistic regression, scikit-learn's breast cancer data, priors N(0, sd 1)",
-        "truth": "means over NUTS draws; standard errors from batch means",
-        "checked_by_parts_largest_z_of_31": {name: round(value, 2) for name, value in z.items()},
+        "posterior": posterior,
+        "truth": "means over draws; standard errors from batch means",
+        "checked_by_parts_largest_z": {name: round(value, 2) for name, value in z.items()},
         "expectations": expectation_rows(moments, errors),
     }
 
 
-MAKERS = {"eight_schools": eight_schools, "breast_cancer": breast_cancer}
+def breast_cancer(settings: argparse.Namespace) -> dict[str, Any]:
+    """Moments by NUTS, checked by integration by parts."""
+    x, y = breast_cancer_data()
+    return by_chains(
+        logistic_regression_model,
+        (x,),
+        {"y": y},
+        ("intercept", "beta"),
+        ("intercept", "beta"),
+        "logistic regression, scikit-learn's breast cancer data, priors N(0, sd 1)",
+        settings,
+    )
+
+
+def random_walk_by_quadrature(step: float) -> Moments:
+    """Moments of the walk: Gaussian given both scales, then the trapezoid rule in their logs.
+
+    With `K_st = min(s, t)`, the walk given `step_sd = a` is `N(0, a^2 K)`, and what is seen of it
+    has covariance `a^2 K_seen + b^2 I`, whose eigenvectors are those of `K_seen` for every `a` and
+    `b = noise_sd`.
+    """
+    time = np.arange(1.0, len(WALK_Y) + 1)
+    kernel, is_seen = np.minimum.outer(time, time), np.isfinite(WALK_Y)
+    values, vectors = np.linalg.eigh(kernel[np.ix_(is_seen, is_seen)])
+    seen, across = vectors.T @ WALK_Y[is_seen], kernel[:, is_seen] @ vectors
+    logs = np.arange(-7.0, 4.0, step)
+    log_a, log_b = (grid.ravel() for grid in np.meshgrid(logs, logs, indexing="ij"))
+    a2, b2 = np.exp(2 * log_a)[:, None], np.exp(2 * log_b)[:, None]
+    variance = a2 * values + b2
+    log_weight = -0.5 * (np.log(variance) + seen**2 / variance).sum(axis=1)
+    for log_scale in (log_a, log_b):
+        log_weight -= 0.5 * ((log_scale - LOG_SCALE) / LOG_SCALE_SD) ** 2
+    weight = np.exp(log_weight - log_weight.max())
+    weight /= weight.sum()
+    mean = (a2 * seen / variance) @ across.T
+    spread = a2 * np.diag(kernel) - (a2**2 / variance) @ (across**2).T
+    return {
+        "step_sd": {power: weight @ np.exp(power * log_a) for power in POWERS},
+        "noise_sd": {power: weight @ np.exp(power * log_b) for power in POWERS},
+        "x": {
+            1: weight @ mean,
+            2: weight @ (mean**2 + spread),
+            4: weight @ (mean**4 + 6 * mean**2 * spread + 3 * spread**2),
+        },
+    }
+
+
+def random_walk_with_gap(settings: argparse.Namespace) -> dict[str, Any]:
+    """Exact moments by quadrature, checked against NUTS."""
+    exact, coarse = (random_walk_by_quadrature(step) for step in (0.03, 0.1))
+    chains = batch_means(
+        random_walk_model,
+        (WALK_Y,),
+        {},
+        lambda draws: powers(draws, tuple(exact)),
+        settings,
+    )
+    return {
+        "posterior": "random walk of 30 steps with noise and a gap, log-normal scales",
+        "truth": "trapezoid rule in the logs of both scales, all else Gaussian given them",
+        **agreement(exact, coarse, chains),
+        "expectations": expectation_rows(exact),
+    }
+
+
+MAKERS = {
+    "eight_schools": eight_schools,
+    "breast_cancer": breast_cancer,
+    "random_walk_with_gap": random_walk_with_gap,
+}
 
 
 def main() -> None:

@@ -94,6 +94,7 @@ def _facts(dt: xr.DataTree, verdict: Verdict) -> dict[str, str]:
     warmup = dt.attrs.get("num_warmup")
     facts = {
         "sampler": str(dt.attrs.get("sampler", library)),
+        "kernel chosen by sample": str(dt.attrs.get("kernel_choice", "")),
         "chains": count(verdict.num_chains),
         "draws per chain": count(verdict.num_draws),
         "warmup steps per chain": "" if warmup is None else count(int(warmup)),
@@ -101,6 +102,7 @@ def _facts(dt: xr.DataTree, verdict: Verdict) -> dict[str, str]:
         "constant": count(verdict.num_constant) if verdict.num_constant else "",
         "acceptance rate": percent(_mean(dt, "acceptance_rate")) + aim,
         "step size": number(_mean(dt, "step_size")),
+        "mean steps of a trajectory": number(dt.attrs.get("mean_num_steps")),
         "divergent": count(verdict.num_divergent),
         "restarted in warmup": count(float(dt.attrs.get("num_restarts", math.nan))),
         "gradients": count(spent.gradients),

@@ -8,14 +8,26 @@ import jax.numpy as jnp
 from numpyro_score.checks import check_whole
 
 
-def check_lengths(num_warmup: int, num_samples: int, num_chains: int, thinning: int) -> None:
+def check_lengths(
+    num_warmup: int | None, num_samples: int | None, num_chains: int, thinning: int
+) -> tuple[int, int]:
     """Check the lengths of a run.
+
+    Returns
+    -------
+    Steps of warmup, and of sampling.
 
     Raises
     ------
     TypeError, ValueError
-        If one is not a whole number, or too small, or thinning keeps no draw.
+        If one is missing, or not a whole number, or too small, or thinning keeps no draw.
     """
+    if num_warmup is None or num_samples is None:
+        name = "num_warmup" if num_warmup is None else "num_samples"
+        raise TypeError(
+            f"{name} is missing: a kernel needs num_warmup, and num_samples or until; a model in "
+            "its place needs neither."
+        )
     check_whole("num_warmup", num_warmup, 0)
     check_whole("num_samples", num_samples)
     check_whole("num_chains", num_chains)
@@ -24,6 +36,7 @@ def check_lengths(num_warmup: int, num_samples: int, num_chains: int, thinning: 
         raise ValueError(
             f"thinning={thinning} keeps none of num_samples={num_samples} draws; thin less."
         )
+    return int(num_warmup), int(num_samples)
 
 
 def check_key(rng_key: Any) -> None:

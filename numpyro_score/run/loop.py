@@ -1,7 +1,7 @@
 """The host's side of a run: chunks of half a second, each handed on while the next is drawn."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -64,7 +64,7 @@ def chunks(
     num_steps: Mapping[str, int],
     done: Mapping[str, int],
     arrays: Any = None,
-) -> Iterator[tuple[Chunk, Any, int]]:
+) -> Generator[tuple[Chunk, Any, int], None, tuple[Buffers, Buffers]]:
     """Draw phase after phase; the device draws the next chunk while the host handles one.
 
     Parameters
@@ -81,6 +81,10 @@ def chunks(
     Yields
     ------
     A chunk, the state after it, and how many steps it took.
+
+    Returns
+    -------
+    The buffers, for a run that goes on.
     """
     free = list(buffers)
     capacity = len(jax.tree.leaves(buffers[0].fields)[0])
@@ -132,6 +136,9 @@ def chunks(
             row += launched.num_rows
     if launched is not None:
         yield _to_host(programs[launched.phase], launched), launched.state, launched.steps
+        free.append(launched.buffers)
+    first, second = free
+    return first, second
 
 
 def gathered(

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +17,31 @@ from numpyro_score.progress import Bar
 from numpyro_score.run.arguments import check_key, check_lengths, check_starts
 from numpyro_score.run.check import KeptDraws, warn
 from numpyro_score.run.claim import check_store
+from numpyro_score.run.fields import attributes, kept_fields
 from numpyro_score.run.identity import identity
 from numpyro_score.run.layout import make_layout
 from numpyro_score.run.loop import chunks, compile_for, gathered, num_fitting
 from numpyro_score.run.memory import Memory
-from numpyro_score.run.program import STATISTICS, Program, by_phase, field
+from numpyro_score.run.program import Program, by_phase
 from numpyro_score.run.progress import ChunkText
 from numpyro_score.run.protocol import is_exact, reporting_progress
+from numpyro_score.run.recommend import MAX_SAMPLES, NUM_WARMUP, choose
 from numpyro_score.run.rehearsal import rehearse
 from numpyro_score.run.start import check_superchains, init, superchains
 from numpyro_score.run.store import ZarrStore
 from numpyro_score.run.tree import SAMPLING, WARMUP, Converter
+from numpyro_score.run.until import Until, check_until, chunks_until, usual_goal
 from numpyro_score.types import RngKey
 
 
 def sample(
-    kernel: MCMCKernel,
+    kernel: MCMCKernel | Callable[..., Any],
     rng_key: RngKey,
     *,
-    num_warmup: int,
-    num_samples: int,
+    num_warmup: int | None = None,
+    num_samples: int | None = None,
     num_chains: int,
+    until: int | None = None,
     model_args: tuple[Any, ...] = (),
     model_kwargs: Mapping[str, Any] | None = None,
     thinning: int = 1,
@@ -60,13 +64,21 @@ def sample(
     Parameters
     ----------
     kernel
-        Any `numpyro.infer.mcmc.MCMCKernel`: ours, NumPyro's, or another package's.
+        Any `numpyro.infer.mcmc.MCMCKernel`: ours, NumPyro's, or another package's. Or a NumPyro
+        model, or a log density (with `init_params`), which is sampled by the recommended kernel:
+        `MALA` in one dimension, else `MAMS`, with a dense preconditioner up to 100 dimensions.
     rng_key
         One key.
     num_warmup, num_samples
-        Steps of the two phases; thinning does not lengthen them.
+        Steps of the two phases; thinning does not lengthen them. Both are needed for a kernel; of
+        a model or a log density the defaults are 300, and up to 4,000 with `until`.
     num_chains
         Chains, at least 1.
+    until
+        Effective draws that are wanted of every parameter, bulk and tail: the run ends when there
+        are as many and R-hat is at most 1.01, or after `num_samples`. By default 100 a chain for a
+        model or a log density without `num_samples`; else the run has its full length. The draws
+        are kept in memory until then.
     model_args, model_kwargs
         What the model is called with.
     thinning
@@ -116,7 +128,8 @@ def sample(
         root say how it was made: `sampler`, `exact` (1 if the target is the stationary
         distribution, 0 if not, left out where neither is known),
         `independent_draws` (1 where draws do not depend on the ones before), `complete` (0 after an
-        interrupt), `num_restarts`, seconds spent compiling, in warmup and sampling, and, of a
+        interrupt), `kernel_choice` (the rule, where the kernel was chosen here), `until` and
+        `until_reached`, `num_restarts`, seconds spent compiling, in warmup and sampling, and, of a
         kernel that learns of its target first, `num_grad_training`, `seconds_training` and more.
 
     Raises
@@ -152,16 +165,24 @@ def sample(
     >>> dict(dt.posterior.sizes), dt.attrs["exact"]
     ({'chain': 4, 'draw': 50}, 1)
     """
-    check_lengths(num_warmup, num_samples, num_chains, thinning)
+    kernel, reason = choose(kernel, model_args, model_kwargs or {}, init_params)
+    if reason is not None:
+        num_warmup = NUM_WARMUP if num_warmup is None else num_warmup
+        if num_samples is None and until is None:
+            until = usual_goal(num_chains)
+    if until is not None and num_samples is None:
+        num_samples = MAX_SAMPLES
+    num_warmup, num_samples = check_lengths(num_warmup, num_samples, num_chains, thinning)
+    check_until(until, resume=resume)
     check_key(rng_key)
     check_superchains(kernel, num_chains, num_superchains)
     if num_superchains is None:
         check_starts(init_params, num_chains, "chain")
     else:
         check_starts(init_params, num_superchains, "superchain")
-    num_warmup, num_samples, num_chains, thinning = map(
-        int, (num_warmup, num_samples, num_chains, thinning)
-    )
+    num_chains, thinning = int(num_chains), int(thinning)
+    if until is not None:
+        num_samples -= num_samples % thinning
     layout = make_layout(kernel, num_chains, chain_batch_size, mesh)
     path = check_store(store, resume=resume)
     constants = Constants(kernel, model_args, model_kwargs or {})
@@ -183,7 +204,7 @@ def sample(
             state = init(program, keys, num_warmup, points, jit_model_args=jit_model_args)
         learned = getattr(kernel, "attributes", {})
         bar.start("compiling the step", total)
-        program = program._replace(fields=_fields(kernel, state, extra_fields))
+        program = program._replace(fields=kept_fields(kernel, state, extra_fields))
         converter = Converter(
             kernel,
             constants.args,
@@ -196,6 +217,8 @@ def sample(
             "sampler": type(kernel).__name__,
             **({} if exact is None else {"exact": int(exact)}),
             "complete": 0,
+            "kernel_choice": reason,
+            "until": until,
             "num_warmup": num_warmup,
             "num_chains": num_chains,
             "thinning": thinning,
@@ -226,11 +249,16 @@ def sample(
             if learned != known:
                 # what was learned in this call has a place of its own
                 seconds["compile"] -= learned["seconds_training"]
+            goal = None if until is None else Until(until, converter)
+            drawn: Iterator[Any]
             kept = KeptDraws(num_chains, sink.rows.get(SAMPLING, 0)) if is_streamed else None
             bar.start(WARMUP, total, done=sum(sink.rows.values()) * thinning)
             try:
                 began = time.perf_counter()
-                drawn = chunks(programs, state, buffers, num_steps, sink.rows, arrays)
+                if goal is None:
+                    drawn = chunks(programs, state, buffers, num_steps, sink.rows, arrays)
+                else:
+                    drawn = chunks_until(programs, state, buffers, num_steps, arrays, goal)
                 if is_streamed:
                     drawn = gathered(drawn, layout)
                 for chunk, new_state, steps in drawn:
@@ -245,50 +273,12 @@ def sample(
             except KeyboardInterrupt:
                 bar.write("interrupted: returning the draws so far (attribute complete=0)")
             attrs |= {
-                **_attributes(kernel, state),
+                **attributes(kernel, state),
                 **learned,
                 "complete": int(is_complete),
+                "until_reached": None if goal is None else int(goal.is_reached),
                 **{f"seconds_{name}": value for name, value in seconds.items()},
             }
             tree = sink.finish(attrs)
     warn(tree, None if kept is None else kept.posterior(converter))
     return tree
-
-
-def _fields(kernel: MCMCKernel, state: Any, extra_fields: Sequence[str]) -> tuple[str, ...]:
-    """The draw, the kernel's default fields, known statistics, and what was asked for."""
-    here = _present(state, (*STATISTICS, *extra_fields))
-    for name in extra_fields:
-        if name not in here:
-            known = ", ".join(getattr(state, "_fields", ()))
-            raise ValueError(f"the kernel's state has no field {name!r}; it has {known}.")
-    names = [kernel.sample_field, *kernel.default_fields, *filter(here.__contains__, STATISTICS)]
-    return tuple(dict.fromkeys([*names, *extra_fields]))
-
-
-def _present(state: Any, names: Sequence[str]) -> set[str]:
-    """Those of the fields that the state has; none is computed for it."""
-
-    def collect(state: Any) -> dict[str, Any]:
-        found = {}
-        for name in names:
-            with contextlib.suppress(AttributeError):
-                found[name] = field(state, name)
-        return found
-
-    found = jax.eval_shape(collect, state)
-    return {name for name, value in found.items() if value is not None}
-
-
-def _attributes(kernel: MCMCKernel, state: Any) -> dict[str, Any]:
-    """What the kernel and its last state say of the run."""
-    attrs: dict[str, Any] = {}
-    target = getattr(kernel, "target_accept_prob", getattr(kernel, "_target_accept_prob", None))
-    if target is not None:
-        attrs["target_accept_prob"] = float(target)
-    if getattr(kernel, "draws_are_independent", False):
-        attrs["independent_draws"] = 1
-    restarts = "adapt_state.warmup.num_restarts"
-    if _present(state, [restarts]):
-        attrs["num_restarts"] = int(np.asarray(field(state, restarts)).sum())
-    return attrs

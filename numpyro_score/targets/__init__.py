@@ -2,6 +2,7 @@
 
 from numpyro_score.bindings import bind_submodules
 from numpyro_score.targets.base import DensityTarget, ModelTarget, Target
+from numpyro_score.targets.curved import rosenbrock
 from numpyro_score.targets.expectation import Expectation, moments
 from numpyro_score.targets.gaussian import ill_gaussian, ill_gaussian_rotated, std_gaussian
 from numpyro_score.targets.hierarchical import eight_schools, eight_schools_centered
@@ -16,6 +17,7 @@ from numpyro_score.targets.multimodal import (
 from numpyro_score.targets.regression import breast_cancer
 from numpyro_score.targets.shaped import banana, funnel
 from numpyro_score.targets.skewed import gumbel
+from numpyro_score.targets.time_series import random_walk_with_gap
 
 __all__ = [
     "DensityTarget",
@@ -36,7 +38,9 @@ __all__ = [
     "moments",
     "narrow_modes",
     "random_modes",
+    "random_walk_with_gap",
     "ring_of_modes",
+    "rosenbrock",
     "std_gaussian",
     "two_modes",
 ]

@@ -29,11 +29,18 @@ BUILT_IN: dict[str, Callable[[], Target]] = {
     "random_modes": targets.random_modes,
     "narrow_modes": targets.narrow_modes,
     "double_wells": targets.double_wells,
+    "rosenbrock": targets.rosenbrock,
+    "random_walk_with_gap": targets.random_walk_with_gap,
     "eight_schools": targets.eight_schools,
     "eight_schools_centered": targets.eight_schools_centered,
     "breast_cancer": targets.breast_cancer,
 }
-POSTERIORS = ("eight_schools", "eight_schools_centered", "breast_cancer")
+POSTERIORS = (
+    "random_walk_with_gap",
+    "eight_schools",
+    "eight_schools_centered",
+    "breast_cancer",
+)
 WITH_DRAWS = [name for name in BUILT_IN if name not in POSTERIORS]
 NUM_DRAWS = 20_000
 

@@ -1,0 +1,142 @@
+"""Runs that end when they have what was asked for: chains that agree, and effective draws.
+
+The draws are looked at after fixed numbers of them, each half as many again as the one before, so
+that a run ends at the same draw on every machine.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import xarray as xr
+
+from numpyro_score.checks import check_whole
+from numpyro_score.run.loop import chunks
+from numpyro_score.run.program import Buffers, Program
+from numpyro_score.run.tree import SAMPLING, Chunk, Converter, join
+
+FIRST_LOOK = 100
+"""Draws of each chain after which a run is looked at first."""
+GROWTH = 1.5
+"""How much more there is at every further look."""
+
+
+def check_until(until: int | None, *, resume: bool) -> None:
+    """Refuse what cannot be waited for.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `until` is no whole number above 0, or is given for a run that is resumed, or one of
+        several processes.
+    """
+    if until is None:
+        return
+    check_whole("until", until, hint="the effective draws of each parameter that are wanted")
+    if resume or jax.process_count() > 1:
+        raise ValueError(
+            "until cannot be used in a run that is resumed, or runs on several processes: it looks "
+            "at all draws of one call; give num_samples alone."
+        )
+
+
+def usual_goal(num_chains: int) -> int:
+    """Effective draws of the usual verdict.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the number of chains is no whole number above 0.
+    """
+    from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN
+
+    check_whole("num_chains", num_chains)
+    return ESS_PER_CHAIN * num_chains
+
+
+class Until:
+    """Keeps the draws of a run, and says whether they suffice.
+
+    Parameters
+    ----------
+    wanted
+        Effective draws, bulk and tail, of every parameter; R-hat has its usual limit.
+    converter
+        Makes the posterior of the draws.
+    """
+
+    def __init__(self, wanted: int, converter: Converter) -> None:
+        self.wanted = wanted
+        self.is_reached = False
+        self._converter = converter
+        self._chunks: list[Chunk] = []
+
+    def add(self, chunk: Chunk) -> None:
+        """Keep the draws of a chunk."""
+        if chunk.phase == SAMPLING:
+            self._chunks.append(chunk._replace(stats={}))
+
+    def look(self) -> bool:
+        """Whether the draws so far suffice."""
+        # what looks at draws is imported when there are some
+        from numpyro_score.diagnostics.verdict import judge
+
+        self._chunks = [join(self._chunks)]
+        posterior = self._converter.posterior(self._chunks[0])
+        verdict = judge(xr.DataTree.from_dict({"posterior": posterior}))
+        self.is_reached = verdict.has_mixed and verdict.ess_min >= self.wanted
+        return self.is_reached
+
+
+def looks(num_rows: int, multiple: int) -> list[int]:
+    """After how many kept draws of a chain the run is looked at, the last of them at its end.
+
+    Parameters
+    ----------
+    num_rows
+        Kept draws of the whole run, a multiple of `multiple`.
+    multiple
+        What every number is a multiple of.
+
+    Examples
+    --------
+    >>> looks(500, 1), looks(320, 32)
+    ([100, 150, 225, 337, 500], [128, 192, 256, 320])
+    """
+    found: list[int] = []
+    size = float(FIRST_LOOK)
+    while size < num_rows:
+        rows = math.ceil(int(size) / multiple) * multiple
+        if rows < num_rows and rows not in found:
+            found.append(rows)
+        size *= GROWTH
+    return [*found, num_rows]
+
+
+def chunks_until(
+    programs: Mapping[str, Program],
+    state: Any,
+    buffers: tuple[Buffers, Buffers],
+    num_steps: Mapping[str, int],
+    arrays: Any,
+    until: Until,
+) -> Iterator[tuple[Chunk, Any, int]]:
+    """As `chunks`, of a run from its beginning, until `until` is reached or the run is over."""
+    program = programs[SAMPLING]
+    thinning = program.thinning
+    rows: dict[str, int] = {}
+    for num_rows in looks(num_steps[SAMPLING] // thinning, program.block or 1):
+        part = {**num_steps, SAMPLING: num_rows * thinning}
+        drawing = chunks(programs, state, buffers, part, rows, arrays)
+        while True:
+            try:
+                chunk, state, steps = next(drawing)
+            except StopIteration as end:
+                buffers = end.value
+                break
+            until.add(chunk)
+            rows[chunk.phase] = chunk.first + chunk.num_draws
+            yield chunk, state, steps
+        if until.look():
+            return
