@@ -22,6 +22,7 @@ import xarray as xr
 from scipy import stats
 
 from numpyro_score.diagnostics.acceptance import missed_acceptance
+from numpyro_score.diagnostics.apart import apart
 from numpyro_score.diagnostics.finding import Finding, Severity, by_severity
 from numpyro_score.diagnostics.jumps import LONG_REFUSAL
 from numpyro_score.diagnostics.jumps_findings import WORDINGS as OF_JUMPS
@@ -36,7 +37,6 @@ from numpyro_score.diagnostics.verdict_findings import (
 <<<<<<< HEAD
 =======
     WORDINGS,
-    apart,
 >>>>>>> fd63357 (MAMS, and a warmup that cannot be fooled)
     disagreement,
     divergences,

@@ -8,6 +8,7 @@ import xarray as xr
 from arviz_stats.base import array_stats
 from jaxtyping import Bool, Float, Shaped
 
+from numpyro_score.diagnostics.apart import num_apart
 from numpyro_score.diagnostics.autocorrelation import autocorrelation_time
 from numpyro_score.diagnostics.draws import ROUNDING
 from numpyro_score.diagnostics.rhat_ess import MIN_DRAWS, quiet
@@ -15,9 +16,6 @@ from numpyro_score.groups import SAMPLE_DIMS
 
 MAX_RHATS = 32
 """Parameters whose R-hat is computed: those whose chains differ most in location or spread."""
-
-MAX_GAP = 3.0
-"""Gap between means of chains, in standard deviations within a chain, that separates groups."""
 
 BLOCK = 1_000_000
 """Numbers that are looked at in one go."""
@@ -54,28 +52,6 @@ def _spread(values: Float[np.ndarray, "parameter chain draw"]) -> Float[np.ndarr
 
     folded = np.abs(values - np.median(values, axis=(1, 2), keepdims=True))
     return np.maximum(between(values), between(folded))
-
-
-def num_apart(values: Float[np.ndarray, "chain draw"]) -> int:
-    """Chains in the smaller of two groups whose means a wide gap separates; 0 without one.
-
-    Parameters
-    ----------
-    values
-        Draws of one parameter; chains that do not move are left out.
-    """
-    moving = values[np.ptp(values, axis=1) > 0]
-    if len(moving) < 2:
-        return 0
-    means = np.sort(moving.mean(axis=1))
-    spread = np.sqrt(np.median(moving.var(axis=1)))
-    gaps = np.diff(means)
-    widest = int(np.argmax(gaps))
-    # of chains that are all in different places none stays apart
-    is_pair = max(means[widest] - means[0], means[-1] - means[widest + 1]) < gaps[widest]
-    if not (is_pair and gaps[widest] > MAX_GAP * spread):
-        return 0
-    return min(widest + 1, len(means) - widest - 1)
 
 
 class Scan(NamedTuple):

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from numpyro_score.diagnostics.acceptance import missed_words
+from numpyro_score.diagnostics.apart import apart_words
 from numpyro_score.diagnostics.finding import Finding, Severity
 from numpyro_score.diagnostics.formatting import count, listed, number, rhat, times
 from numpyro_score.diagnostics.precision import Precision, too_coarse
@@ -200,29 +201,6 @@ def _rhat(found: Finding) -> Words:
     )
 
 
-def apart(label: str, num_apart: int, num_chains: int) -> Finding:
-    """That some chains stay in a region of their own.
-
-    Parameters
-    ----------
-    label
-        The parameter that shows it best.
-    num_apart, num_chains
-        How many chains, of how many.
-    """
-    details = {"num_chains": num_chains}
-    return Finding("apart", Severity.PROBLEM, (label,), num_apart, 0, details)
-
-
-def _apart(found: Finding) -> Words:
-    return Words(
-        f"{found.value} of {found.details['num_chains']} chains stay in a region of their own, "
-        f"apart from the others in {listed(found.parameters)}: if it is a mode, only a kernel that "
-        "jumps between modes weighs it (GlobalLocal, ParallelTempering).",
-        "Compare the log densities of both groups (lp), and sample with GlobalLocal.",
-    )
-
-
 def _wanted(found: Finding) -> str:
     which = found.details["which"]
     return (
@@ -312,6 +290,6 @@ WORDINGS: Wordings = {
     "interrupted": lambda found: Words(f"Interrupted after {count(found.value)} draws per chain."),
     "precision": _precision,
     "acceptance_missed": missed_words,
-    "apart": _apart,
+    "apart": apart_words,
 }
 """Code -> its wording."""

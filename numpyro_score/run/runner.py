@@ -217,8 +217,8 @@ def sample(
             "sampler": type(kernel).__name__,
             **({} if exact is None else {"exact": int(exact)}),
             "complete": 0,
-            "kernel_choice": reason,
-            "until": until,
+            **({} if reason is None else {"kernel_choice": reason}),
+            **({} if until is None else {"until": until}),
             "num_warmup": num_warmup,
             "num_chains": num_chains,
             "thinning": thinning,
@@ -276,7 +276,7 @@ def sample(
                 **attributes(kernel, state),
                 **learned,
                 "complete": int(is_complete),
-                "until_reached": None if goal is None else int(goal.is_reached),
+                **({} if goal is None else {"until_reached": int(goal.is_reached)}),
                 **{f"seconds_{name}": value for name, value in seconds.items()},
             }
             tree = sink.finish(attrs)

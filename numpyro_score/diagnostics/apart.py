@@ -1,0 +1,62 @@
+"""Whether chains stay in two regions apart, as those of a local kernel in two modes do.
+
+Chains that have not mixed may all be in different places. Two groups are told from them by one gap
+between the means of chains, which is wide against what each chain explores, and wider than the
+means of either group are spread.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+from numpyro_score.diagnostics.finding import Finding, Severity
+from numpyro_score.diagnostics.formatting import listed
+from numpyro_score.diagnostics.wording import Words
+
+MAX_GAP = 3.0
+"""Gap between means of chains, in standard deviations within a chain, that separates groups."""
+
+
+def num_apart(values: Float[np.ndarray, "chain draw"]) -> int:
+    """Chains in the smaller of two groups whose means a wide gap separates; 0 without one.
+
+    Parameters
+    ----------
+    values
+        Draws of one parameter; chains that do not move are left out.
+    """
+    moving = values[np.ptp(values, axis=1) > 0]
+    if len(moving) < 2:
+        return 0
+    means = np.sort(moving.mean(axis=1))
+    spread = np.sqrt(np.median(moving.var(axis=1)))
+    gaps = np.diff(means)
+    widest = int(np.argmax(gaps))
+    # of chains that are all in different places none stays apart
+    is_pair = max(means[widest] - means[0], means[-1] - means[widest + 1]) < gaps[widest]
+    if not (is_pair and gaps[widest] > MAX_GAP * spread):
+        return 0
+    return min(widest + 1, len(means) - widest - 1)
+
+
+def apart(label: str, num_apart: int, num_chains: int) -> Finding:
+    """That some chains stay in a region of their own.
+
+    Parameters
+    ----------
+    label
+        The parameter that shows it best.
+    num_apart, num_chains
+        How many chains, of how many.
+    """
+    details = {"num_chains": num_chains}
+    return Finding("apart", Severity.PROBLEM, (label,), num_apart, 0, details)
+
+
+def apart_words(found: Finding) -> Words:
+    """The finding of `apart` in words."""
+    return Words(
+        f"{found.value} of {found.details['num_chains']} chains stay in a region of their own, "
+        f"apart from the others in {listed(found.parameters)}: if it is a mode, only a kernel that "
+        "jumps between modes weighs it (GlobalLocal, ParallelTempering).",
+        "Compare the log densities of both groups (lp), and sample with GlobalLocal.",
+    )
