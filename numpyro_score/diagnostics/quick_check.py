@@ -34,10 +34,6 @@ from numpyro_score.diagnostics.quick_scan import Scan, scan
 from numpyro_score.diagnostics.verdict import RHAT_NEAR
 from numpyro_score.diagnostics.verdict_findings import (
     MAX_DIVERGENT,
-<<<<<<< HEAD
-=======
-    WORDINGS,
->>>>>>> fd63357 (MAMS, and a warmup that cannot be fooled)
     disagreement,
     divergences,
     frozen_chains,
@@ -116,13 +112,8 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
 
     Returns
     -------
-<<<<<<< HEAD
-    Findings with the codes `nonfinite`, `frozen` or `all_frozen`, `rhat`, `divergent`, `refused`
-    and `precision`, the most severe first.
-=======
     Findings with the codes `nonfinite`, `frozen` or `all_frozen`, `rhat`, `apart`, `divergent`,
-    `acceptance_missed` and `precision`, the most severe first.
->>>>>>> fd63357 (MAMS, and a warmup that cannot be fooled)
+    `refused`, `acceptance_missed` and `precision`, the most severe first.
 
     Raises
     ------
@@ -163,18 +154,15 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
     divergent = num_divergent(statistics) or 0
     if divergent > MAX_DIVERGENT * num_steps:
         found.append(divergences(divergent, num_steps))
-<<<<<<< HEAD
     if "longest_rejection" in statistics:
         # a running maximum
         longest = statistics["longest_rejection"].isel(draw=-1).values
         chains = [str(chain) for chain in data.chain.values[longest >= LONG_REFUSAL]]
         if chains:
             found.append(refused_jumps(chains, float(longest.max()), num_chains))
-=======
     if "acceptance_rate" in statistics:
         rate = float(statistics["acceptance_rate"].mean())
         found += missed_acceptance(rate, dt.attrs.get("target_accept_prob", math.nan))
->>>>>>> fd63357 (MAMS, and a warmup that cannot be fooled)
     if found:
         share = divergent / num_steps
         found += too_coarse(precision_of(dt, data), share, len(frozen) / num_chains)
