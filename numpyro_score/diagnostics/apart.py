@@ -2,7 +2,7 @@
 
 Chains that have not mixed may all be in different places. Two groups are told from them by one gap
 between the means of chains, which is wide against what each chain explores, and wider than the
-means of either group are spread.
+means of either group are spread. A single chain that is elsewhere is no group.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ MAX_GAP = 3.0
 
 
 def num_apart(values: Float[np.ndarray, "chain draw"]) -> int:
-    """Chains in the smaller of two groups whose means a wide gap separates; 0 without one.
+    """Chains in the smaller of two groups whose means a wide gap separates; 0 without a gap.
 
     Parameters
     ----------
@@ -35,7 +35,8 @@ def num_apart(values: Float[np.ndarray, "chain draw"]) -> int:
     is_pair = max(means[widest] - means[0], means[-1] - means[widest + 1]) < gaps[widest]
     if not (is_pair and gaps[widest] > MAX_GAP * spread):
         return 0
-    return min(widest + 1, len(means) - widest - 1)
+    size = min(widest + 1, len(means) - widest - 1)
+    return size if size > 1 else 0
 
 
 def apart(label: str, num_apart: int, num_chains: int) -> Finding:
