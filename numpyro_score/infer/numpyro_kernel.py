@@ -64,7 +64,7 @@ class NumPyroKernel(MCMCKernel):
         self._preparer = self._new_preparer()
         # of `prepare`; `numpyro_score.sample` sets it
         self.progress_callback: ProgressCallback | None = None
-        # NumPyro's MCMC initializes a kernel again on every run unless this is set
+        # MCMC initializes a kernel again on every run unless this is set
         self._sample_fn: Callable[..., Any] | None = None
 
     @property
@@ -283,16 +283,17 @@ class NumPyroKernel(MCMCKernel):
         return {**self.__dict__, "_sample_fn": None, "progress_callback": None}
 
 
-@partial(jax.jit, static_argnames=("kernel", "constants", "map_chains"))
+@partial(
+    jax.jit,
+    static_argnames=("kernel", "constants", "map_chains"),
+    # it runs once: half the compilation is worth more than a faster program
+    compiler_options={"xla_backend_optimization_level": 0},
+)
 def _begin(
-    kernel: NumPyroKernel,
-    constants: Constants,
-    map_chains: MapChains,
-    inputs: Any,
-    learned: Any,
-    arrays: Any,
+    kernel: NumPyroKernel, constants: Constants, map_chains: MapChains, inputs: Any, *arrays: Any
 ) -> tuple[KernelState, Any]:
     """State to start from, and what was found out about the model: compiled at once, not by op."""
-    constants = constants.bound(arrays)
+    learned, data = arrays
+    constants = constants.bound(data)
     state = kernel._begin(inputs, constants.args, constants.kwargs, map_chains, learned)
     return state, kernel._problem.found
