@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import jax
 
+from numpyro_score.run.damage import check_files
 from numpyro_score.run.identity import differences
 from numpyro_score.run.zarr_group import COMMIT, committed
 
@@ -82,7 +83,7 @@ def holds_run(path: Path, identity: Mapping[str, Any]) -> bool:
     Raises
     ------
     ValueError
-        If it is no store, or one of another run; the differences are named.
+        If it is no store, is damaged, or is that of another run; the differences are named.
     """
     if {entry.name for entry in path.iterdir()} == {".lock"}:
         return False
@@ -102,6 +103,7 @@ def holds_run(path: Path, identity: Mapping[str, Any]) -> bool:
             f"{path} holds another run: {'; '.join(found)}. Nothing in it was changed. Give the "
             "same arguments to resume it, or another path."
         )
+    check_files(path, metadata)
     for entry in path.iterdir():
         if entry.is_dir() and f"{entry.name}/.zgroup" not in metadata:
             shutil.rmtree(entry)

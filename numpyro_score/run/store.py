@@ -10,6 +10,7 @@ before the next chunk is written, that they have done so.
 """
 
 import json
+import zipfile
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 import xarray as xr
 
 from numpyro_score.run.claim import RECORD, holds_run, lock
+from numpyro_score.run.damage import damaged
 from numpyro_score.run.layout import Layout
 from numpyro_score.run.tree import PREFIX, SAMPLING, WARMUP, Chunk, Converter, plain_attrs
 from numpyro_score.run.zarr_group import COMMIT, ZARR_FORMAT, DrawsGroup, committed
@@ -79,7 +81,6 @@ class ZarrStore:
         self._together(lambda: self._claim(resume=resume))
         if (path / COMMIT).exists():
             self._record = committed(path)[".zattrs"][RECORD]
-        self._prune_states()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="numpyro_score-store")
         self._pending: Future[None] | None = None
         self._next = self._record
@@ -90,11 +91,24 @@ class ZarrStore:
         return dict(self._record["rows"])
 
     def restore(self, state: Any) -> Any:
-        """The committed state, in the structure of `state`; `state` itself if there is none."""
+        """The committed state, in the structure of `state`; `state` itself if there is none.
+
+        Raises
+        ------
+        ValueError
+            If its file is damaged.
+        """
         if not self._record["commits"]:
+            self._prune_states()
             return state
-        with np.load(self._state_file(self._record["commits"]), allow_pickle=False) as data:
-            values = [data[f"arr_{i}"] for i in range(len(data.files))]
+        file = self._state_file(self._record["commits"])
+        try:
+            # NumPy leaves a damaged file open that it opened itself
+            with file.open("rb") as raw, np.load(raw, allow_pickle=False) as data:
+                values = [data[f"arr_{i}"] for i in range(len(data.files))]
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+            raise damaged(self._path, file, f"cannot be read ({error})") from error
+        self._prune_states()
         return self._layout.from_host(values, state)
 
     def add(self, chunk: Chunk, state: Any, *, keep: bool) -> None:

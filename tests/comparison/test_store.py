@@ -2,7 +2,13 @@
 
 import dataclasses
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -107,6 +113,41 @@ def test_a_killed_comparison_is_resumed_to_the_same_draws(kept, copy, monkeypatc
     assert sampled == [lost.name, cut.name], sampled
     same_draws(again, kept)
     pd.testing.assert_frame_equal(figures(again.table), figures(kept.table))
+
+
+NUM_KILLS = 10
+
+CHILD = """
+import sys
+from tests.comparison.test_store import run
+run(store=sys.argv[1], resume=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_resumed_to_the_same_draws(kept, tmp_path):
+    path = tmp_path / "cmp.zarr"
+    rng = np.random.default_rng(0)
+    folder = jax.config.jax_compilation_cache_dir or ""
+    root = str(Path(__file__).parents[2])
+    env = {**os.environ, "JAX_COMPILATION_CACHE_DIR": folder, "PYTHONPATH": root}
+    num_kills, seconds = 0, 30.0
+    while num_kills < NUM_KILLS:
+        began = time.monotonic()
+        child = subprocess.Popen([sys.executable, "-W", "ignore", "-c", CHILD, str(path)], env=env)
+        try:
+            # any moment from the import to the last run
+            child.wait(timeout=rng.uniform(0.1, 0.9) * seconds)
+        except subprocess.TimeoutExpired:
+            os.kill(child.pid, signal.SIGKILL)
+            child.wait()
+            num_kills += 1
+        else:
+            assert child.returncode == 0
+            seconds = time.monotonic() - began
+            same_draws(load_comparison(path), kept)
+            shutil.rmtree(path)
+    same_draws(run(store=path, resume=True), kept)
 
 
 def test_another_comparison_is_refused(kept, copy):

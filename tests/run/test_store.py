@@ -199,6 +199,48 @@ def test_a_damaged_or_foreign_store_is_refused_and_left_alone(tmp_path, damage):
     assert after == before
 
 
+NUM_CUTS = 10
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_a_cut_file_is_named_and_nothing_is_changed(
+    tmp_path, reference, short_chunks, monkeypatch, is_complete
+):
+    whole = tmp_path / "whole.zarr"
+    if is_complete:
+        run(store=whole)
+    else:
+        with monkeypatch.context() as patch:
+            interrupt_every(patch, 6)
+            run(store=whole)
+    rng = np.random.default_rng(3)
+    files = sorted(file for file in whole.rglob("*") if file.stat().st_size and file.is_file())
+    counted = {"refused": 0, "resumed": 0}
+    for number in range(NUM_CUTS):
+        path = tmp_path / f"{number}.zarr"
+        shutil.copytree(whole, path)
+        cut = path / rng.choice(np.array(files)).relative_to(whole)
+        os.truncate(cut, rng.integers(cut.stat().st_size))
+        before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+        try:
+            tree = run(store=path, resume=True)
+        except ValueError as error:
+            message = str(error)
+        else:
+            # the state of a complete run, and what the commit does not count, are not needed
+            assert_same_draws(tree, reference)
+            counted["resumed"] += 1
+            continue
+        assert cut.name in message
+        after = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+        changed = {
+            file.name for file in before.keys() | after if before.get(file) != after.get(file)
+        }
+        assert not changed
+        counted["refused"] += 1
+    assert counted["refused"] >= NUM_CUTS // 2, counted
+
+
 def test_two_runs_into_one_store_are_refused(tmp_path, short_chunks, monkeypatch):
     path = tmp_path / "run.zarr"
     original = loop.run_chunk

@@ -1,0 +1,69 @@
+"""Whether the files of a store are whole: a disk or a copy may have cut them."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+METADATA = (".zgroup", ".zarray", ".zattrs")
+"""Names of the files that describe a group or an array."""
+
+VALUES = re.compile(r"\d+(\.\d+)*")
+"""Names of the files that hold an array's values."""
+
+
+def check_files(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Refuse a store with a file that was cut; its values would be read wrong, or not at all.
+
+    Arrays are not compressed, so that the size of each file of values is known. What was changed
+    without a change of size is not seen.
+
+    Parameters
+    ----------
+    path
+        The store's folder.
+    metadata
+        What is committed, as `zarr_group.committed` returns it.
+
+    Raises
+    ------
+    ValueError
+        If a file cannot be read or has another size than it should; the message names it.
+    """
+    for key in metadata:
+        file = path / key
+        if file.name not in METADATA or not file.exists():
+            continue
+        try:
+            known = json.loads(file.read_bytes())
+        except ValueError as error:
+            raise damaged(path, file, f"cannot be read ({error})") from error
+        if file.name != ".zarray" or known.get("compressor") or known.get("filters"):
+            continue
+        expected = math.prod(known["chunks"]) * np.dtype(known["dtype"]).itemsize
+        for values in file.parent.iterdir():
+            size = values.stat().st_size
+            if VALUES.fullmatch(values.name) and size != expected:
+                raise damaged(path, values, f"has {size} bytes in place of {expected}")
+
+
+def damaged(path: Path, file: Path, what: str) -> ValueError:
+    """The error that a store is damaged.
+
+    Parameters
+    ----------
+    path
+        The store's folder.
+    file
+        The file at fault, in the folder.
+    what
+        What is wrong with it.
+    """
+    return ValueError(
+        f"the store {path} is damaged: {file.relative_to(path)} {what}. Nothing in it was changed. "
+        "Put the file back from a copy, or start the run again with another path."
+    )
