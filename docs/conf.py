@@ -94,6 +94,7 @@ ORDER = (
     "compare_samplers",
     "label_switching",
     "learned_prior",
+    "amortised_posterior",
     "metropolis_hastings",
     "langevin",
     "annealing",

@@ -1,5 +1,7 @@
 from . import (
     adaptation,
+    amortised,
+    calibration,
     comparison,
     diagnostics,
     distributions,
@@ -15,6 +17,8 @@ from . import (
     targets,
     training,
 )
+from .amortised import AmortisedPosterior, fit_posterior
+from .calibration import posterior_sbc, sbc
 from .comparison import compare, load_comparison
 from .diagnostics import ConvergenceWarning
 from .distributions import LearnedConditional, LearnedDistribution
@@ -55,6 +59,7 @@ __all__ = [
     "MALA",
     "MAMS",
     "ULA",
+    "AmortisedPosterior",
     "AnnealedLangevin",
     "BlackJAXKernel",
     "ConvergenceWarning",
@@ -72,10 +77,13 @@ __all__ = [
     "TemperedSMC",
     "UnderdampedLangevin",
     "adaptation",
+    "amortised",
+    "calibration",
     "compare",
     "comparison",
     "diagnostics",
     "distributions",
+    "fit_posterior",
     "global_local",
     "independence",
     "infer",
@@ -88,11 +96,13 @@ __all__ = [
     "metropolis_hastings",
     "noise",
     "parallel_tempering",
+    "posterior_sbc",
     "random_walk",
     "report",
     "run",
     "sample",
     "samplers",
+    "sbc",
     "score_metropolis",
     "scores",
     "targets",

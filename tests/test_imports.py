@@ -30,9 +30,9 @@ ORDER = [
     {"training"},
     {"learned", "distributions"},
     {"infer"},
-    {"diagnostics"},
+    {"diagnostics", "amortised"},
     {"run", "report"},
-    {"comparison"},
+    {"comparison", "calibration"},
     {"cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

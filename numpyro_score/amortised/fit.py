@@ -1,0 +1,157 @@
+"""`fit_posterior`: simulate, and learn the posterior given any data."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpyro.distributions import Distribution
+from numpyro.primitives import sample as sample_site
+
+from numpyro_score.amortised.conditions import Scaling
+from numpyro_score.amortised.posterior import AmortisedPosterior, ScaledFlow
+from numpyro_score.amortised.simulations import from_model, from_simulator
+from numpyro_score.amortised.sites import latent_sites
+from numpyro_score.checks import check_whole
+from numpyro_score.distributions.conditional_flow import ConditionalFlow
+from numpyro_score.distributions.training import NUM_FLOW_STEPS, train_flow
+from numpyro_score.progress import ProgressCallback
+from numpyro_score.targets.simulated import data_sites
+from numpyro_score.types import RngKey
+
+
+def fit_posterior(
+    model: Callable[..., Any],
+    rng_key: RngKey,
+    *,
+    num_simulations: int = 10_000,
+    prior: Callable[[], Any] | Mapping[str, Distribution] | None = None,
+    summary: Callable[[dict[str, Any]], Any] | None = None,
+    model_args: tuple[Any, ...] = (),
+    model_kwargs: Mapping[str, Any] | None = None,
+    width: int = 128,
+    depth: int = 3,
+    num_steps: int = 5000,
+    num_flow_steps: int = NUM_FLOW_STEPS,
+    weight: float = 0.02,
+    df: int = 5,
+    checkpoint: str | Path | None = None,
+    progress: bool | ProgressCallback = True,
+) -> AmortisedPosterior:
+    """Learn the posterior given any data, from simulations of parameters and data.
+
+    Parameters
+    ----------
+    model
+        A NumPyro model, called as for a run: the sites observed in that call are the data. Or, with
+        `prior=`, any function `(rng_key, parameters) -> data`, of a dict of NumPy arrays to an
+        array or a dict of arrays; it need not be one of JAX (`jax.random.key_data(rng_key)` are
+        two numbers to seed another generator with).
+    rng_key
+        For simulations and training.
+    num_simulations
+        Pairs of parameters and data.
+    prior
+        Of a simulator: a NumPyro model without data, or a dict of distributions by name.
+    summary
+        `data -> summaries`, from a dict by site (`"data"` for a simulator that returns an array) to
+        arrays of fixed size; by default all numbers of the data. For sets of rows whose order does
+        not matter, give summaries that do not depend on it, such as moments.
+    model_args, model_kwargs
+        What the model is called with, data of the right shapes included.
+    width, depth, num_steps, checkpoint, progress
+        Of the network and its training, as of `numpyro_score.training.fit_score`.
+    num_flow_steps, weight, df
+        As of `LearnedDistribution.fit`.
+
+    Returns
+    -------
+    The posterior given any data; approximate.
+
+    Raises
+    ------
+    ValueError
+        Before training: if there are no data or no parameters, a prior is improper or discrete,
+        or simulations are not finite (how many, and for which parameters) or differ in shape.
+
+    Warns
+    -----
+    UserWarning
+        If a few simulations are not finite; they are left out.
+
+    Examples
+    --------
+    >>> import jax, numpyro, numpyro.distributions as dist
+    >>> def model(y):
+    ...     mean = numpyro.sample("mean", dist.Normal(0.0, 1.0))
+    ...     numpyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+    >>> posterior = fit_posterior(
+    ...     model,
+    ...     jax.random.key(0),
+    ...     model_args=(jnp.zeros(3),),
+    ...     num_simulations=1000,
+    ...     num_steps=20,
+    ...     progress=False,
+    ... )
+    >>> posterior.sample(jax.random.key(1), jnp.ones(3), 5)["mean"].shape
+    (5,)
+    """
+    check_whole("num_simulations", num_simulations, 100)
+    kwargs = dict(model_kwargs or {})
+    key_simulate, key_train = jax.random.split(rng_key)
+    if prior is None:
+        names = data_sites(model, model_args, kwargs)
+        sites = latent_sites(model, names, model_args, kwargs)
+        points, conditions = from_model(
+            model,
+            names,
+            sites,
+            model_args,
+            kwargs,
+            key_simulate,
+            num_simulations,
+            summary,
+            progress,
+        )
+    else:
+        source = _as_model(prior)
+        sites = latent_sites(source, (), (), {})
+        points, conditions, names = from_simulator(
+            model, source, sites, key_simulate, num_simulations, summary, progress
+        )
+    scaling = Scaling.of(conditions)
+    scaled = np.asarray(jax.vmap(scaling)(jnp.asarray(conditions, scaling.middle.dtype)), float)
+    flow, _ = train_flow(
+        points,
+        scaled,
+        rng_key=key_train,
+        width=width,
+        depth=depth,
+        num_steps=num_steps,
+        num_flow_steps=num_flow_steps,
+        weight=weight,
+        df=df,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    assert isinstance(flow, ConditionalFlow)
+    return AmortisedPosterior(ScaledFlow(flow, scaling), sites, names, summary)
+
+
+def _as_model(prior: Any) -> Callable[[], Any]:
+    """A prior as a model."""
+    if isinstance(prior, Mapping):
+
+        def model() -> None:
+            for name, distribution in prior.items():
+                sample_site(name, distribution)
+
+        return model
+    if not callable(prior):
+        raise TypeError(
+            f"prior is a {type(prior).__name__}; give a NumPyro model without data, or a dict of "
+            "distributions by name"
+        )
+    return prior

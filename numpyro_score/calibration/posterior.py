@@ -1,0 +1,129 @@
+"""`posterior_sbc`: calibration where it matters, at the posterior of the data that were observed.
+
+Calibration over the prior averages over data sets that may look nothing like one's own. Here
+parameters are drawn from the posterior given the data, a replicate of the data given them, and the
+model is refitted to both (Sailynoja et al. 2025, arXiv:2502.03279). The parameters are then one
+more draw of the posterior given both, so that their ranks are uniform.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from numpyro.infer.mcmc import MCMCKernel
+
+from numpyro_score.calibration.program import Plan, run
+from numpyro_score.calibration.refit import Chains, quantities
+from numpyro_score.calibration.result import Calibration, summarise
+from numpyro_score.calibration.sbc import BATCH_SIZE, check_settings, identity
+from numpyro_score.calibration.store import BatchStore
+from numpyro_score.progress import ProgressCallback
+from numpyro_score.targets.simulated import Simulation, WithReplicate, data_sites, simulate
+from numpyro_score.types import RngKey
+
+NUM_POSTERIOR = 250
+"""Draws a chain of the posterior that parameters are drawn from."""
+
+THIN = 4
+"""Of the chains' steps, one in so many is such a draw."""
+
+
+def posterior_sbc(
+    model: Callable[..., Any],
+    kernel: Callable[[Callable[..., Any]], MCMCKernel],
+    rng_key: RngKey,
+    *,
+    model_args: tuple[Any, ...] = (),
+    model_kwargs: Mapping[str, Any] | None = None,
+    num_simulations: int = 200,
+    num_warmup: int = 300,
+    num_samples: int = 300,
+    num_chains: int = 4,
+    var_names: tuple[str, ...] | None = None,
+    alpha: float = 0.05,
+    batch_size: int = BATCH_SIZE,
+    store: str | Path | None = None,
+    progress: bool | ProgressCallback = True,
+) -> Calibration:
+    """Simulation-based calibration at the posterior of one's own data.
+
+    The data and their replicate must be independent given the latent sites. The kernel that is
+    tested also draws the parameters, so that a fault that leaves it consistent with itself, such as
+    a mode that it never finds, is not seen.
+
+    Parameters
+    ----------
+    model, model_args, model_kwargs
+        The model and what it is called with: the observed data.
+    kernel, rng_key, num_simulations, num_warmup, num_samples, num_chains
+        As of `sbc`.
+    var_names, alpha, batch_size, store, progress
+        As of `sbc`.
+
+    Raises
+    ------
+    ValueError
+        As of `sbc`.
+
+    Warns
+    -----
+    UserWarning
+        As of `sbc`.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, numpyro, numpyro.distributions as dist
+    >>> from numpyro.infer import NUTS
+    >>> def model(y):
+    ...     mean = numpyro.sample("mean", dist.Normal(0.0, 1.0))
+    ...     numpyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+    >>> found = posterior_sbc(
+    ...     model,
+    ...     NUTS,
+    ...     jax.random.key(0),
+    ...     model_args=(jnp.ones(3),),
+    ...     num_simulations=20,
+    ...     num_warmup=100,
+    ...     num_samples=100,
+    ...     progress=False,
+    ... )
+    >>> found.pit.shape
+    (20, 3)
+    """
+    kwargs = dict(model_kwargs or {})
+    check_settings(num_simulations, num_warmup, num_samples, num_chains, batch_size, alpha)
+    names = data_sites(model, model_args, kwargs)
+    key_first, key_rest = jax.random.split(rng_key)
+    first = Chains(kernel, model_args, kwargs, num_warmup, NUM_POSTERIOR * THIN, num_chains)
+    draws = jax.jit(lambda key: first(key, model, {}))(key_first)
+    kept = jax.tree.map(lambda x: x[:, ::THIN].reshape(-1, *x.shape[2:]), draws)
+    num = len(jax.tree.leaves(kept)[0])
+    if not all(np.isfinite(x).all() for x in jax.tree.leaves(kept)):
+        raise ValueError("draws of the posterior given the data are not finite; run it by itself")
+
+    def replicate(rng_key: Any) -> Simulation:
+        key_which, key_data = jax.random.split(rng_key)
+        which = jax.random.randint(key_which, (), 0, num)
+        given = jax.tree.map(lambda x: x[which], kept)
+        drawn = simulate(model, names, key_data, model_args, kwargs, given)
+        return Simulation({**drawn.truth, **given}, drawn.data)
+
+    plan = Plan(
+        replicate,
+        lambda data: WithReplicate(model, data),
+        Chains(kernel, model_args, kwargs, num_warmup, num_samples, num_chains),
+        lambda data, values: quantities(model, names, data, values, model_args, kwargs),
+        is_independent=False,
+    )
+    about = identity(
+        rng_key,
+        (model, kernel, model_args, kwargs, "posterior"),
+        (num_warmup, num_samples, num_chains, min(batch_size, num_simulations)),
+        var_names,
+    )
+    ranked, labels = run(
+        plan, key_rest, num_simulations, batch_size, BatchStore(store, about), var_names, progress
+    )
+    return summarise(ranked, labels, alpha, data_sets="drawn from the posterior")

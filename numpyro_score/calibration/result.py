@@ -1,0 +1,155 @@
+"""What a calibration found: a verdict by quantity, with its false-alarm rate, and a figure."""
+
+import warnings
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from numpyro_score.calibration.ranks import FEWEST, Ranked
+from numpyro_score.calibration.uniformity import band, p_value
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_RHAT = 1.1
+"""Split R-hat of a refit above which its chains count as not mixed."""
+
+FEW = 0.05
+"""Share of the refits that may have few effective draws, or chains that disagree."""
+
+
+class Calibration(NamedTuple):
+    """What was found by refits to simulated data.
+
+    Attributes
+    ----------
+    table
+        By quantity: `p_value` of the uniformity of its ranks, `is_calibrated`, and what a fault
+        looks like: `bias`, the mean of `(mean - truth) / sd` over data sets, and `spread`, the sd
+        of the same (1 in Gaussian posteriors; above 1 the posteriors are too narrow).
+    pit
+        `(simulation, quantity)`: normalised ranks, uniform on [0, 1] if all is well.
+    ess, rhat
+        `(simulation,)` smallest effective sample size and largest split R-hat of every refit.
+    alpha
+        Probability that a calibrated sampler gets any quantity declared not calibrated.
+    data_sets
+        Where parameters were drawn from.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> uniform, ones = rng.uniform(size=(200, 1)), np.ones((200, 1))
+    >>> ranked = Ranked(uniform, 0 * ones, 0 * ones, ones, np.full(200, 400.0), np.ones(200))
+    >>> summarise(ranked, ["mean"], 0.05, data_sets="drawn from the prior").is_calibrated
+    True
+    """
+
+    table: pd.DataFrame
+    pit: xr.DataArray
+    ess: np.ndarray
+    rhat: np.ndarray
+    alpha: float
+    data_sets: str
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether no quantity was found to be off."""
+        return bool(self.table["is_calibrated"].all())
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        num = self.pit.sizes["simulation"]
+        rate = f"false-alarm rate {self.alpha:g} for all {len(self.table)} quantities together"
+        off = self.table.index[~self.table["is_calibrated"]].tolist()
+        if not off:
+            return f"No miscalibration found in {num} refits ({rate})."
+        return f"Not calibrated: {', '.join(off)} ({num} refits, {rate})."
+
+    def to_datatree(self) -> xr.DataTree:
+        """The normalised ranks in a group `prior_sbc`, for `arviz_plots.plot_ecdf_pit`."""
+        values = {
+            str(name): (("chain", "draw"), self.pit.sel(quantity=name).values[None])
+            for name in self.pit["quantity"].values
+        }
+        return xr.DataTree.from_dict({"prior_sbc": xr.Dataset(values)})
+
+    def plot(self, num_columns: int = 3) -> "Figure":
+        """ECDF of the ranks less that of uniform values, in its simultaneous band, by quantity.
+
+        An ECDF outside of its band is a quantity that the verdict calls not calibrated.
+
+        Parameters
+        ----------
+        num_columns
+            Panels beside each other.
+        """
+        from matplotlib.figure import Figure
+
+        names = self.table.index.tolist()
+        rows = -(-len(names) // num_columns)
+        figure = Figure(figsize=(3.0 * num_columns, 2.2 * rows), layout="constrained")
+        axes = figure.subplots(rows, num_columns, squeeze=False, sharex=True)
+        for ax in axes.flat[len(names) :]:
+            ax.set_axis_off()
+        for ax, name in zip(axes.flat, names, strict=False):
+            values = self.pit.sel(quantity=name).values
+            values = np.sort(values[np.isfinite(values)])
+            z, lower, upper = band(len(values), 1 - self.alpha / len(names))
+            ecdf = np.searchsorted(values, z, side="right") / len(values)
+            is_well = bool(self.table.loc[name, "is_calibrated"])
+            ax.fill_between(z, lower - z, upper - z, color="0.85", linewidth=0)
+            ax.plot(z, ecdf - z, color="C0" if is_well else "C3")
+            ax.set_title(name if is_well else f"{name} (not calibrated)", fontsize=9)
+        return figure
+
+
+def summarise(ranked: Ranked, labels: list[str], alpha: float, *, data_sets: str) -> Calibration:
+    """The verdict on every quantity.
+
+    Warns
+    -----
+    UserWarning
+        If refits have too few effective draws, chains that disagree, or draws that are not finite.
+    """
+    rows = []
+    for k, label in enumerate(labels):
+        values = ranked.pit[:, k]
+        is_finite = np.isfinite(values)
+        p = p_value(values[is_finite]) if is_finite.sum() > 1 else np.nan
+        with np.errstate(invalid="ignore", divide="ignore"):
+            z = ((ranked.mean[:, k] - ranked.truth[:, k]) / ranked.sd[:, k])[is_finite]
+        rows.append((label, p, not p * len(labels) < alpha, z.mean(), z.std()))
+    columns = ["quantity", "p_value", "is_calibrated", "bias", "spread"]
+    table = pd.DataFrame(rows, columns=columns).set_index("quantity")
+    pit = xr.DataArray(ranked.pit, dims=("simulation", "quantity"), coords={"quantity": labels})
+    for problem in _problems(ranked):
+        warnings.warn(problem, stacklevel=3)
+    return Calibration(table, pit, ranked.ess, ranked.rhat, alpha, data_sets)
+
+
+def _problems(ranked: Ranked) -> list[str]:
+    problems = []
+    num = len(ranked.ess)
+    bad = int((~np.isfinite(ranked.pit)).any(axis=1).sum())
+    if bad:
+        problems.append(
+            f"{bad} of {num} refits have draws that are not finite; they are left out of the "
+            "verdict, which says nothing about such data"
+        )
+    few = int((ranked.ess < FEWEST).sum())
+    if few > FEW * num:
+        problems.append(
+            f"{few} of {num} refits have fewer than {FEWEST} effective draws, so that their ranks "
+            "are coarse; raise num_samples or num_chains, or use a kernel that mixes better"
+        )
+    apart = int((ranked.rhat > MOST_RHAT).sum())
+    if apart > FEW * num:
+        problems.append(
+            f"in {apart} of {num} refits chains disagree (split R-hat above {MOST_RHAT}); raise "
+            "num_warmup, or use a kernel that mixes better"
+        )
+    return problems

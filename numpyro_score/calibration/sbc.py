@@ -1,0 +1,181 @@
+"""`sbc`: simulation-based calibration of a kernel on a model, all refits in one compiled program.
+
+Parameters are drawn from the prior and data given them; the posterior given each data set is
+sampled anew, and the true values are ranked among the draws (Cook, Gelman and Rubin 2006,
+doi:10.1198/106186006X136976; Talts et al. 2018, arXiv:1804.06788). Data are arguments of the
+program, which is compiled once and vectorized over data sets.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from numpyro.infer.mcmc import MCMCKernel
+
+from numpyro_score.calibration.program import Plan, run
+from numpyro_score.calibration.refit import Amortised, Chains, DrawsGivenData, Refit, quantities
+from numpyro_score.calibration.result import Calibration, summarise
+from numpyro_score.calibration.store import BatchStore
+from numpyro_score.checks import check_whole
+from numpyro_score.fingerprint import fingerprint
+from numpyro_score.progress import ProgressCallback
+from numpyro_score.targets.simulated import WithData, data_sites, simulate
+from numpyro_score.types import RngKey
+
+BATCH_SIZE = 100
+"""Refits a program call, by default."""
+
+
+def check_settings(
+    num_simulations: int,
+    num_warmup: int,
+    num_samples: int,
+    num_chains: int,
+    batch_size: int,
+    alpha: float,
+) -> None:
+    """Refuse numbers that cannot be ones of a calibration."""
+    check_whole("num_simulations", num_simulations, 10)
+    check_whole("num_warmup", num_warmup, 0)
+    check_whole("num_samples", num_samples)
+    check_whole("num_chains", num_chains)
+    check_whole("batch_size", batch_size)
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha is {alpha:g} but must be above 0 and below 1")
+
+
+def identity(
+    rng_key: RngKey, parts: Any, numbers: tuple[int, ...], var_names: tuple[str, ...] | None
+) -> dict[str, Any]:
+    """What the refits depend on, as JSON; their number does not count."""
+    return {
+        "model": fingerprint(parts),
+        "key": np.asarray(jax.random.key_data(rng_key)).tolist(),
+        "numbers": list(numbers),
+        "var_names": None if var_names is None else list(var_names),
+    }
+
+
+def sbc(
+    model: Callable[..., Any],
+    kernel: Callable[[Callable[..., Any]], MCMCKernel] | DrawsGivenData,
+    rng_key: RngKey,
+    *,
+    model_args: tuple[Any, ...] = (),
+    model_kwargs: Mapping[str, Any] | None = None,
+    simulator: Callable[..., Any] | None = None,
+    num_simulations: int = 200,
+    num_warmup: int = 300,
+    num_samples: int = 300,
+    num_chains: int = 4,
+    var_names: tuple[str, ...] | None = None,
+    alpha: float = 0.05,
+    batch_size: int = BATCH_SIZE,
+    store: str | Path | None = None,
+    progress: bool | ProgressCallback = True,
+) -> Calibration:
+    """Simulation-based calibration of a kernel on a model.
+
+    Draws parameters from the model's prior and data from its likelihood, samples the posterior of
+    every data set with the kernel, and tests whether the true values are ranked uniformly. Ranked
+    are all real sites and the log prior and log likelihood, which react to faults that no single
+    parameter shows. Chains are thinned to about independent draws.
+
+    Parameters
+    ----------
+    model
+        A NumPyro model, called as for a run on data: the sites observed in that call are the data
+        that are simulated.
+    kernel
+        `model -> kernel`: a class such as `numpyro_score.MALA` or `numpyro.infer.NUTS`, or a
+        function that sets its options. Or an amortised posterior, whose independent draws
+        (`num_samples` of each refit) are ranked.
+    rng_key
+        For all that is random.
+    model_args, model_kwargs
+        What the model is called with, data of the right shapes included; their values are
+        replaced where they are observed.
+    simulator
+        A model to simulate from where that is not the one that is fitted, with the same sites.
+    num_simulations
+        Data sets.
+    num_warmup, num_samples, num_chains
+        Of every refit.
+    var_names
+        What to rank, by default everything.
+    alpha
+        False-alarm rate of the verdict on all quantities together.
+    batch_size
+        Refits in one call of the program: memory is in proportion.
+    store
+        A folder in which batches are kept, and from which a calibration goes on.
+    progress
+        Whether to show a progress bar, or a function to call in its place.
+
+    Raises
+    ------
+    ValueError
+        If the model has no data or nothing to rank, a number cannot be one, or the folder holds
+        another calibration.
+
+    Warns
+    -----
+    UserWarning
+        If refits have too few effective draws, chains that disagree, or draws that are not finite.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp, numpyro, numpyro.distributions as dist
+    >>> from numpyro.infer import NUTS
+    >>> def model(y):
+    ...     mean = numpyro.sample("mean", dist.Normal(0.0, 1.0))
+    ...     numpyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+    >>> found = sbc(
+    ...     model,
+    ...     NUTS,
+    ...     jax.random.key(0),
+    ...     model_args=(jnp.zeros(3),),
+    ...     num_simulations=20,
+    ...     num_warmup=100,
+    ...     num_samples=100,
+    ...     progress=False,
+    ... )
+    >>> list(found.table.index)
+    ['mean', 'log_prior', 'log_likelihood']
+    """
+    check_settings(num_simulations, num_warmup, num_samples, num_chains, batch_size, alpha)
+    kwargs = dict(model_kwargs or {})
+    names = data_sites(model, model_args, kwargs)
+    source = model if simulator is None else simulator
+    refit: Refit
+    if isinstance(kernel, DrawsGivenData):
+        refit = Amortised(kernel, num_samples)
+        described: Any = getattr(kernel, "flow", kernel)
+    else:
+        refit = Chains(kernel, model_args, kwargs, num_warmup, num_samples, num_chains)
+        described = kernel
+    plan = Plan(
+        lambda key: simulate(source, names, key, model_args, kwargs),
+        lambda data: WithData(model, names, data),
+        refit,
+        lambda data, values: quantities(model, names, data, values, model_args, kwargs),
+        is_independent=isinstance(refit, Amortised),
+    )
+    about = identity(
+        rng_key,
+        (model, source, described, model_args, kwargs),
+        (num_warmup, num_samples, num_chains, min(batch_size, num_simulations)),
+        var_names,
+    )
+    ranked, labels = run(
+        plan,
+        rng_key,
+        num_simulations,
+        batch_size,
+        BatchStore(store, about),
+        var_names,
+        progress,
+    )
+    return summarise(ranked, labels, alpha, data_sets="drawn from the prior")
