@@ -45,7 +45,9 @@ FINEST = 0.1
 """The finest structure that is expected, in the same units; finer ones cost acceptance."""
 
 PERIOD = 1000
-"""Steps of one period of the learning rate; a training has two of them, or more."""
+"""Steps of one period of the learning rate, in the first round, and twice as many in each further
+one: what a first training does not suffice for needs more steps, at rates that fall more slowly.
+A training has two periods, or more."""
 
 MAX_PERIODS = 8
 """Periods of a training, at most."""
@@ -169,7 +171,7 @@ def _resample(
 
 
 def _train(
-    model: Any, data: Any, loss: TargetScoreMatching, rng_key: RngKey, progress: Any
+    model: Any, data: Any, loss: TargetScoreMatching, rng_key: RngKey, num_steps: int, progress: Any
 ) -> tuple[Any, int, float]:
     """Periods of training while the loss falls: the model, the steps, and the loss at the end."""
     before = np.inf
@@ -179,7 +181,7 @@ def _train(
             data,
             loss,
             rng_key=jax.random.fold_in(rng_key, period),
-            num_steps=PERIOD,
+            num_steps=num_steps,
             optimizer=OPTIMIZER,
             validation_fraction=0.0,
             progress=progress,
@@ -188,7 +190,7 @@ def _train(
         if not after < (1 - LEAST_FALL) * before and period > 0:
             break
         before = after
-    return model, (period + 1) * PERIOD, after
+    return model, (period + 1) * num_steps, after
 
 
 @eqx.filter_jit
@@ -259,6 +261,7 @@ def train_proposal(
             (standard, np.asarray(whitened, dtype)),
             loss,
             key_fit,
+            PERIOD * 2**round_,
             progress if isinstance(progress, bool) else partial(_rename, progress, name),
         )
         proposal = make_proposal(model, NOISE, dim, center=center, factor=factor, data=standard)
