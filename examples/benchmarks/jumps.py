@@ -70,7 +70,9 @@ def case(name):
         "narrow_net10d": lambda: Case(
             targets.random_modes(10), 0.0, 10.0, {"network": width_two}, False
         ),
+        # from its prior, and from a rough guess
         "funnel": lambda: Case(targets.funnel(10), 0.0, 0.0, {}, False),
+        "funnel_guess": lambda: Case(targets.funnel(10), 0.0, 5.0, {}, False),
     }
     return cases[name]()
 
@@ -122,7 +124,7 @@ def one(name, made, seed, *, draw):
             row["accepted"] = float(stats["global_accept_prob"][jumped].mean())
             row["lost"] = float(stats["is_lost"][jumped].mean())
             row["longest"] = int(stats["longest_rejection"].max())
-            if made.sd:
+            if made.sd and isinstance(target, targets.DensityTarget):
                 x = next(iter(tree.posterior.data_vars.values())).to_numpy()
                 row["tv"] = weights(target, x.reshape(-1, target.dim))
     evidence, found = fitted.evidence, fitted.quality
@@ -165,7 +167,7 @@ def main():
             f"{name} ({'sound' if made.is_sound else 'crippled'}), {len(rows)} seeds: acceptance "
             f"{np.median(kept):.3f}, log Z within 2 errors {right}, warned {warned}"
         )
-        if args.draw and made.sd:
+        if all("tv" in row for row in rows):
             text += f", total variation {np.median([row['tv'] for row in rows]):.4f}"
         print(text, flush=True)
 
