@@ -3,9 +3,11 @@
 Song et al. 2021, arXiv:2011.13456. Draws start from the Gaussian in which the process ends.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 
 from numpyro_score.checks import check_whole
@@ -34,9 +36,18 @@ def plan(noise: NoiseProcess, num_steps: int, method: Method, grid: TimeGrid) ->
                 "method=euler_maruyama or grid=uniform_times"
             )
     check_whole("num_steps", num_steps)
-    times = grid(noise, num_steps)
+    times = _at_once(grid, noise, num_steps)
     check_times(noise, times)
-    return method(noise, times)
+    return _at_once(method, noise, times)
+
+
+def _at_once(rule: Callable[..., Any], *args: Any) -> Any:
+    """What the rule returns, by one program rather than one for each operation."""
+    try:
+        return eqx.filter_jit(rule)(*args)
+    except jax.errors.JAXTypeError:
+        # a rule of a user's may need values
+        return rule(*args)
 
 
 def reverse_sde(

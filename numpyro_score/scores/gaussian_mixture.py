@@ -16,6 +16,7 @@ doi:10.1162/NECO_a_00142).
 import math
 from typing import Any, NamedTuple, final
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -123,6 +124,7 @@ class GaussianMixtureScore(ScoreModel):
         return self.means.array.shape[1:]
 
     @property
+    @eqx.filter_jit
     def data_moments(self) -> tuple[Event, Event]:
         """Mean and sd of each coordinate of the mixture."""
         weights, means = jnp.exp(self.log_weights.array), self.means.array
