@@ -179,7 +179,7 @@ def test_slow_chains_are_not_taken_for_modes(tree, ar1):
         assert find_modes(x).num_modes == 1
 
 
-def test_valleys_of_unimodal_laws_are_shallow():
+def test_valleys_of_unimodal_distributions_are_shallow():
     rng = np.random.default_rng(12)
     for draw in (rng.normal, rng.uniform, rng.exponential, rng.standard_cauchy):
         assert max(valley(draw(size=size)) for size in (300, 4000) for _ in range(100)) < LIMIT

@@ -17,7 +17,7 @@ def test_grid_knows_the_gaussian(example: Example) -> None:
 
 
 @pytest.mark.parametrize("name", ["Gaussian", "logistic"])
-def test_chains_settle_at_the_biased_law(example: Example, name: str) -> None:
+def test_chains_settle_at_the_biased_distribution(example: Example, name: str) -> None:
     row, truth = example.names["bias"][name], example.names["variance"][name]
     away = np.abs(row["measured"] - row["exact"]) / row["error"]
     assert away.max() < 4.5
@@ -34,7 +34,7 @@ def test_bias_is_proportional_to_the_step(example: Example, name: str) -> None:
     assert distance[1] < 1.25 * distance[0]
 
 
-def test_histograms_are_within_chance_of_the_exact_law(example: Example) -> None:
+def test_histograms_are_within_chance_of_the_exact_distribution(example: Example) -> None:
     assert len(example.names["over_time"]) == 3
     for row in example.names["over_time"].values():
         assert (np.abs(row["histogram"] - row["binned"]) < 1.5 * row["chance"] + 1e-3).all()

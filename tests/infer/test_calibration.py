@@ -4,7 +4,7 @@
 draws from the posterior: the rank of a parameter among its thinned draws is uniform.
 
 *Geweke* (2004, doi:10.1198/016214504000001132): data redrawn given the parameters (`refresh`) and a
-kernel step given the data, in turn, leave the joint law alone. Chains start from exact draws of it
+kernel step given the data, in turn, leave the joint distribution alone. Chains start from it
 and are independent, so their ends are compared with the prior by plain standard errors.
 
 Both run many data sets as one program, a chain for each, and both have to fail on planted errors.
@@ -158,7 +158,7 @@ def joint_statistics(z: Any, y: Any) -> Any:
 
 
 def simulate(kernel: NumPyroKernel, *, is_refreshed: bool = True) -> tuple[Any, Any]:
-    """Parameters and data after `NUM_ROUNDS` rounds from exact draws of their joint law."""
+    """Parameters and data after `NUM_ROUNDS` rounds from draws of their joint distribution."""
 
     def one(key: Any) -> Any:
         key_prior, key_data, key_chain, key_rounds = jax.random.split(key, 4)
@@ -220,7 +220,7 @@ def fixed(case: str) -> NumPyroKernel:
         for c in EXACT
     ],
 )
-def test_parameters_and_data_keep_their_joint_law(case: str, expected: Any) -> None:
+def test_parameters_and_data_keep_their_joint_distribution(case: str, expected: Any) -> None:
     assert worst_z(simulate(fixed(case)), expected) < SIGMAS
 
 

@@ -44,7 +44,7 @@ def funnel(x: Any) -> Any:
     return -0.5 * x[0] ** 2 - 0.5 * x[1] ** 2 * jnp.exp(-x[0]) - 0.5 * x[0]
 
 
-class Law(NamedTuple):
+class Distribution(NamedTuple):
     """A target, its exact draws, and statistics whose expectations exact draws tell."""
 
     logdensity_fn: Callable[[Any], Any]
@@ -64,20 +64,20 @@ def draw_funnel(rng: Any, num: int) -> Any:
 
 
 # floors of the acceptance of jumps, by score
-LAWS = {
-    "two modes": Law(
+DISTRIBUTIONS = {
+    "two modes": Distribution(
         two_modes,
         draw_two_modes,
         lambda x: np.hstack([x, x**2, x[:, :1] * x[:, 1:], x[:, :1] > 2 * x[:, 1:]]),
         {"trained": 0.7, "scaled": 0.1, "undertrained": 0.1},
     ),
-    "skewed": Law(
+    "skewed": Distribution(
         skewed,
         lambda rng, num: rng.gumbel(size=(num, 2)),
         lambda x: np.hstack([x, x**2, x[:, :1] * x[:, 1:], x < 0]),
         {"trained": 0.7, "scaled": 0.2, "undertrained": 0.3},
     ),
-    "funnel": Law(
+    "funnel": Distribution(
         funnel,
         draw_funnel,
         lambda x: np.hstack([x, x[:, :1] ** 2, x[:, 1:] ** 2 * np.exp(-x[:, :1]), abs(x) > 1]),
@@ -115,18 +115,20 @@ def proposal_of(kind: str, model: Any, factor: float, data: Any) -> LearnedPropo
 
 
 class Case(NamedTuple):
-    """A law, its proposals by their kind and that of the score, and a kernel for each kind."""
+    """A distribution, its proposals by kind and by score, and a kernel for each kind."""
 
-    law: Law
+    distribution: Distribution
     proposals: dict[tuple[str, str], LearnedProposal]
     kernels: dict[str, GlobalLocal]
 
 
-def kernel_of(law: Law, proposal: LearnedProposal, global_every: int) -> GlobalLocal:
+def kernel_of(
+    distribution: Distribution, proposal: LearnedProposal, global_every: int
+) -> GlobalLocal:
     return GlobalLocal.from_score(
         None,
         proposal,
-        logdensity_fn=law.logdensity_fn,
+        logdensity_fn=distribution.logdensity_fn,
         global_every=global_every,
         step_size=0.3,
         adapt_step_size=False,
@@ -149,8 +151,8 @@ def cases() -> dict[str, Case]:
             progress=False,
         ).model
 
-    def case(law: Law) -> Case:
-        data = law.sample(np.random.default_rng(0), 4096)
+    def case(distribution: Distribution) -> Case:
+        data = distribution.sample(np.random.default_rng(0), 4096)
         good, poor = trained(data, 1500), trained(data, 60)
         scores = {"trained": (good, 1.0), "scaled": (good, 0.7), "undertrained": (poor, 1.0)}
         proposals = {
@@ -158,10 +160,10 @@ def cases() -> dict[str, Case]:
             for kind in MAKERS
             for score, (model, factor) in scores.items()
         }
-        kernels = {kind: kernel_of(law, proposals[kind, "trained"], 3) for kind in MAKERS}
-        return Case(law, proposals, kernels)
+        kernels = {kind: kernel_of(distribution, proposals[kind, "trained"], 3) for kind in MAKERS}
+        return Case(distribution, proposals, kernels)
 
-    return {name: case(law) for name, law in LAWS.items()}
+    return {name: case(distribution) for name, distribution in DISTRIBUTIONS.items()}
 
 
 class Run(NamedTuple):
@@ -184,7 +186,7 @@ def run(
 ) -> Run:
     """Steps of chains from exact draws; the program is the kernel's, whatever the score."""
     kernel = kernel or case.kernels[kind]
-    start = case.law.sample(np.random.default_rng(seed), num_chains).astype(np.float32)
+    start = case.distribution.sample(np.random.default_rng(seed), num_chains).astype(np.float32)
     keys = jax.random.split(jax.random.key(seed), num_chains)
     state = kernel.init(keys, 0, jnp.asarray(start), (), {})
     proposal = case.proposals[kind, score]
@@ -215,10 +217,12 @@ def compiled(kernel: Any) -> Any:
     return PROGRAMS[id(kernel)]
 
 
-def largest_z(law: Law, draws: Any) -> float:
+def largest_z(distribution: Distribution, draws: Any) -> float:
     """How many standard errors the worst statistic is off, against a million exact draws."""
-    exact = law.statistics(law.sample(np.random.default_rng(99), 1_000_000)).astype(float)
-    ours = law.statistics(np.asarray(draws, float)).astype(float)
+    exact = distribution.statistics(
+        distribution.sample(np.random.default_rng(99), 1_000_000)
+    ).astype(float)
+    ours = distribution.statistics(np.asarray(draws, float)).astype(float)
     gap = ours.mean(axis=0) - exact.mean(axis=0)
     error = exact.std(axis=0) * np.sqrt(1 / len(ours) + 1 / len(exact))
     return float(abs(gap / error).max())
@@ -232,23 +236,23 @@ ALWAYS = [("two modes", kind, score) for kind in MAKERS for score in ("trained",
 ]
 CASES = [
     pytest.param(*case, marks=[] if case in ALWAYS else [pytest.mark.slow], id="-".join(case))
-    for case in product(LAWS, MAKERS, ("trained", "scaled", "undertrained"))
+    for case in product(DISTRIBUTIONS, MAKERS, ("trained", "scaled", "undertrained"))
 ]
 
 
 @pytest.mark.parametrize(("name", "kind", "score"), CASES)
 def test_exact_draws_stay_exact_and_move(name: str, kind: str, score: str, cases: Any) -> None:
     found = run(cases[name], kind, score, seed=5)
-    assert largest_z(LAWS[name], found.end) < SIGMAS
-    assert found.acceptance > LAWS[name].floors[score]
-    assert (found.jump > 0.5 * LAWS[name].floors[score] * found.start.var(axis=0)).all()
+    assert largest_z(DISTRIBUTIONS[name], found.end) < SIGMAS
+    assert found.acceptance > DISTRIBUTIONS[name].floors[score]
+    assert (found.jump > 0.5 * DISTRIBUTIONS[name].floors[score] * found.start.var(axis=0)).all()
 
 
 @pytest.fixture
 def fresh(cases: Any) -> Callable[[int], GlobalLocal]:
     """A kernel like that of the two modes whose program is compiled anew, with a bug in it."""
     case = cases["two modes"]
-    return partial(kernel_of, case.law, case.proposals["flow", "trained"])
+    return partial(kernel_of, case.distribution, case.proposals["flow", "trained"])
 
 
 def test_a_wrong_density_of_the_proposal_is_found(cases: Any, fresh: Any, monkeypatch: Any) -> None:
@@ -258,7 +262,7 @@ def test_a_wrong_density_of_the_proposal_is_found(cases: Any, fresh: Any, monkey
 
     monkeypatch.setattr(learned_jump, "finish", wrong)
     found = run(cases["two modes"], "flow", "trained", seed=5, kernel=fresh(3))
-    assert largest_z(LAWS["two modes"], found.end) > SIGMAS
+    assert largest_z(DISTRIBUTIONS["two modes"], found.end) > SIGMAS
 
 
 def test_a_stale_density_after_local_moves_is_found(
@@ -279,4 +283,4 @@ def test_a_stale_density_after_local_moves_is_found(
     # in the long run too much of the weight is where the density is high
     case = cases["two modes"]
     found = run(case, "flow", "trained", seed=5, num_steps=12, kernel=fresh(6), num_chains=16_384)
-    assert largest_z(LAWS["two modes"], found.end) > SIGMAS
+    assert largest_z(DISTRIBUTIONS["two modes"], found.end) > SIGMAS

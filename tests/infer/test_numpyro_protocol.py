@@ -98,7 +98,7 @@ def test_moments_are_the_posterior_s(case: str, method: str, run_of: Any, small:
         error = values.mean() - truth.mean[name]
         limit = SIGMAS * values.std() / np.sqrt(ess) + bias * truth.sd[name]
         assert abs(error) < limit, f"{name}: off by {error:.3g}, limit {limit:.3g}"
-        # the spread too, whose error is at most that of a variance of ess draws of a law with tails
+        # the spread too, whose error is at most that of a variance of ess draws with tails
         assert abs(values.std() / truth.sd[name] - 1) < SIGMAS * 2 / np.sqrt(ess) + bias, name
     np.testing.assert_allclose(draws["ratio"], draws["mu"] / draws["sigma"], rtol=1e-5)
 

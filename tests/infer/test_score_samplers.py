@@ -1,4 +1,4 @@
-"""Kernels of independent draws: their law, what they report, where they run, what they refuse."""
+"""Kernels of independent draws: what they report, where they run, what they refuse."""
 
 import pickle
 from typing import Any

@@ -37,7 +37,7 @@ def gaussian_covariance() -> Any:
     return np.linalg.inv(-np.asarray(hessian))
 
 
-class Law(NamedTuple):
+class Distribution(NamedTuple):
     """Functions of a draw `(chain, dim) -> (chain, k)`, their expectations and their sds."""
 
     of: Callable[[Any], Any]
@@ -45,11 +45,11 @@ class Law(NamedTuple):
     sd: Any
 
 
-def gaussian_law() -> Law:
+def gaussian_distribution() -> Distribution:
     cov = gaussian_covariance()
     rows, columns = np.tril_indices(3)
     variance = np.diag(cov)
-    return Law(
+    return Distribution(
         lambda x: np.hstack([x, x[:, rows] * x[:, columns]]),
         np.concatenate([np.zeros(3), cov[rows, columns]]),
         np.sqrt(
@@ -58,10 +58,10 @@ def gaussian_law() -> Law:
     )
 
 
-def gumbel_law() -> Law:
+def gumbel_distribution() -> Distribution:
     mean, second = GUMBEL.expectations
     below_0 = np.exp(-1.0)  # P(x < 0)
-    return Law(
+    return Distribution(
         lambda x: np.hstack([x, x**2, x < 0, x[:, :1] * x[:, 1:]]),
         np.concatenate([mean.truth, second.truth, [below_0] * 2, [np.euler_gamma**2]]),
         np.concatenate(
@@ -75,13 +75,13 @@ def gumbel_law() -> Law:
     )
 
 
-LAWS = {"gaussian": gaussian_law(), "gumbel": gumbel_law()}
+DISTRIBUTIONS = {"gaussian": gaussian_distribution(), "gumbel": gumbel_distribution()}
 
 
 def z_scores(name: str, draws: Any) -> Any:
-    law = LAWS[name]
-    values = law.of(np.asarray(draws, dtype=float))
-    return (values.mean(axis=0) - law.mean) / (law.sd / np.sqrt(len(values)))
+    distribution = DISTRIBUTIONS[name]
+    values = distribution.of(np.asarray(draws, dtype=float))
+    return (values.mean(axis=0) - distribution.mean) / (distribution.sd / np.sqrt(len(values)))
 
 
 def starts(name: str) -> Any:
@@ -203,8 +203,8 @@ def wrong_way(rng_key: Any, x: Any) -> Any:
     return new, -correction
 
 
-def lying_law(name: str) -> Any:
-    """An independence proposal whose density is that of a narrower law."""
+def lying_distribution(name: str) -> Any:
+    """An independence proposal whose density is that of a narrower distribution."""
     honest = covering(name)
 
     def draw(rng_key: Any) -> Any:
@@ -229,7 +229,9 @@ BUGS: dict[str, Callable[[str, Any], Any]] = {
         f, langevin_proposal(f, 0.3, noise=1.2)
     ),
     "another temperature": lambda _, f: ns.mala(f, 0.3, temperature=1.1),
-    "proposal density not the one drawn from": lambda name, f: ns.independence(f, lying_law(name)),
+    "proposal density not the one drawn from": lambda name, f: ns.independence(
+        f, lying_distribution(name)
+    ),
 }
 
 
@@ -257,7 +259,7 @@ def test_a_chain_that_never_moves_is_seen(run_chains: Any) -> None:
         check_moves("gumbel", run, 0.01, 0.001)
 
 
-def test_targets_are_what_the_laws_say() -> None:
+def test_targets_are_what_the_distributions_say() -> None:
     assert all(isinstance(target, Target) for target in TARGETS.values())
     np.testing.assert_allclose(
         np.diag(gaussian_covariance()), GAUSSIAN.expectations[1].truth, rtol=1e-5

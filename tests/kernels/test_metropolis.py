@@ -160,8 +160,10 @@ def test_a_covering_proposal_is_exact(run_chains: Any) -> None:
 
 
 def test_the_target_as_its_own_proposal_is_always_accepted(run_chains: Any) -> None:
-    law = dist.Normal(1.0, 2.0).expand([2]).to_event(1)
-    algorithm = ns.independence(lambda x: law.log_prob(x) + 3.0, from_distribution(law))
+    distribution = dist.Normal(1.0, 2.0).expand([2]).to_event(1)
+    algorithm = ns.independence(
+        lambda x: distribution.log_prob(x) + 3.0, from_distribution(distribution)
+    )
     run = run_chains(algorithm, 0, jnp.zeros((500, 2)), 20)
     np.testing.assert_allclose(run.info.acceptance_rate, 1.0, atol=1e-5)
     np.testing.assert_allclose(run.info.log_weight, 3.0, atol=1e-5)
@@ -194,12 +196,14 @@ def test_a_proposal_with_traced_bounds_takes_a_numpy_start(place: float, expecte
     """As where a proposal is an argument of a compiled function, and the start a constant of it."""
 
     @jax.jit
-    def log_q(law: dist.Uniform) -> Any:
-        algorithm = ns.independence(lambda x: jnp.zeros(()), from_distribution(law.expand([1])))
+    def log_q(distribution: dist.Uniform) -> Any:
+        algorithm = ns.independence(
+            lambda x: jnp.zeros(()), from_distribution(distribution.expand([1]))
+        )
         return algorithm.init(np.array([place])).log_proposal
 
-    law = dist.Uniform(0.0, 2.0 * jnp.ones(()))
-    np.testing.assert_allclose(log_q(law), expected)
+    distribution = dist.Uniform(0.0, 2.0 * jnp.ones(()))
+    np.testing.assert_allclose(log_q(distribution), expected)
 
 
 def test_a_start_that_is_not_covered_holds_the_chain_and_says_so(run_chains: Any) -> None:

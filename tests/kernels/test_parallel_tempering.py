@@ -1,4 +1,4 @@
-"""Replicas that start from their exact laws keep them, and carry the chain between modes."""
+"""Replicas that start from their distributions keep them, and carry the chain between modes."""
 
 import importlib
 from typing import Any
@@ -25,7 +25,7 @@ def logdensity(x: Any) -> Any:
     return jnp.logaddexp(left, jnp.log(0.7) - 0.5 * (x[0] - 3) ** 2) + 2.0
 
 
-def laws() -> Any:
+def distributions() -> Any:
     """Probabilities on the grid of each rung."""
     target = np.asarray(jax.vmap(lambda x: logdensity(x[None]))(GRID), float)
     logs = (1 - BETAS[:, None]) * (-0.5 * (GRID / 4) ** 2) + BETAS[:, None] * target
@@ -40,7 +40,7 @@ def z_scores(replicas: Any) -> Any:
     """`(statistic, rung)`: standard errors by which the replicas are off."""
     found = []
     for statistic in STATISTICS:
-        values, probabilities = statistic(GRID).astype(float), laws()
+        values, probabilities = statistic(GRID).astype(float), distributions()
         mean = probabilities @ values
         sd = np.sqrt(probabilities @ values**2 - mean**2)
         ours = statistic(np.asarray(replicas)[..., 0]).mean(axis=0)
@@ -51,7 +51,7 @@ def z_scores(replicas: Any) -> Any:
 @pytest.fixture(scope="module")
 def start() -> Any:
     rng = np.random.default_rng(0)
-    rungs = [np.interp(rng.random(NUM_CHAINS), np.cumsum(p), GRID) for p in laws()]
+    rungs = [np.interp(rng.random(NUM_CHAINS), np.cumsum(p), GRID) for p in distributions()]
     return jnp.asarray(np.stack(rungs, 1)[..., None], jnp.float32)
 
 
@@ -71,7 +71,7 @@ def run(start: Any, num_steps: int = 4) -> Any:
     return jax.jit(jax.vmap(chain))(start, jax.random.split(jax.random.key(1), NUM_CHAINS))
 
 
-def test_all_replicas_keep_their_laws_and_the_chain_changes_modes(start: Any) -> None:
+def test_all_replicas_keep_their_distributions_and_the_chain_changes_modes(start: Any) -> None:
     state, info = run(start)
     assert (z_scores(start) < SIGMAS).all()
     assert (z_scores(state.replicas) < SIGMAS).all()

@@ -39,8 +39,8 @@ GAMMA_RATES = np.array([2.0, 4.0])
 GAMMA_WEIGHTS = np.array([0.4, 0.6])
 
 
-class Law(NamedTuple):
-    """A process, the posterior mean of a law, draws of it, and a grid that suits both."""
+class Distribution(NamedTuple):
+    """A process, the posterior mean of a distribution, draws of it, and a grid that suits both."""
 
     process: ObservationProcess
     mean: Any
@@ -96,39 +96,39 @@ GAUSSIANS = {
     "anisotropic": SCHEDULE,
     "linear": LinearObservation(MATRIX),
 }
-LAWS = {
+DISTRIBUTIONS = {
     **{
-        name: Law(process, mixture_mean(process), draw_mixture, GAUSSIAN_TIMES)
+        name: Distribution(process, mixture_mean(process), draw_mixture, GAUSSIAN_TIMES)
         for name, process in GAUSSIANS.items()
     },
-    "erasure of a chain": Law(
+    "erasure of a chain": Distribution(
         Erasure(NUM_SPINS),
         WeightedPoints(Erasure(NUM_SPINS), SPINS, ISING),
         draw_spins(ISING),
         np.linspace(0.0, 1.0, 161),
     ),
-    "channel of a chain": Law(
+    "channel of a chain": Distribution(
         BinaryChannel(NUM_SPINS),
         WeightedPoints(BinaryChannel(NUM_SPINS), SPINS, ISING),
         draw_spins(ISING),
         UNIFORM_TIMES,
     ),
-    "channel of a random field": Law(
+    "channel of a random field": Distribution(
         BinaryChannel(NUM_SPINS),
         WeightedPoints(BinaryChannel(NUM_SPINS), SPINS, RANDOM_FIELD),
         draw_spins(RANDOM_FIELD),
         UNIFORM_TIMES,
     ),
-    "erasure of a random field": Law(
+    "erasure of a random field": Distribution(
         Erasure(NUM_SPINS),
         WeightedPoints(Erasure(NUM_SPINS), SPINS, RANDOM_FIELD),
         draw_spins(RANDOM_FIELD),
         np.linspace(0.0, 1.0, 161),
     ),
-    "poisson": Law(PoissonCounts(2), gamma_mean, draw_gammas, GAUSSIAN_TIMES),
+    "poisson": Distribution(PoissonCounts(2), gamma_mean, draw_gammas, GAUSSIAN_TIMES),
 }
 
 
-@pytest.fixture(params=LAWS)
+@pytest.fixture(params=DISTRIBUTIONS)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)

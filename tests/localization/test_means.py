@@ -32,7 +32,7 @@ from numpyro_score.training.losses import LocalizationRegression
 from tests.localization.conftest import (
     FIELD,
     ISING,
-    LAWS,
+    DISTRIBUTIONS,
     MEANS,
     SD,
     SPINS,
@@ -64,7 +64,7 @@ def test_a_posterior_mean_is_a_score(noise: Any, x64: None) -> None:
 
 
 def test_the_clock_of_ornstein_and_uhlenbeck(x64: None) -> None:
-    """`Y_t / sqrt(t (1 + t))` has the law of the process at `alpha^2 = t / (1 + t)`."""
+    """`Y_t / sqrt(t (1 + t))` has the distribution of the process at `alpha^2 = t / (1 + t)`."""
     noise, t, x = OU(), 0.7, jnp.array([1.5])
     level = noise.time_of(t**-0.5)
     np.testing.assert_allclose(noise.alpha(level) ** 2, t / (1 + t), rtol=1e-10)
@@ -76,7 +76,7 @@ def test_the_clock_of_ornstein_and_uhlenbeck(x64: None) -> None:
     np.testing.assert_allclose(seen.var(), noise.variance(level), rtol=4.5 * 1.42 / 316)
 
 
-def test_before_the_noisiest_level_the_mean_is_that_of_the_law() -> None:
+def test_before_the_noisiest_level_the_mean_is_that_of_the_distribution() -> None:
     score = GaussianMixtureScore(WEIGHTS, MEANS, SD**2, VE(sigma_min=0.01, sigma_max=100.0))
     np.testing.assert_allclose(DenoiserMean(score)(jnp.zeros(2), 0.0), WEIGHTS @ MEANS, atol=2e-2)
 
@@ -95,7 +95,9 @@ def test_blind_observations_say_so() -> None:
     np.testing.assert_allclose(draws.mean(), WEIGHTS @ sums, atol=4.5 * draws.std() / 45)
     assert plan.sample(jax.random.key(0), 3).of == "A x"
     assert (
-        localization(LAWS["linear"].process, mixture_mean(LAWS["linear"].process), times)
+        localization(
+            DISTRIBUTIONS["linear"].process, mixture_mean(DISTRIBUTIONS["linear"].process), times
+        )
         .sample(jax.random.key(0), 1)
         .of
         == "x"
@@ -103,8 +105,8 @@ def test_blind_observations_say_so() -> None:
 
 
 def test_batches_do_not_change_draws() -> None:
-    law = LAWS["isotropic"]
-    plan = localization(law.process, law.mean, law.times[::8])
+    distribution = DISTRIBUTIONS["isotropic"]
+    plan = localization(distribution.process, distribution.mean, distribution.times[::8])
     whole = plan.sample(jax.random.key(3), 7).draws
     np.testing.assert_allclose(
         plan.sample(jax.random.key(3), 7, batch_size=3).draws, whole, rtol=1e-5, atol=1e-5
@@ -123,14 +125,14 @@ def trained(process: Any, data: np.ndarray, loss: Any, shape: Any) -> MeanNetwor
     return result.model
 
 
-def relative_error(law: Any, mean: Any, times: Any, num: int = 2000) -> float:
+def relative_error(distribution: Any, mean: Any, times: Any, num: int = 2000) -> float:
     """`E |m - m*|^2` over the variance of what is to be known, the worst of the times."""
-    x = jnp.asarray(law.draw(np.random.default_rng(7), num))
+    x = jnp.asarray(distribution.draw(np.random.default_rng(7), num))
     found = []
     for i, t in enumerate(times):
         keys = jax.random.split(jax.random.key(i), num)
-        y = jax.vmap(law.process.observe, (0, 0, None))(keys, x, t)
-        exact, got = (jax.vmap(known, (0, None))(y, t) for known in (law.mean, mean))
+        y = jax.vmap(distribution.process.observe, (0, 0, None))(keys, x, t)
+        exact, got = (jax.vmap(known, (0, None))(y, t) for known in (distribution.mean, mean))
         total = np.asarray(exact).var(0).sum() if i else float(x.var(0).sum())
         found.append(float(((got - exact) ** 2).mean(0).sum()) / max(total, 1e-9))
     return max(found)
@@ -149,29 +151,32 @@ def relative_error(law: Any, mean: Any, times: Any, num: int = 2000) -> float:
     ],
 )
 def test_regression_finds_the_posterior_mean(name: str, options: dict[str, Any]) -> None:
-    law = LAWS[name]
-    data = law.draw(np.random.default_rng(0), 4000).astype(np.float32)
-    loss = LocalizationRegression(law.process, **options)
-    model = trained(law.process, data, loss, law.process.shape)
-    times = (0.5, 0.2, 0.9) if law.process.last_time == 1 else (0.5, 0.1, 3.0)
-    assert relative_error(law, model, times) < 0.05
+    distribution = DISTRIBUTIONS[name]
+    data = distribution.draw(np.random.default_rng(0), 4000).astype(np.float32)
+    loss = LocalizationRegression(distribution.process, **options)
+    model = trained(distribution.process, data, loss, distribution.process.shape)
+    times = (0.5, 0.2, 0.9) if distribution.process.last_time == 1 else (0.5, 0.1, 3.0)
+    assert relative_error(distribution, model, times) < 0.05
     # the loss itself tells the exact mean from one that is a tenth off
     keys = jax.random.key(5)
     batch = jnp.asarray(data)
-    exact, off = (loss(m, batch, keys) for m in (law.mean, lambda y, t: 0.9 * law.mean(y, t)))
+    exact, off = (
+        loss(m, batch, keys)
+        for m in (distribution.mean, lambda y, t: 0.9 * distribution.mean(y, t))
+    )
     assert exact < off
 
 
 @pytest.mark.slow
-def test_regression_finds_conditional_laws() -> None:
-    law = LAWS["erasure of a chain"]
+def test_regression_finds_conditional_distributions() -> None:
+    distribution = DISTRIBUTIONS["erasure of a chain"]
     data = draw_spins(ISING)(np.random.default_rng(0), 4000).astype(np.float32)
-    loss = LocalizationRegression(law.process, 0.0, 1.0, is_geometric=False)
-    model = trained(law.process, data, loss, (2, 8))
+    loss = LocalizationRegression(distribution.process, 0.0, 1.0, is_geometric=False)
+    model = trained(distribution.process, data, loss, (2, 8))
     x = jnp.asarray(data[:1000])
     keys = jax.random.split(jax.random.key(2), 1000)
-    y = jax.vmap(law.process.observe, (0, 0, None))(keys, x, 0.5)
-    exact = jax.vmap(lambda y: law.mean(y, 0.5))(y)[..., 1]
+    y = jax.vmap(distribution.process.observe, (0, 0, None))(keys, x, 0.5)
+    exact = jax.vmap(lambda y: distribution.mean(y, 0.5))(y)[..., 1]
     got = jax.vmap(lambda y: model(y, 0.5))(y)[..., 1]
     is_hidden = y[:, 1] == 0
     # revealed coordinates need not be learned; of the hidden ones an untrained network errs by 1
@@ -223,7 +228,7 @@ def test_chains_of_spins() -> None:
     chains = InnerChains(
         process, random_field, FairSpins(), gibbs_sweep, num_inner_chains=64, num_steps=4
     )
-    exact = LAWS["channel of a random field"].mean
+    exact = DISTRIBUTIONS["channel of a random field"].mean
     y = jnp.asarray(SPINS[37])
     for t in (0.2, 0.8):
         memory = chains.population(jax.random.key(0), y, t)

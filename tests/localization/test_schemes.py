@@ -1,4 +1,4 @@
-"""Every observation process: what is known on the way, the law on the way, and where it ends."""
+"""Every observation process: what is known on the way, its distribution, and where it ends."""
 
 from typing import Any
 
@@ -19,13 +19,13 @@ from numpyro_score.localization import (
 from tests.localization.conftest import (
     GAUSSIANS,
     ISING,
-    LAWS,
+    DISTRIBUTIONS,
     MEANS,
     RANDOM_FIELD,
     SD,
     SPINS,
     WEIGHTS,
-    Law,
+    Distribution,
     draw_spins,
 )
 
@@ -35,35 +35,37 @@ LEVEL = 1e-4
 """Of each two-sample test; there are some forty."""
 
 
-def plan(law: Law, **changes: Any) -> Localizer:
-    law = law._replace(**changes)
-    return localization(law.process, law.mean, law.times)
+def plan(distribution: Distribution, **changes: Any) -> Localizer:
+    distribution = distribution._replace(**changes)
+    return localization(distribution.process, distribution.mean, distribution.times)
 
 
 @pytest.fixture(scope="module")
 def ways() -> Any:
-    """Ways of each law, drawn once."""
+    """Ways of each distribution, drawn once."""
     known: dict[str, Any] = {}
 
     def of(name: str) -> Any:
         if name not in known:
-            known[name] = plan(LAWS[name]).trajectory(jax.random.key(1), NUM)
+            known[name] = plan(DISTRIBUTIONS[name]).trajectory(jax.random.key(1), NUM)
         return known[name]
 
     return of
 
 
-def posterior_means(law: Law, summaries: np.ndarray) -> np.ndarray:
+def posterior_means(distribution: Distribution, summaries: np.ndarray) -> np.ndarray:
     """`E[x]` along the ways, `(num, knots, dim)`."""
-    if isinstance(law.process, Erasure):
-        return summaries @ np.asarray(law.process.values)
+    if isinstance(distribution.process, Erasure):
+        return summaries @ np.asarray(distribution.process.values)
     return summaries
 
 
-def worst_error(law: Law, way: Any, observations: np.ndarray | None = None) -> float:
+def worst_error(
+    distribution: Distribution, way: Any, observations: np.ndarray | None = None
+) -> float:
     """Largest difference, in standard errors, between `E[m(Y_t, t)]` and `E[x]`."""
-    exact = law.draw(np.random.default_rng(0), 400_000).mean(0)
-    means = posterior_means(law, way.summaries)
+    exact = distribution.draw(np.random.default_rng(0), 400_000).mean(0)
+    means = posterior_means(distribution, way.summaries)
     start = 1 if np.ptp(means[:, 0]) == 0 else 0
     error = np.abs(means[:, start:].mean(0) - exact)
     spread = means[:, start:].std(0) / np.sqrt(len(means)) + 2e-3
@@ -71,26 +73,30 @@ def worst_error(law: Law, way: Any, observations: np.ndarray | None = None) -> f
 
 
 def test_the_mean_of_what_is_known_stays(name: str, ways: Any) -> None:
-    law = LAWS[name]
-    means = posterior_means(law, ways(name).summaries)
-    assert worst_error(law, ways(name)) < SIGMAS
+    distribution = DISTRIBUTIONS[name]
+    means = posterior_means(distribution, ways(name).summaries)
+    assert worst_error(distribution, ways(name)) < SIGMAS
     # the posterior's variance is what the means' variance lacks; it falls to 0
-    total = law.draw(np.random.default_rng(1), 400_000).var(0)
+    total = distribution.draw(np.random.default_rng(1), 400_000).var(0)
     known = means.var(0)
     assert (np.diff(known[::40], axis=0) > -0.05 * total).all()
     np.testing.assert_allclose(known[-1], total, rtol=0.12)
 
 
-def two_sample(law: Law, way: Any, seed: int = 2) -> float:
+def two_sample(distribution: Distribution, way: Any, seed: int = 2) -> float:
     """Least p-value over three times and three views, times their number."""
     rng = np.random.default_rng(seed)
     found = []
-    knots = [len(law.times) // 4, len(law.times) // 2, 3 * len(law.times) // 4]
+    knots = [
+        len(distribution.times) // 4,
+        len(distribution.times) // 2,
+        3 * len(distribution.times) // 4,
+    ]
     for knot in knots:
-        t = law.times[knot]
-        x = jnp.asarray(law.draw(rng, NUM))
+        t = distribution.times[knot]
+        x = jnp.asarray(distribution.draw(rng, NUM))
         keys = jax.random.split(jax.random.key(int(rng.integers(2**31))), NUM)
-        fresh = np.asarray(jax.vmap(law.process.observe, (0, 0, None))(keys, x, t))
+        fresh = np.asarray(jax.vmap(distribution.process.observe, (0, 0, None))(keys, x, t))
         old = way.observations[:, knot].reshape(NUM, -1)
         fresh = fresh.reshape(NUM, -1)
         views = [*np.eye(old.shape[1])[:2], rng.normal(size=old.shape[1])]
@@ -98,8 +104,8 @@ def two_sample(law: Law, way: Any, seed: int = 2) -> float:
     return min(found) * len(found)
 
 
-def test_observations_on_the_way_have_their_law(name: str, ways: Any) -> None:
-    assert two_sample(LAWS[name], ways(name)) > LEVEL
+def test_observations_on_the_way_have_their_distribution(name: str, ways: Any) -> None:
+    assert two_sample(DISTRIBUTIONS[name], ways(name)) > LEVEL
 
 
 # -- where it ends --------------------------------------------------------------------------------
@@ -128,11 +134,11 @@ def test_mixtures_are_drawn(name: str, ways: Any) -> None:
     ],
 )
 def test_spins_are_drawn(name: str, log_weights: np.ndarray, ways: Any) -> None:
-    law = LAWS[name]
+    distribution = DISTRIBUTIONS[name]
     last = ways(name).observations[:, -1]
-    draws = last[:, 0] if isinstance(law.process, Erasure) else last
+    draws = last[:, 0] if isinstance(distribution.process, Erasure) else last
     exact = np.exp(log_weights) / np.exp(log_weights).sum()
-    # as far from the law as that many exact draws are
+    # as far from the distribution as that many exact draws are
     rng = np.random.default_rng(3)
     floor = [total_variation(draw_spins(log_weights)(rng, NUM), exact) for _ in range(50)]
     assert total_variation(draws, exact) < np.mean(floor) + SIGMAS * np.std(floor)
@@ -145,7 +151,7 @@ def total_variation(draws: np.ndarray, exact: np.ndarray) -> float:
 
 def test_rates_are_drawn(ways: Any) -> None:
     draws = ways("poisson").summaries[:, -1]
-    exact = LAWS["poisson"].draw(np.random.default_rng(4), 100_000)
+    exact = DISTRIBUTIONS["poisson"].draw(np.random.default_rng(4), 100_000)
     for column in range(2):
         assert stats.ks_2samp(draws[:, column], exact[:, column], method="asymp").pvalue > LEVEL
 
@@ -172,9 +178,9 @@ class Shrunk:
     ],
 )
 def test_a_wrong_mean_is_seen(name: str) -> None:
-    law = LAWS[name]
-    way = plan(law, mean=Shrunk(law.mean)).trajectory(jax.random.key(1), NUM)
-    assert worst_error(law, way) > SIGMAS or two_sample(law, way) < LEVEL
+    distribution = DISTRIBUTIONS[name]
+    way = plan(distribution, mean=Shrunk(distribution.mean)).trajectory(jax.random.key(1), NUM)
+    assert worst_error(distribution, way) > SIGMAS or two_sample(distribution, way) < LEVEL
 
 
 def test_steps_without_noise_are_seen() -> None:
@@ -182,31 +188,31 @@ def test_steps_without_noise_are_seen() -> None:
         def step(self, rng_key: Any, y: Any, t: Any, dt: Any, m: Any) -> Any:
             return y + dt * m + 0.8 * (super().step(rng_key, y, t, dt, m) - y - dt * m)
 
-    law = LAWS["isotropic"]
-    way = plan(law, process=Quiet((2,))).trajectory(jax.random.key(1), NUM)
-    assert two_sample(law, way) < LEVEL
+    distribution = DISTRIBUTIONS["isotropic"]
+    way = plan(distribution, process=Quiet((2,))).trajectory(jax.random.key(1), NUM)
+    assert two_sample(distribution, way) < LEVEL
 
 
 # -- the channel's rates --------------------------------------------------------------------------
 
 
-def laws_of_flips(t: float, num: int = 3) -> tuple[np.ndarray, np.ndarray, Any]:
-    """Spins of a small random field, their law, and the posterior mean."""
+def distributions_of_flips(t: float, num: int = 3) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Spins of a small random field, their distribution, and the posterior mean."""
     spins = SPINS[:: 2 ** (SPINS.shape[1] - num), :num]
     log_weights = 0.8 * (spins[:, 1:] * spins[:, :-1]).sum(1) + spins @ np.array([0.5, -0.3, 0.1])
-    law = np.exp(log_weights) / np.exp(log_weights).sum()
-    return spins, law, WeightedPoints(BinaryChannel(num), spins, log_weights)
+    distribution = np.exp(log_weights) / np.exp(log_weights).sum()
+    return spins, distribution, WeightedPoints(BinaryChannel(num), spins, log_weights)
 
 
 @pytest.mark.parametrize("t", [0.1, 0.5, 0.9])
-def test_rates_of_flips_carry_the_law_forward(t: float, x64: None) -> None:
+def test_rates_of_flips_carry_the_distribution_forward(t: float, x64: None) -> None:
     """Kolmogorov's forward equation, over all states."""
-    spins, law, mean = laws_of_flips(t)
+    spins, distribution, mean = distributions_of_flips(t)
     process = BinaryChannel(3)
 
     def observed(t: Any) -> jax.Array:
         seen = (1 + t * spins[:, None, :] * spins[None, :, :]) / 2
-        return jnp.asarray(law) @ jnp.prod(seen, axis=2)
+        return jnp.asarray(distribution) @ jnp.prod(seen, axis=2)
 
     rates = jax.vmap(lambda y: process.rate(y, t, mean(y, t)))(jnp.asarray(spins))
     assert (rates >= 0).all()
@@ -221,7 +227,7 @@ def test_rates_of_flips_carry_the_law_forward(t: float, x64: None) -> None:
 
 @pytest.mark.parametrize("t", [0.2, 0.7])
 def test_short_steps_flip_at_the_rate(t: float, x64: None) -> None:
-    _, _, mean = laws_of_flips(t)
+    _, _, mean = distributions_of_flips(t)
     process, y, dt = BinaryChannel(3), jnp.array([1.0, -1.0, 1.0]), 0.02 * t
     m = mean(y, t)
     keys = jax.random.split(jax.random.key(5), 400_000)
@@ -238,7 +244,7 @@ def test_short_steps_flip_at_the_rate(t: float, x64: None) -> None:
 
 def error_of_channel(num_steps: int) -> float:
     """Total variation at the end, by the chain of all states: no draw is made."""
-    spins, law, mean = laws_of_flips(0.0)
+    spins, distribution, mean = distributions_of_flips(0.0)
     process, times = BinaryChannel(3), np.linspace(0.0, 1.0, num_steps + 1)
     states = jnp.asarray(spins)
     now = jnp.full(8, 1 / 8)
@@ -246,7 +252,7 @@ def error_of_channel(num_steps: int) -> float:
         up = jax.vmap(lambda y: process.probability(y, t, dt, mean(y, t)))(states)  # noqa: B023
         moves = jnp.where(states[None] > 0, up[:, None], 1 - up[:, None]).prod(2)
         now = now @ moves
-    return float(0.5 * jnp.abs(now - law).sum())
+    return float(0.5 * jnp.abs(now - distribution).sum())
 
 
 def error_of_gaussian(num_steps: int) -> float:

@@ -39,7 +39,7 @@ def strict_broadcasting() -> Any:
 
 
 @every_process
-def test_the_law_solves_the_moment_equations(name: str, x64: None) -> None:
+def test_the_distribution_solves_the_moment_equations(name: str, x64: None) -> None:
     """`dm/dt = f m` and `dv/dt = 2 f v + g^2`, integrated, give `alpha` and `sigma^2` back."""
     noise = PROCESSES[name]
 
@@ -125,7 +125,7 @@ def test_the_named_processes_are_what_their_papers_say() -> None:
     np.testing.assert_allclose(PROCESSES["cosine"].alpha(t[:10]), cosine[:10], atol=5e-3)
 
 
-def test_ddpm_steps_and_continuous_process_have_one_law(x64: None) -> None:
+def test_ddpm_steps_and_continuous_process_have_one_distribution(x64: None) -> None:
     betas = np.linspace(1e-4, 0.02, 1000)
     noise = DiscreteVP(betas)
     np.testing.assert_allclose(ddpm_betas(noise, 1000), betas, rtol=1e-9)
@@ -133,7 +133,7 @@ def test_ddpm_steps_and_continuous_process_have_one_law(x64: None) -> None:
     np.testing.assert_allclose(
         noise.alpha(jnp.asarray(steps)), np.sqrt(np.cumprod(1 - betas)), rtol=1e-9
     )
-    # and from a process: the chain's laws are the process's at those times
+    # and from a process: the chain's distributions are the process's at those times
     betas = np.asarray(ddpm_betas(VP(), 50))
     alphas = np.sqrt(np.cumprod(1 - betas))
     np.testing.assert_allclose(alphas, VP().alpha(jnp.arange(1, 51) / 50), rtol=1e-9)
@@ -180,7 +180,7 @@ def test_drifts_and_prior(name: str) -> None:
 
 
 @every_process
-def test_perturbed_points_have_the_law_of_the_process(name: str) -> None:
+def test_perturbed_points_have_the_distribution_of_the_process(name: str) -> None:
     """Mean and variance of many noised points, and of an Euler path of the diffusion."""
     noise, x0, n = PROCESSES[name], jnp.array([2.0, -1.0]), 20_000
     keys = jax.random.split(jax.random.key(0), n)

@@ -34,7 +34,9 @@ def test_a_step_is_the_formula(linear_score: Any, x64: None) -> None:
 
 
 @pytest.mark.parametrize("steps_per_level", [5, 50])
-def test_the_law_of_a_gaussian_is_the_recursion_s(steps_per_level: int, linear_score: Any) -> None:
+def test_the_distribution_of_a_gaussian_is_the_recursion_s(
+    steps_per_level: int, linear_score: Any
+) -> None:
     """On N(3, 1) data mean and variance follow by hand, level by level, bias and all."""
     eps = 0.01
     sampler = annealed_langevin(

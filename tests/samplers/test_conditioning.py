@@ -134,7 +134,7 @@ def test_a_denoiser_that_shrinks_backwards_has_no_negative_spread() -> None:
 
 
 def test_a_general_likelihood_goes_through_vmap_and_jit() -> None:
-    """Counts of a Poisson law: anything that can be differentiated."""
+    """Counts of a Poisson distribution: anything that can be differentiated."""
     posterior = PosteriorScore(PRIOR, lambda x: jnp.sum(3.0 * x - jnp.exp(x)))
     x = jnp.ones((5, 2))
     assert jax.jit(jax.vmap(posterior, (0, None)))(x, 0.4).shape == (5, 2)
@@ -151,7 +151,7 @@ def test_guidance_is_the_formula() -> None:
 
 
 def test_guidance_sharpens() -> None:
-    """Two classes of a mixture: at w = 0 the class's own law, above it further from the other."""
+    """Two classes of a mixture: at w = 0 the class itself, above it further from the other."""
     halves = [gaussian_score(m, 1.0, NOISE) for m in MEANS]
 
     def conditional(x: Any, t: Any, y: Any = None) -> Any:

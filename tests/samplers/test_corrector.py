@@ -1,4 +1,4 @@
-"""Corrector steps: the formula, the law they keep, what they repair, what they cost."""
+"""Corrector steps: the formula, the distribution they keep, what they repair, what they cost."""
 
 from functools import partial
 from typing import Any
@@ -66,7 +66,7 @@ def test_the_ratio_of_signal_to_noise_is_the_one_set(mixture: Any, x64: None) ->
 
 
 @pytest.mark.parametrize("name", PREDICTORS)
-def test_draws_have_the_law_of_the_data(
+def test_draws_have_the_distribution_of_the_data(
     name: str, mixture: Any, exact_draws: Any, largest_z: Any
 ) -> None:
     predictor, num_steps, calls, noises = PREDICTORS[name]

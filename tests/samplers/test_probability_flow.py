@@ -1,4 +1,4 @@
-"""The probability flow: the data's law, codes that come back, densities that are the exact ones."""
+"""The probability flow: the data's distribution, codes that come back, exact densities."""
 
 from functools import partial
 from typing import Any
@@ -34,7 +34,7 @@ TIGHT = partial(adaptive, tolerance=Tolerance(1e-9, 1e-9))
 
 
 @pytest.mark.parametrize("name", ENOUGH)
-def test_draws_have_the_law_of_the_data(
+def test_draws_have_the_distribution_of_the_data(
     name: str, mixture: Any, exact_draws: Any, largest_z: Any
 ) -> None:
     method, num_steps = ENOUGH[name]
@@ -82,7 +82,7 @@ def test_encode_then_decode_returns_to_the_tolerance(mixture: Any, x64: None) ->
     [pytest.param(VE(sigma_min=0.05, sigma_max=500.0), marks=pytest.mark.slow), VP()],
     ids=["ve", "vp"],
 )
-def test_log_density_is_the_noised_law_s(noise: Any, x64: None) -> None:
+def test_log_density_is_the_noised_distribution_s(noise: Any, x64: None) -> None:
     """In nats, to 1e-3, beside the mixture's own formula at the time where draws end."""
     model = GaussianMixtureScore(
         [0.3, 0.7], [[-2.0, 1.0], [2.0, -1.0]], np.array([[0.5, 1.0], [1.0, 0.3]]), noise

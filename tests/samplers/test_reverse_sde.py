@@ -1,4 +1,4 @@
-"""Draws by the reverse diffusion have the law of the data; each plan is the formula it says."""
+"""Draws by the reverse diffusion are distributed as the data; each plan is its formula."""
 
 from functools import partial
 from typing import Any
@@ -29,7 +29,7 @@ START: dict[str, Any] = {"data_mean": (0.8, -0.4), "data_sd": (2.03, 1.18)}
 
 
 @pytest.mark.parametrize("method", ENOUGH, ids=lambda method: method.__name__)
-def test_draws_have_the_law_of_the_data(
+def test_draws_have_the_distribution_of_the_data(
     method: Any, mixture: Any, exact_draws: Any, largest_z: Any
 ) -> None:
     sampler = reverse_sde(

@@ -1,8 +1,8 @@
-"""Weak orders without Monte Carlo: the law of a sampler in one dimension, by quadrature.
+"""Weak orders without Monte Carlo: the distribution of a sampler in one dimension, by quadrature.
 
 A random step takes a density on a grid to the next by its Gaussian kernel; for a two-step method
 the density is that of two neighbouring points. Deterministic steps move quadrature nodes. The start
-is the exact law, so that the only error is that of the steps.
+is the exact distribution, so that the only error is that of the steps.
 """
 
 from functools import partial
@@ -48,7 +48,7 @@ def model() -> GaussianMixtureScore:
     return GaussianMixtureScore([0.3, 0.7], [[-2.0], [1.5]], np.array([0.4, 0.6]), NOISE)
 
 
-def law(oracle: GaussianMixtureScore, t: float, nodes: np.ndarray = NODES) -> np.ndarray:
+def distribution(oracle: GaussianMixtureScore, t: float, nodes: np.ndarray = NODES) -> np.ndarray:
     """Mass on the nodes."""
     log_probs = jax.vmap(oracle.log_prob, (0, None))(jnp.asarray(nodes)[:, None], t)
     return (nodes[1] - nodes[0]) * np.exp(np.asarray(log_probs))
@@ -93,15 +93,15 @@ def spread(oracle: Any, row: LinearSteps, last_time: Any, joint: Any) -> Any:
 def error(oracle: GaussianMixtureScore, method: Any, num_steps: int) -> np.ndarray:
     """How far mean, second moment and mode weight are off at the end."""
     steps = method(NOISE, uniform_times(NOISE, num_steps, end=END))
-    truth = summary(oracle, NODES, law(oracle, END))
-    mass, rows = law(oracle, 1.0), len(steps.time)
+    truth = summary(oracle, NODES, distribution(oracle, END))
+    mass, rows = distribution(oracle, 1.0), len(steps.time)
     row_of = [jax.tree.map(lambda a, i=i: a[i], steps) for i in range(rows)]
     if not steps.is_random:
         x = jnp.asarray(FINE_NODES)[:, None]
         memory = steps.remember(x)
         for row in row_of:
             x, memory = push(oracle, row, x, memory)
-        return summary(oracle, np.asarray(x)[:, 0], law(oracle, 1.0, FINE_NODES)) - truth
+        return summary(oracle, np.asarray(x)[:, 0], distribution(oracle, 1.0, FINE_NODES)) - truth
     joint: Any = jnp.asarray(mass)
     if steps.recall is not None:  # the first step's factor of the past is 0
         joint = joint[:, None] / len(NODES) * jnp.ones(len(NODES))

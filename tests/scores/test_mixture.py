@@ -48,7 +48,7 @@ def test_exact_parts_give_the_exact_whole(noise: Any) -> None:
 
 
 def test_constant_weights_are_wrong() -> None:
-    """The planted fault: mixing scores, not laws, sends every point between the modes."""
+    """The planted fault: mixing scores, not distributions, sends every point between the modes."""
     noise = VE(sigma_min=0.1, sigma_max=10.0)
     oracle = GaussianMixtureScore(WEIGHTS, MEANS, SDS**2, noise)
     same = [lambda x, t: jnp.zeros(())] * 2

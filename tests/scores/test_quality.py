@@ -17,7 +17,7 @@ def quick_compilation() -> None:
 
 
 def relative_fisher_error(model: Any, oracle: GaussianMixtureScore, sigmas: Any) -> Any:
-    """`E|s - s*|^2 / E|s*|^2` under the noised law at each level."""
+    """`E|s - s*|^2 / E|s*|^2` under the noised distribution at each level."""
     noise = oracle.noise
 
     @jax.jit

@@ -55,7 +55,7 @@ def test_a_constant_coordinate_keeps_its_value() -> None:
 
 
 @pytest.mark.parametrize("full", [True, False])
-def test_score_is_that_of_the_law_in_x(full: bool, x64: None) -> None:
+def test_score_is_that_of_the_distribution_in_x(full: bool, x64: None) -> None:
     """Of a Gaussian, at several noise levels; noise and denoised point are those of v and x."""
     factor = np.array([[2.0, 0.0], [1.0, 0.1]]) if full else np.array([2.0, 0.1])
     matrix = factor if full else np.diag(factor)

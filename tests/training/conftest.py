@@ -12,7 +12,7 @@ import pytest
 
 
 class Mixture(NamedTuple):
-    """`sum_k w_k N(m_k, sd^2 I)`, whose law with noise added is another."""
+    """`sum_k w_k N(m_k, sd^2 I)`, whose distribution with noise added is another."""
 
     weights: Any
     means: Any

@@ -29,7 +29,7 @@ def script(path: str) -> ModuleType:
 
 
 def fisher_error(model: Any, known: Any, sigma: float) -> float:
-    """`E|s - s*|^2 / E|s*|^2` under the noised law."""
+    """`E|s - s*|^2 / E|s*|^2` under the noised distribution."""
     t = model.noise.time_of(sigma)
     clean = known.sample(jax.random.key(9), 2000)
     x = clean + sigma * jax.random.normal(jax.random.key(8), clean.shape)

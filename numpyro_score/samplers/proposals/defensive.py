@@ -135,9 +135,9 @@ class LearnedProposal(eqx.Module):
 
     def draft(self, rng_key: RngKey) -> Draft:
         """One draw, with the part of its density that needs no further evaluation."""
-        key_law, key_heavy, key_which = jax.random.split(rng_key, 3)
+        key_learned, key_heavy, key_which = jax.random.split(rng_key, 3)
         dtype = self.center.dtype
-        u, log_learned = self.learned.sample_and_log_prob(key_law)
+        u, log_learned = self.learned.sample_and_log_prob(key_learned)
         # a density that could not be computed is 0 in `log_prob`: such a draw must be rejected
         log_learned = jnp.where(log_learned > -jnp.inf, log_learned, jnp.inf)
         if self.weight == 0:

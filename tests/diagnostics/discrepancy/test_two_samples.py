@@ -1,4 +1,4 @@
-"""Distances between samples, against scipy, scikit-learn and known laws."""
+"""Distances between samples, against scipy, scikit-learn and known distributions."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -96,7 +96,7 @@ def test_mmd_of_moments_is_their_difference(x64):
 
 
 def test_p_values_of_mmd(ar1):
-    """Of autocorrelated draws of the reference's law: small ones are as rare as they should be."""
+    """Autocorrelated draws of the reference's distribution: small ones are as rare as they should be."""
     rng = np.random.default_rng(14)
     p_values = []
     for _ in range(20):
@@ -119,7 +119,7 @@ def test_a_classifier_of_chance_has_the_floor():
     assert abs(np.mean(found) - 0.5) < 4 * 0.5 / np.sqrt(10 * 400) + 0.02
 
 
-def test_every_measure_against_draws_of_one_law_and_another():
+def test_every_measure_against_draws_of_one_distribution_and_another():
     x, y = normal(17, 4, 300, 2), normal(18, 3000, 2)
     same = by_reference(x, y, 1.0, np.random.default_rng(0))
     other = by_reference(x + 0.5, y, 1.0, np.random.default_rng(0))

@@ -86,7 +86,7 @@ def test_gradient_of_likelihood_from_far_away(gaussian_energy: Any) -> None:
 
 
 def test_gradient_of_persistent_chains(gaussian_energy: Any) -> None:
-    """One step a time, once the chains have found the model's law."""
+    """One step a time, once the chains have found the model's distribution."""
     loss = PersistentContrastiveDivergence(mala, {"step_size": 0.6}, 1)
     model = standard(gaussian_energy)
 
@@ -138,36 +138,38 @@ def kl(mean: Any, variance: Any, other: Any) -> Any:
 
 
 EPS = 0.3
-LAW = 1 / (1 - EPS / 2)
-"""Variance of the law that ULA of step `EPS` leaves invariant on N(0, 1)."""
+STATIONARY = 1 / (1 - EPS / 2)
+"""Variance of the distribution that ULA of step `EPS` leaves invariant on N(0, 1)."""
 
 
 def after(num_steps: int, mean: float, variance: float) -> tuple[float, float]:
     """Moments of a Gaussian after so many steps of ULA on N(0, 1): `x' = (1 - eps) x + noise`."""
     shrink = (1 - EPS) ** num_steps
-    return shrink * mean, LAW + shrink**2 * (variance - LAW)
+    return shrink * mean, STATIONARY + shrink**2 * (variance - STATIONARY)
 
 
 def divergence(num_steps: int, mean: float, variance: float) -> float:
-    """`CD_t = KL(p_0 || p) - KL(p_t || p)`, p the law that the kernel leaves invariant."""
-    return kl(mean, variance, LAW) - kl(*after(num_steps, mean, variance), LAW)
+    """`CD_t = KL(p_0 || p) - KL(p_t || p)`, p the distribution that the kernel leaves invariant."""
+    return kl(mean, variance, STATIONARY) - kl(*after(num_steps, mean, variance), STATIONARY)
 
 
 @pytest.mark.parametrize("mean", [0.0, 0.5, -3.0])
-@pytest.mark.parametrize("variance", [0.05, 1.0, LAW, 9.0])
+@pytest.mark.parametrize("variance", [0.05, 1.0, STATIONARY, 9.0])
 def test_contrastive_divergence_itself(mean: float, variance: float) -> None:
     values = [divergence(t, mean, variance) for t in range(60)]
     assert values[0] == pytest.approx(0, abs=1e-12)
     assert min(values) >= -1e-12
     assert min(np.diff(values)) >= -1e-12  # each step forgets
-    assert values[-1] == pytest.approx(kl(mean, variance, LAW), rel=1e-6, abs=1e-9)
-    if mean == 0 and variance == LAW:
+    assert values[-1] == pytest.approx(kl(mean, variance, STATIONARY), rel=1e-6, abs=1e-9)
+    if mean == 0 and variance == STATIONARY:
         assert max(values) < 1e-12
     else:
         assert values[1] > 0
 
 
-def test_chains_have_the_laws_that_the_divergence_is_computed_from(gaussian_energy: Any) -> None:
+def test_chains_have_the_distributions_that_the_divergence_is_computed_from(
+    gaussian_energy: Any,
+) -> None:
     model, num = standard(gaussian_energy), 200_000
     start = MEAN + SD * jax.random.normal(jax.random.key(0), (num, 1))
     for num_steps in (1, 4):
@@ -176,7 +178,7 @@ def test_chains_have_the_laws_that_the_divergence_is_computed_from(gaussian_ener
         mean, variance = after(num_steps, MEAN, SD**2)
         assert abs(ends.mean() - mean) < LIMIT * np.sqrt(variance / num)
         assert abs(ends.var() - variance) < LIMIT * variance * np.sqrt(2 / num)
-        # another number of steps has another law
+        # another number of steps has another distribution
         mean, _ = after(num_steps + 1, MEAN, SD**2)
         assert abs(ends.mean() - mean) > 3 * LIMIT * np.sqrt(variance / num)
 

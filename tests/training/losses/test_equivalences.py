@@ -118,14 +118,14 @@ def test_sliced_and_unsliced(mixture: Any, models: Any) -> None:
 
 @pytest.mark.parametrize("sigma", [0.1, 1.0])
 def test_explicit_on_noised_data_and_denoising(mixture: Any, models: Any, sigma: float) -> None:
-    """The noised law is a mixture too, so that its score is known."""
+    """The noised distribution is a mixture too, so that its score is known."""
     explicit = ExplicitScoreMatching(lambda x: mixture.score(x, sigma), noise_scale=sigma)
     denoising = DenoisingScoreMatching(sigma)
     check(explicit, denoising, OtherWay(sigma), models, mixture.draw)
 
 
 def test_kernel_density_and_denoising(mixture: Any, models: Any) -> None:
-    """The empirical law with noise is the kernel density estimate: Vincent's identity itself."""
+    """Data with noise have the kernel density estimate as density: Vincent's identity itself."""
     data = mixture.draw(jax.random.key(5), 40)
 
     def resample(rng_key: Any, num: int) -> Any:
@@ -139,7 +139,7 @@ def test_kernel_density_and_denoising(mixture: Any, models: Any) -> None:
 
 
 class ExplicitOverLevels(eqx.Module):
-    """Explicit score matching against the noised law's own score, at the levels of a loss."""
+    """Explicit score matching against the score of the noised data, at the levels of a loss."""
 
     noise: NoiseProcess
     levels: Any
@@ -164,7 +164,7 @@ class ExplicitOverLevels(eqx.Module):
 
 
 class Rungs(eqx.Module):
-    """The levels of a ladder as a law of the time."""
+    """The levels of a ladder as a distribution of the time."""
 
     sigmas: Any
 

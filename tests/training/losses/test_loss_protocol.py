@@ -190,7 +190,7 @@ def test_a_ladder_has_a_process_of_its_own() -> None:
 
 
 class Conditional(eqx.Module):
-    """Counts on the condition: the score of N(y, sigma^2), or of a wide law where y is missing."""
+    """Counts on the condition: the score of N(y, sigma^2), or of a wide one where y is missing."""
 
     noise: Any = NOISE
 
