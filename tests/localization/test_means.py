@@ -30,9 +30,9 @@ from numpyro_score.scores import GaussianMixtureScore, ResidualMLP
 from numpyro_score.training import fit
 from numpyro_score.training.losses import LocalizationRegression
 from tests.localization.conftest import (
+    DISTRIBUTIONS,
     FIELD,
     ISING,
-    DISTRIBUTIONS,
     MEANS,
     SD,
     SPINS,

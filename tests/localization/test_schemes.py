@@ -17,9 +17,9 @@ from numpyro_score.localization import (
     localization,
 )
 from tests.localization.conftest import (
+    DISTRIBUTIONS,
     GAUSSIANS,
     ISING,
-    DISTRIBUTIONS,
     MEANS,
     RANDOM_FIELD,
     SD,

@@ -96,7 +96,7 @@ def test_mmd_of_moments_is_their_difference(x64):
 
 
 def test_p_values_of_mmd(ar1):
-    """Autocorrelated draws of the reference's distribution: small ones are as rare as they should be."""
+    """Autocorrelated draws of the reference itself: small ones are as rare as they should be."""
     rng = np.random.default_rng(14)
     p_values = []
     for _ in range(20):
