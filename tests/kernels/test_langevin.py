@@ -183,7 +183,7 @@ def test_preconditioning_is_a_change_of_coordinates(metric: str, x64: None) -> N
 @every_metric
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_ula_has_its_own_distribution(metric: str, temperature: float, run_chains: Any) -> None:
-    """On `N(0, P)`, `x' = (1 - eps) x + sqrt(2 eps T) P^(1/2) z` keeps `N(0, T P / (1 - eps/2))`."""
+    """`x' = (1 - eps) x + sqrt(2 eps T) P^(1/2) z` keeps `N(0, T P / (1 - eps/2))`."""
     eps, n = 0.4, 20_000
     p = matrix_of(metric)
     precision = jnp.asarray(np.linalg.inv(p), jnp.float32)
