@@ -18,6 +18,11 @@ PACKAGE = str(Path(__file__).parents[1])
 LARGEST_K = 0.7
 """Pareto k above which a proposal is warned of (Vehtari et al. 2024, arXiv:1507.02646)."""
 
+NEARLY_EQUAL = 0.9
+"""Effective share of the proposal's draws from which the tail of their weights is not looked at:
+where all weights are about equal, the shape of their tail is noise, and was above the limit for one
+sound proposal in ten."""
+
 LEAST_ACCEPTANCE = 0.05
 """Acceptance of global moves below which they are warned of."""
 
@@ -150,7 +155,7 @@ class Fitted(NamedTuple):
                 "chains explore by their local moves alone. Raise num_particles or rounds, give a "
                 "larger network, or use MALA or NUTS if the posterior has one mode."
             )
-        elif not found.pareto_k <= LARGEST_K:
+        elif not found.pareto_k <= LARGEST_K and not found.ess_fraction >= NEARLY_EQUAL:
             problems.append(
                 f"the weights of the global proposals have a heavy tail (Pareto k "
                 f"{found.pareto_k:.2f}, above {LARGEST_K}): a chain may stay at single points for "
