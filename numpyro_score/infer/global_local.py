@@ -104,9 +104,9 @@ class GlobalLocal(NumPyroKernel):
     Warns
     -----
     UserWarning
-        When fitting, if Pareto k is above .7 or fewer than .05 of the jumps would be accepted; if
+        When fitting: if Pareto k is above .7 or fewer than .05 of the jumps would be accepted; if
         estimates of the evidence or of the weights of regions disagree; if a region was found by
-        so few starts that others may have been missed.
+        so few starts, or from outside of the reference alone, that others may have been missed.
 
     Examples
     --------
