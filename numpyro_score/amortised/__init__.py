@@ -1,4 +1,4 @@
-"""Posteriors learned from simulations, for every data set, and the kernels that make them exact.
+"""Amortised posteriors, learned from simulations, and exact kernels that propose their draws.
 
 The names are listed in `__init__.pyi` and loaded when first used.
 """

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 HEAVY = 8.0
-"""Distance from the median, in units of the spread of the middle half, from which a coordinate of
-the simulated data counts as one with heavy tails."""
+"""A coordinate has heavy tails if a simulation is further from the median than this, in units of
+half the interquartile range."""
 
 
 def as_vector(data: Mapping[str, Any], summary: Callable[..., Any] | None) -> Float[Array, " size"]:
@@ -24,16 +24,16 @@ def as_vector(data: Mapping[str, Any], summary: Callable[..., Any] | None) -> Fl
 
 @final
 class Scaling(eqx.Module):
-    """Units of conditions: medians and spreads, and a bent scale where tails are heavy.
+    """Robust standardisation of conditions, with `arcsinh` of coordinates that have heavy tails.
 
     Attributes
     ----------
     middle, spread
-        Median, and half the width of the middle half, of the simulations.
+        Median, and half the interquartile range, of the simulations.
     is_heavy
-        Coordinates on the scale `arcsinh(x)`.
+        1 for coordinates that are transformed by `arcsinh`, else 0.
     lowest, highest
-        Ends of the simulations, in these units.
+        Smallest and largest standardised values of the simulations.
     """
 
     middle: Float[Array, " size"]
@@ -44,7 +44,7 @@ class Scaling(eqx.Module):
 
     @classmethod
     def of(cls, conditions: Float[np.ndarray, "num size"]) -> "Scaling":
-        """The units of simulated conditions."""
+        """The standardisation of simulated conditions."""
         low, middle, high = np.quantile(conditions, (0.25, 0.5, 0.75), axis=0)
         spread = (high - low) / 2
         spread = np.where(spread > 0, spread, np.maximum(conditions.std(axis=0), 1e-30))
@@ -58,12 +58,12 @@ class Scaling(eqx.Module):
         return cls(rows[0], rows[1], rows[2], *ends)
 
     def __call__(self, condition: Float[Array, " size"]) -> Float[Array, " size"]:
-        """A condition in these units."""
+        """A standardised condition."""
         x = (condition - self.middle) / self.spread
         return jnp.where(self.is_heavy > 0, jnp.arcsinh(x), x)
 
     def warn_if_outside(self, scaled: Any) -> None:
-        """Warn of data outside of what was simulated, where values are known."""
+        """Warn of data outside of the range of the simulations, unless traced."""
         if isinstance(scaled, jax.core.Tracer):
             return
         over = np.maximum(
@@ -76,7 +76,7 @@ class Scaling(eqx.Module):
             warnings.warn(
                 f"{int((share > 0).sum())} of {len(share)} coordinates of the data lie outside of "
                 f"all simulations, coordinate {where} by {share[where]:.2f} of their range: the "
-                "amortised posterior is extrapolated. Use as_kernel, which is exact, or simulate "
-                "from a wider prior.",
+                "amortised posterior is an extrapolation. Use as_kernel, which is exact, or "
+                "simulate from a wider prior.",
                 stacklevel=4,
             )

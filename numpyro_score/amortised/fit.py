@@ -46,25 +46,26 @@ def fit_posterior(
     ----------
     model
         A NumPyro model, called as for a run: the sites observed in that call are the data. Or, with
-        `prior=`, any function `(rng_key, parameters) -> data`, of a dict of NumPy arrays to an
-        array or a dict of arrays; it need not be one of JAX (`jax.random.key_data(rng_key)` are
-        two numbers to seed another generator with).
+        `prior=`, a simulator: any function `(rng_key, parameters) -> data` from a dict of NumPy
+        arrays to an array or a dict of arrays. It need not use JAX; to seed another generator,
+        take the two numbers `jax.random.key_data(rng_key)`.
     rng_key
         For simulations and training.
     num_simulations
         Pairs of parameters and data.
     prior
-        Of a simulator: a NumPyro model without data, or a dict of distributions by name.
+        Prior of a simulator's parameters: a NumPyro model without data, or a dict of distributions
+        by name.
     summary
         `data -> summaries`, from a dict by site (`"data"` for a simulator that returns an array) to
-        arrays of fixed size; by default all numbers of the data. For sets of rows whose order does
-        not matter, give summaries that do not depend on it, such as moments.
+        arrays of fixed size; by default all numbers of the data. If the order of rows does not
+        matter, give summaries that do not depend on it, such as moments.
     model_args, model_kwargs
-        What the model is called with, data of the right shapes included.
+        Arguments of the model, including data of the right shapes.
     width, depth, num_steps, checkpoint, progress
-        Of the network and its training, as of `numpyro_score.training.fit_score`.
+        Of the network and its training, as in `numpyro_score.training.fit_score`.
     num_flow_steps, weight, df
-        As of `LearnedDistribution.fit`.
+        As in `LearnedDistribution.fit`.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""An exact kernel that proposes draws of an amortised posterior: local steps and jumps in turn.
+"""An exact kernel that alternates local steps with proposals from an amortised posterior.
 
-The proposal is fixed once the data are given, so that independence Metropolis-Hastings with it is
-exact for every data set, without training (neural posteriors as proposals: Paige and Wood 2016,
+Given the data the proposal is fixed, so that independence Metropolis-Hastings with it is exact for
+every data set, without further training (neural posteriors as proposals: Paige and Wood 2016,
 arXiv:1602.06701). Its Student t part and the local steps keep a chain moving where the
 approximation is poor.
 """
@@ -28,7 +28,7 @@ from numpyro_score.kernels.signature import algorithm_of
 from numpyro_score.types import Position
 
 NUM_STARTS = 16
-"""Draws of the amortised posterior of which a chain starts at one, chosen by importance weight."""
+"""Draws of the amortised posterior, one of which a chain starts at, sampled by importance weight."""
 
 
 def observed(
@@ -50,7 +50,7 @@ def observed(
     if missing:
         raise ValueError(
             f"the model as it is called does not observe {', '.join(missing)}, which the posterior "
-            "was learned with; call it with the data"
+            "is conditioned on; call the model with the data"
         )
     return {name: sites[name]["value"] for name in names}
 
@@ -65,7 +65,7 @@ def amortised_kernel(
 ) -> NumPyroKernel:
     """The kernel of `AmortisedPosterior.as_kernel`; exact for every data set.
 
-    Chains start at draws of the amortised posterior, also where a start is given.
+    Chains start at draws of the amortised posterior; `init_params` are ignored.
 
     Parameters
     ----------
@@ -76,15 +76,15 @@ def amortised_kernel(
     local
         The local moves, in BlackJAX's protocol.
     global_every
-        A step in so many is a jump.
+        Every `global_every`-th step proposes a draw of the amortised posterior.
     warmup
         Options of the local moves' warmup, described in `numpyro_score.infer.WarmupOptions`.
 
     Raises
     ------
     ValueError, TypeError
-        If a setting is out of range; when it is run, if the model's sites are other ones than
-        those of the posterior.
+        If a setting is out of range; at the start of a run, if the model's latent sites differ
+        from those of the posterior.
     """
     check_whole("global_every", global_every)
     warmup.setdefault("restart_stuck_chains", False)
@@ -100,7 +100,7 @@ def amortised_kernel(
 
 
 def _given(posterior: Any, context: Context) -> Context:
-    """The context with the proposal for its data as what was learned."""
+    """The context, with the proposal for its data in the field `learned`."""
     assert context.model is not None
     data = observed(context.model, posterior.names, context.args, context.kwargs)
     return context._replace(learned=posterior.proposal(data))
@@ -131,7 +131,7 @@ def _start(
     context: Context,
     num_warmup: int | Int[Array, ""],
 ) -> SamplerState:
-    """Chains that start at draws, each one of a few by its importance weight."""
+    """Chains that start at draws of the proposal, resampled by importance weight."""
     one = first(positions)
     expected = {site.name: site.size for site in posterior.sites}
     found = {name: x.size for name, x in one.items()} if isinstance(one, dict) else {}

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class ScaledFlow(eqx.Module):
-    """A flow for every condition, with the units of conditions: what a file holds."""
+    """A conditional flow with the standardisation of its conditions: what a file holds."""
 
     flow: ConditionalFlow
     scaling: Scaling
@@ -38,13 +38,14 @@ class ScaledFlow(eqx.Module):
 class AmortisedPosterior:
     """The posterior of a model's parameters given any data, learned from simulations.
 
-    Approximate: `exact` is False. `as_kernel` makes it exact where the model has a density. Made by
-    `fit_posterior` and `load`.
+    Approximate: `exact` is False. If the model has a density, `as_kernel` returns an exact kernel.
+    Construct it by `fit_posterior` or `load`.
 
     Parameters
     ----------
     flow
-        The flow of unconstrained parameters for every condition, and the units of conditions.
+        The flow of unconstrained parameters given a condition, and the standardisation of
+        conditions.
     sites
         The parameters.
     names
@@ -82,7 +83,7 @@ class AmortisedPosterior:
         Raises
         ------
         ValueError
-            If data are missing, or of another size than those that were simulated.
+            If data are missing, not finite, or of another size than those that were simulated.
         """
         if not isinstance(data, Mapping):
             if len(self.names) != 1:
@@ -126,7 +127,7 @@ class AmortisedPosterior:
         Warns
         -----
         UserWarning
-            If data lie outside of what was simulated.
+            If data lie outside of the range of the simulations.
         """
         condition = self.condition(data)
         self.flow.scaling.warn_if_outside(condition)
@@ -142,7 +143,7 @@ class AmortisedPosterior:
         return log_density(self.flow.flow, u, self.condition(data)) - volume
 
     def as_kernel(self, model: Callable[..., Any], **settings: Any) -> "NumPyroKernel":
-        """An exact kernel of the model, which proposes draws of this posterior for any data.
+        """An exact kernel of the model, for any data, that proposes draws of this posterior.
 
         Parameters
         ----------
@@ -161,7 +162,7 @@ class AmortisedPosterior:
         Raises
         ------
         TypeError
-            If a support is not one of NumPyro's with a name.
+            If a support cannot be written to a file.
         """
         about = {
             "posterior": [
@@ -177,7 +178,7 @@ class AmortisedPosterior:
     def load(
         cls, path: str | Path, summary: Callable[[dict[str, Any]], Any] | None = None
     ) -> "AmortisedPosterior":
-        """What `save` wrote.
+        """Read what `save` wrote.
 
         Parameters
         ----------
@@ -193,7 +194,10 @@ class AmortisedPosterior:
         """
         about = about_model(path)
         if "posterior" not in about:
-            raise ValueError(f"{path} holds no amortised posterior")
+            raise ValueError(
+                f"{path} does not hold an amortised posterior; give a file that "
+                "AmortisedPosterior.save wrote"
+            )
         if about["has_summary"] != (summary is not None):
             raise ValueError(
                 f"the posterior in {path} was learned "

@@ -19,10 +19,10 @@ BATCH_SIZE = 1000
 """Simulations in one call of the compiled program."""
 
 SHARE_BAD = 0.1
-"""Share of simulations that are not finite from which none are left out without being asked."""
+"""Share of simulations that are not finite above which they are an error instead of left out."""
 
 SIMULATED = "data"
-"""Name of the data of a simulator."""
+"""Name of the data of a simulator that returns an array."""
 
 Pairs = tuple[Float[np.ndarray, "num dim"], Float[np.ndarray, "num size"]]
 
@@ -72,7 +72,7 @@ def from_simulator(
     summary: Callable[..., Any] | None,
     progress: bool | ProgressCallback,
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """The same from a prior and any Python function, called once for each set of parameters.
+    """As `from_model`, from a prior and any Python function, called once per set of parameters.
 
     Returns
     -------
@@ -133,7 +133,7 @@ def finite_pairs(
     Warns
     -----
     UserWarning
-        If fewer are, which are left out.
+        If fewer are not finite; they are left out.
     """
     is_bad = ~np.isfinite(conditions).all(axis=1)
     num_bad = int(is_bad.sum())
@@ -145,11 +145,10 @@ def finite_pairs(
         )
         if num_bad > SHARE_BAD * len(is_bad):
             raise ValueError(
-                f"{told}; mend the simulator, narrow the prior, or return a summary that is finite"
+                f"{told}; fix the simulator, narrow the prior, or return a summary that is finite"
             )
         warnings.warn(
-            f"{told}. They are left out, so that what is learned is the posterior given that the "
-            "data are finite.",
+            f"{told}. They are left out: the learned posterior is conditional on finite data.",
             stacklevel=4,
         )
         values = {name: x[~is_bad] for name, x in values.items()}

@@ -1,4 +1,4 @@
-"""The latent sites of a model as one unconstrained vector, in the order of its kernels."""
+"""The latent sites of a model as one unconstrained vector, in the order that kernels use."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -54,7 +54,7 @@ def latent_sites(
             sites = trace(seed(free, jax.random.key(key))).get_trace(*args, **kwargs)
         except NotImplementedError as error:
             raise ValueError(
-                "the prior of the model cannot be sampled, because a site's distribution is "
+                "the prior of the model cannot be sampled, because the prior of a site is "
                 "improper; give every site a proper prior"
             ) from error
         return {
@@ -65,14 +65,14 @@ def latent_sites(
 
     sites, again = sites_of(0), sites_of(1)
     if not sites:
-        raise ValueError("the model has no latent site, so that there is nothing to learn")
+        raise ValueError("the model has no latent site, so that there is no posterior to learn")
     found = []
     for name in sorted(sites):
         distribution, shape = sites[name]["fn"], jnp.shape(sites[name]["value"])
         if distribution.support.is_discrete:
             raise ValueError(
-                f"the latent site {name!r} is discrete; sum it out of the model, since a posterior "
-                "of real numbers is learned"
+                f"the latent site {name!r} is discrete; sum it out of the model, since only "
+                "continuous posteriors can be learned"
             )
         if not distribution.support.eq(again[name]["fn"].support, static=True):
             raise ValueError(
@@ -110,7 +110,7 @@ def to_values(sites: tuple[Site, ...], u: Float[Array, " dim"]) -> dict[str, Arr
 def from_values(
     sites: tuple[Site, ...], values: Mapping[str, Any]
 ) -> tuple[Float[Array, " dim"], Float[Array, ""]]:
-    """The unconstrained vector of site values, and the log volume that the change multiplies by."""
+    """The unconstrained vector of site values, and the log determinant of its transform."""
     parts, volume = [], jnp.zeros(())
     for site in sites:
         transform = biject_to(site.support)

@@ -1,9 +1,10 @@
-"""`posterior_sbc`: calibration where it matters, at the posterior of the data that were observed.
+"""`posterior_sbc`: simulation-based calibration with parameters from the posterior of one's data.
 
-Calibration over the prior averages over data sets that may look nothing like one's own. Here
-parameters are drawn from the posterior given the data, a replicate of the data given them, and the
-model is refitted to both (Sailynoja et al. 2025, arXiv:2502.03279). The parameters are then one
-more draw of the posterior given both, so that their ranks are uniform.
+Calibration over the prior averages over data sets that may differ widely from one's own. Here
+parameters are drawn from the posterior given the data, a replicate of the data is drawn given the
+parameters, and the model is refitted to data and replicate (Sailynoja et al. 2025,
+arXiv:2502.03279). The parameters are then one more draw of the posterior given both, so that their
+ranks are uniform.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,10 +25,10 @@ from numpyro_score.targets.simulated import Simulation, WithReplicate, data_site
 from numpyro_score.types import RngKey
 
 NUM_POSTERIOR = 250
-"""Draws a chain of the posterior that parameters are drawn from."""
+"""Draws per chain of the posterior from which parameters are drawn."""
 
 THIN = 4
-"""Of the chains' steps, one in so many is such a draw."""
+"""Thinning of these draws."""
 
 
 def posterior_sbc(
@@ -101,7 +102,10 @@ def posterior_sbc(
     kept = jax.tree.map(lambda x: x[:, ::THIN].reshape(-1, *x.shape[2:]), draws)
     num = len(jax.tree.leaves(kept)[0])
     if not all(np.isfinite(x).all() for x in jax.tree.leaves(kept)):
-        raise ValueError("draws of the posterior given the data are not finite; run it by itself")
+        raise ValueError(
+            "draws of the posterior given the data are not finite; check the kernel in a run of "
+            "numpyro_score.sample"
+        )
 
     def replicate(rng_key: Any) -> Simulation:
         key_which, key_data = jax.random.split(rng_key)

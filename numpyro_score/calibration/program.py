@@ -1,4 +1,4 @@
-"""Simulate, refit and rank: the compiled program that calibrations have in common."""
+"""Simulate, refit and rank: the compiled program that both calibrations use."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,10 +1,10 @@
-"""Ranks of true values among the draws of their posteriors, made uniform where all is well.
+"""Ranks of true values among the draws of their posteriors, normalised to [0, 1].
 
 If parameters are drawn from the prior, data given them, and draws from the posterior given the
-data, the true value is one more draw, and its rank among L independent ones is uniform (Talts et
-al. 2018, arXiv:1804.06788). Draws of a chain are dependent: they are thinned to about as many as
-they are worth, refit by refit, which does not look at the truth. With a uniform number that breaks
-ties, `(rank + uniform) / (L + 1)` is uniform on [0, 1] whatever L.
+data, the true value is one more draw, and its rank among L independent draws is uniform (Talts et
+al. 2018, arXiv:1804.06788). Draws of a chain are dependent, so that each refit is thinned to about
+its effective sample size, which does not depend on the true value. With a uniform random number
+that breaks ties, `(rank + uniform) / (L + 1)` is uniform on [0, 1] for every L.
 """
 
 from typing import NamedTuple
@@ -52,9 +52,9 @@ def rank(
     Parameters
     ----------
     truth, draws
-        What was simulated, and what was drawn.
+        Simulated values, and draws of their posteriors.
     rng
-        For the order of ties.
+        For breaking ties.
     is_independent
         Whether draws are independent, so that none are left out.
     """

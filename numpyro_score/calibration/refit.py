@@ -1,7 +1,7 @@
-"""One refit: chains of a kernel on simulated data, all of it traced, so that many are one program.
+"""One refit: chains of a kernel on simulated data, traced, so that many refits are one program.
 
-The kernel is made anew inside of the traced function, on the model with the simulated data. Every
-step is the kernel's own, so that any kernel of NumPyro's protocol can be calibrated.
+The kernel is constructed inside of the traced function, on the model with the simulated data. Only
+NumPyro's protocol is used, so that any kernel that follows it can be calibrated.
 """
 
 from collections.abc import Callable, Mapping
@@ -92,7 +92,7 @@ class Amortised(NamedTuple):
     Attributes
     ----------
     posterior
-        It.
+        The amortised posterior.
     num
         Draws of each refit.
     """

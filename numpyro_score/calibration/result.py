@@ -1,4 +1,4 @@
-"""What a calibration found: a verdict by quantity, with its false-alarm rate, and a figure."""
+"""Result of a calibration: a verdict for each quantity, with its false-alarm rate, and a figure."""
 
 import warnings
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,20 +21,20 @@ FEW = 0.05
 
 
 class Calibration(NamedTuple):
-    """What was found by refits to simulated data.
+    """Result of refits to simulated data.
 
     Attributes
     ----------
     table
-        By quantity: `p_value` of the uniformity of its ranks, `is_calibrated`, and what a fault
-        looks like: `bias`, the mean of `(mean - truth) / sd` over data sets, and `spread`, the sd
-        of the same (1 in Gaussian posteriors; above 1 the posteriors are too narrow).
+        For each quantity: `p_value` of a test that its ranks are uniform, `is_calibrated`, and the
+        kind of a fault: `bias`, the mean of `(mean - truth) / sd` over data sets, and `spread`, its
+        sd (1 for Gaussian posteriors; above 1 the posteriors are too narrow).
     pit
-        `(simulation, quantity)`: normalised ranks, uniform on [0, 1] if all is well.
+        `(simulation, quantity)`: normalised ranks, uniform on [0, 1] for a calibrated sampler.
     ess, rhat
         `(simulation,)` smallest effective sample size and largest split R-hat of every refit.
     alpha
-        Probability that a calibrated sampler gets any quantity declared not calibrated.
+        Probability that at least one quantity of a calibrated sampler is declared not calibrated.
     data_sets
         Where parameters were drawn from.
 
@@ -56,12 +56,12 @@ class Calibration(NamedTuple):
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether no quantity was found to be off."""
+        """Whether no quantity was declared not calibrated."""
         return bool(self.table["is_calibrated"].all())
 
     @property
     def verdict(self) -> str:
-        """One sentence."""
+        """The verdict in one sentence."""
         num = self.pit.sizes["simulation"]
         rate = f"false-alarm rate {self.alpha:g} for all {len(self.table)} quantities together"
         off = self.table.index[~self.table["is_calibrated"]].tolist()
@@ -78,14 +78,14 @@ class Calibration(NamedTuple):
         return xr.DataTree.from_dict({"prior_sbc": xr.Dataset(values)})
 
     def plot(self, num_columns: int = 3) -> "Figure":
-        """ECDF of the ranks less that of uniform values, in its simultaneous band, by quantity.
+        """Difference of the ranks' ECDF and the uniform CDF, with a simultaneous band, by quantity.
 
-        An ECDF outside of its band is a quantity that the verdict calls not calibrated.
+        A quantity whose ECDF leaves its band is declared not calibrated.
 
         Parameters
         ----------
         num_columns
-            Panels beside each other.
+            Panels in a row.
         """
         from matplotlib.figure import Figure
 

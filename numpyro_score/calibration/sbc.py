@@ -25,7 +25,7 @@ from numpyro_score.targets.simulated import WithData, data_sites, simulate
 from numpyro_score.types import RngKey
 
 BATCH_SIZE = 100
-"""Refits a program call, by default."""
+"""Default number of refits in one call of the program."""
 
 
 def check_settings(
@@ -36,7 +36,7 @@ def check_settings(
     batch_size: int,
     alpha: float,
 ) -> None:
-    """Refuse numbers that cannot be ones of a calibration."""
+    """Check that the numbers of a calibration are in their ranges."""
     check_whole("num_simulations", num_simulations, 10)
     check_whole("num_warmup", num_warmup, 0)
     check_whole("num_samples", num_samples)
@@ -49,7 +49,7 @@ def check_settings(
 def identity(
     rng_key: RngKey, parts: Any, numbers: tuple[int, ...], var_names: tuple[str, ...] | None
 ) -> dict[str, Any]:
-    """What the refits depend on, as JSON; their number does not count."""
+    """What the refits depend on, as JSON; their number is not part of it."""
     return {
         "model": fingerprint(parts),
         "key": np.asarray(jax.random.key_data(rng_key)).tolist(),
@@ -79,15 +79,14 @@ def sbc(
     """Simulation-based calibration of a kernel on a model.
 
     Draws parameters from the model's prior and data from its likelihood, samples the posterior of
-    every data set with the kernel, and tests whether the true values are ranked uniformly. Ranked
-    are all real sites and the log prior and log likelihood, which react to faults that no single
-    parameter shows. Chains are thinned to about independent draws.
+    every data set with the kernel, and tests whether the ranks of the true values are uniform. All
+    real sites are ranked, and the log prior and log likelihood, which react to faults that no
+    single parameter shows. Chains are thinned to approximately independent draws.
 
     Parameters
     ----------
     model
-        A NumPyro model, called as for a run on data: the sites observed in that call are the data
-        that are simulated.
+        A NumPyro model, called as for a run: the sites observed in that call are simulated.
     kernel
         `model -> kernel`: a class such as `numpyro_score.MALA` or `numpyro.infer.NUTS`, or a
         function that sets its options. Or an amortised posterior, whose independent draws
@@ -95,12 +94,12 @@ def sbc(
     rng_key
         For all that is random.
     model_args, model_kwargs
-        What the model is called with, data of the right shapes included; their values are
-        replaced where they are observed.
+        Arguments of the model, including data of the right shapes; observed values are replaced by
+        simulated ones.
     simulator
-        A model to simulate from where that is not the one that is fitted, with the same sites.
+        A model with the same sites to simulate from, by default the model that is fitted.
     num_simulations
-        Data sets.
+        Number of data sets.
     num_warmup, num_samples, num_chains
         Of every refit.
     var_names
@@ -108,16 +107,16 @@ def sbc(
     alpha
         False-alarm rate of the verdict on all quantities together.
     batch_size
-        Refits in one call of the program: memory is in proportion.
+        Refits in one call of the program; memory is proportional to it.
     store
-        A folder in which batches are kept, and from which a calibration goes on.
+        A folder in which batches are stored, and from which an interrupted calibration is resumed.
     progress
         Whether to show a progress bar, or a function to call in its place.
 
     Raises
     ------
     ValueError
-        If the model has no data or nothing to rank, a number cannot be one, or the folder holds
+        If the model has no data or nothing to rank, a number is out of range, or the folder holds
         another calibration.
 
     Warns

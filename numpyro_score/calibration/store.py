@@ -1,4 +1,4 @@
-"""Batches of refits in a folder, so that a calibration that was cut short goes on."""
+"""Batches of refits in a folder, from which an interrupted calibration is resumed."""
 
 import json
 import os
@@ -44,7 +44,7 @@ class BatchStore:
         if changed:
             raise ValueError(
                 f"{path} holds another calibration: {', '.join(changed)} differ; give a new "
-                "folder, or the same model, kernel, data, key and numbers"
+                "folder, or the same model, kernel, data, key and settings"
             )
 
     def read(self, index: int) -> Ranked | None:

@@ -1,6 +1,6 @@
-"""Whether values on [0, 1] are uniform: a test whose band is simultaneous over the whole ECDF.
+"""Test of uniformity on [0, 1], with a simultaneous band for the ECDF.
 
-The statistic is the smallest of the two-sided binomial tail probabilities of the ECDF over a grid;
+The statistic is the smallest two-sided binomial tail probability of the ECDF over a grid;
 its distribution for uniform values is simulated (Sailynoja, Buerkner and Vehtari 2022,
 doi:10.1007/s11222-022-10090-6). An ECDF that leaves the band of probability `1 - p` has a p-value
 below p, so that the figure and the verdict agree.

@@ -1,4 +1,4 @@
-"""Distributions of NumPyro that are learned from draws: priors, likelihoods, posteriors.
+"""NumPyro distributions learned from draws: priors, likelihoods and posteriors.
 
 The names are listed in `__init__.pyi` and loaded when first used.
 """

@@ -1,8 +1,9 @@
 """`LearnedConditional`: the distribution of values given a condition, learned from pairs.
 
-A likelihood, where the values are data and the conditions are parameters of a simulator (neural
+If the values are data and the conditions are parameters of a simulator, it is a likelihood (neural
 likelihood estimation: Papamakarios, Sterratt and Murray 2019, arXiv:1805.07226; with a score:
-Sharrock et al. 2022, arXiv:2210.04872); an amortised posterior, the other way round.
+Sharrock et al. 2022, arXiv:2210.04872). If the values are parameters and the conditions are data,
+it is an amortised posterior.
 """
 
 from pathlib import Path
@@ -25,17 +26,17 @@ from numpyro_score.types import RngKey
 
 
 class LearnedConditional:
-    """A distribution for every condition, learned from pairs; call it with conditions.
+    """A conditional distribution, learned from pairs; called with conditions, it is a distribution.
 
-    `numpyro.sample("y", likelihood(theta), obs=y)` in a model whose likelihood is a simulator: the
-    density is differentiable in `theta` and in `y`. Made by `fit` and `load`.
+    As the likelihood of a simulator, write `numpyro.sample("y", likelihood(theta), obs=y)` in a
+    model; the density is differentiable in `theta` and in `y`. Construct it by `fit` or `load`.
 
     Parameters
     ----------
     flow
-        The flow for every condition.
+        The conditional flow.
     support, event_shape, variables, points
-        As of `LearnedDistribution`.
+        As in `LearnedDistribution`; `points` are conditions that it was trained on.
 
     Examples
     --------
@@ -80,7 +81,7 @@ class LearnedConditional:
         checkpoint: str | Path | None = None,
         progress: bool | ProgressCallback = True,
     ) -> "LearnedConditional":
-        """Learn the distribution of values given conditions, from pairs of both.
+        """Learn the distribution of values given conditions, from pairs of a value and a condition.
 
         Parameters
         ----------
@@ -89,13 +90,13 @@ class LearnedConditional:
         conditions
             Real vectors `(num, condition)`, of any scale.
         rng_key, support, width, depth, num_steps, num_flow_steps, weight, df, checkpoint, progress
-            As of `LearnedDistribution.fit`.
+            As in `LearnedDistribution.fit`.
 
         Raises
         ------
         ValueError
-            As of `LearnedDistribution.fit`, or if conditions are not vectors of finite numbers, as
-            many as values.
+            As in `LearnedDistribution.fit`, or if conditions are not vectors of finite numbers, or
+            not as many as values.
         """
         learned = as_values(values, support)
         given = np.asarray(conditions, np.float64)
@@ -129,7 +130,7 @@ class LearnedConditional:
 
     @property
     def condition_size(self) -> int:
-        """Length of a condition."""
+        """Length of a condition vector."""
         return self.flow.mean.shape[0]
 
     def __call__(self, condition: Any) -> LearnedDistribution:
@@ -138,7 +139,7 @@ class LearnedConditional:
         Raises
         ------
         ValueError
-            If conditions have another length.
+            If conditions have another length than those of `fit`.
         """
         condition = jnp.asarray(condition, self.flow.mean.dtype)
         if condition.shape[-1:] != (self.condition_size,):
@@ -161,13 +162,13 @@ class LearnedConditional:
         Raises
         ------
         TypeError
-            If the support is not one of NumPyro's with a name.
+            If the support cannot be written to a file.
         """
         return write(self, path)
 
     @classmethod
     def load(cls, path: str | Path) -> "LearnedConditional":
-        """What `save` wrote.
+        """Read what `save` wrote.
 
         Raises
         ------

@@ -1,10 +1,10 @@
-"""A flow for every condition: a score given the condition, and a line that its points lie about.
+"""A conditional flow: a linear regression on the condition, and a flow for its residuals.
 
     x = c + B y + L u,    y = (condition - mean) / sd,
 
-with u the coordinates in which a score given y was learned. What is linear in the condition is left
-to a regression, so that the network learns the rest. For a fixed condition this is a shift, which
-changes no volume.
+where the distribution of `u` is the flow of a score given `y`. The regression takes up the linear
+dependence on the condition, and the network learns the rest. For a fixed condition the regression
+is a shift, which does not change volumes.
 """
 
 from typing import Any, final
@@ -23,7 +23,7 @@ SMALLEST_SD = 1e-6
 
 @final
 class GivenCondition(eqx.Module):
-    """A score `(x, t, y)` at one condition, as a score `(x, t)`."""
+    """A score `(x, t, y)` with the condition `y` fixed, as a score `(x, t)`."""
 
     score: Any
     y: Float[Array, " condition"]
@@ -40,11 +40,12 @@ class ConditionalFlow(eqx.Module):
     Attributes
     ----------
     flow
-        The proposal at a standardised condition of 0, whose score takes one as third argument.
+        The proposal at a standardised condition of 0; its score takes a condition as third
+        argument.
     mean, sd
-        What standardises a condition, each `(condition,)`.
+        Mean and sd by which a condition is standardised, each `(condition,)`.
     slope
-        `(dim, condition)`: change of the center with the standardised condition.
+        Regression coefficients of the center on the standardised condition, `(dim, condition)`.
     """
 
     flow: LearnedProposal

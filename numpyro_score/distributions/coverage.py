@@ -1,8 +1,8 @@
-"""Whether draws stay in the region where a distribution was learned.
+"""Whether draws stay in the region of the draws that a distribution was learned from.
 
-The region is where the density is above what all but one in a hundred of the training points have,
-and not further out than any of them. Outside of it a learned density is extrapolated: it falls, by
-the Student t part, but is not known.
+The region has two conditions: the log density is above its .01 quantile over the training points,
+and the distance from the center is at most the largest of theirs. Outside of the region a learned
+density is an extrapolation: it falls like the Student t part, but its values are not reliable.
 """
 
 import warnings
@@ -20,28 +20,28 @@ from numpyro_score.groups import SAMPLE_DIMS, read_group
 from numpyro_score.samplers.proposals import LearnedProposal
 
 NUM_KEPT = 1000
-"""Training points that are kept."""
+"""Number of training points that are kept."""
 
 OUTSIDE = 0.01
 """Share of the training points that the region leaves out."""
 
 MOST_OUTSIDE = 0.05
-"""Share of draws outside of the region from which they are warned of."""
+"""Share of draws outside of the region above which a warning is given."""
 
 
 class Coverage(NamedTuple):
-    """How many draws lie where a distribution was learned.
+    """How many draws lie outside of the region that a distribution was learned on.
 
     Attributes
     ----------
     outside
         Share of the draws outside of the region that holds .99 of the training points.
     by_chain
-        The same for every chain.
+        The same share for every chain.
     expected
-        What it is for draws of the distribution itself.
+        The share that is expected of draws of the distribution itself.
     is_covered
-        Whether it is below .05.
+        Whether `outside` is at most .05.
 
     Examples
     --------
@@ -56,19 +56,16 @@ class Coverage(NamedTuple):
 
 
 def kept_points(points: Float[np.ndarray, "num dim"]) -> Float[Array, "kept dim"]:
-    """Some of the training points, evenly over all."""
+    """An evenly spaced subset of the training points."""
     every = max(len(points) // NUM_KEPT, 1)
     return jnp.asarray(points[::every][:NUM_KEPT], jnp.result_type(float))
 
 
 def coverage_of(distribution: Any, data: Any, name: str | None) -> Coverage:
-    """As of `LearnedDistribution.coverage`."""
+    """As `LearnedDistribution.coverage`."""
     points, flow = distribution.points, distribution.flow
     if points is None or not isinstance(flow, LearnedProposal):
-        raise ValueError(
-            "the distribution holds no points that it was learned from; give points= to its "
-            "constructor"
-        )
+        raise ValueError("the distribution has no training points; give points= to its constructor")
     values = _chains(data, name, distribution.event_shape)
     chains, num = values.shape[:2]
     u = biject_to(distribution.support).inv(jnp.asarray(values, points.dtype))
@@ -82,8 +79,8 @@ def coverage_of(distribution: Any, data: Any, name: str | None) -> Coverage:
         warnings.warn(
             f"a share {share:.2f} of the draws lies outside of the region that the distribution "
             f"was learned on (by chain {by_chain.min():.2f} to {by_chain.max():.2f}; "
-            f"{OUTSIDE} is usual): its density is extrapolated there. The data disagree with what "
-            "was learned, or chains have left for the tails; learn from wider draws.",
+            f"{OUTSIDE} is usual), where its density is an extrapolation. The data disagree with "
+            "the learned distribution, or chains are in its tails; learn from wider draws.",
             stacklevel=3,
         )
     return Coverage(share, by_chain, OUTSIDE, share <= MOST_OUTSIDE)

@@ -1,4 +1,4 @@
-"""Densities and draws of a flow for rows of points, compiled once for a flow's structure."""
+"""Log densities and draws of a flow for batches of points, compiled once for each structure."""
 
 import math
 from typing import Any
@@ -16,7 +16,7 @@ type Flow = LearnedProposal | ConditionalFlow
 
 
 def flow_at(flow: Any, condition: Any) -> LearnedProposal:
-    """The flow at one condition, None for a flow that takes none."""
+    """The flow at one condition; the condition is None for a flow that takes none."""
     return flow.at(condition) if isinstance(flow, ConditionalFlow) else flow
 
 
@@ -26,7 +26,7 @@ def log_density(
     u: Float[Array, "*batch dim"],
     condition: Float[Array, "*own condition"] | None,
 ) -> Float[Array, "..."]:
-    """Log density of unconstrained points, each at its own condition or all at the same one."""
+    """Log density of unconstrained points, each given its own condition, or all the same one."""
     # a flow's density is a function of the point, and uses no key
     key = jax.random.key(0)
 
@@ -50,7 +50,7 @@ def log_density(
 def draws(
     flow: Any, rng_key: RngKey, shape: tuple[int, ...], condition: Any
 ) -> Float[Array, "*batch dim"]:
-    """Unconstrained draws of a shape, each at its own condition or all at the same one."""
+    """Unconstrained draws of a shape, each given its own condition, or all the same one."""
 
     def one(rng_key: Any, condition: Any) -> Array:
         proposal = flow_at(flow, condition)

@@ -13,11 +13,11 @@ from numpyro_score.samplers.proposals.monotone import MonotoneFlow
 from numpyro_score.training.io import about_model, load, save
 
 KNOWN = (ConditionalFlow, LearnedProposal, MonotoneFlow)
-"""Classes of a flow, besides those of scores and noise processes."""
+"""Classes that a file of a flow may hold, besides those of scores and noise processes."""
 
 
 def write(distribution: Any, path: str | Path) -> Path:
-    """Write a distribution, or a conditional one."""
+    """Write a learned distribution, conditional or not."""
     points = distribution.points
     return save(
         distribution.flow,
@@ -33,7 +33,7 @@ def write(distribution: Any, path: str | Path) -> Path:
 
 
 def read(path: str | Path, kind: str, expected: type) -> tuple[Any, dict[str, Any]]:
-    """The flow of a file, and the other arguments of its distribution.
+    """The flow in a file, and the other arguments of the distribution's constructor.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def read(path: str | Path, kind: str, expected: type) -> tuple[Any, dict[str, An
         raise ValueError(f"{path} holds a {found}, not a {kind}; read it with {_reader(found)}")
     flow = load(path, KNOWN)
     if not isinstance(flow, expected):
-        raise ValueError(f"{path} holds a {type(flow).__name__}, which is no {kind}")
+        raise ValueError(f"{path} holds a {type(flow).__name__}, which is not a {kind}")
     points = about["points"]
     return flow, {
         "support": decode(about["support"]),

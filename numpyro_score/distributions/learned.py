@@ -1,9 +1,9 @@
-"""`LearnedDistribution`: a distribution of NumPyro that was learned from draws.
+"""`LearnedDistribution`: a NumPyro distribution learned from draws.
 
 A score at every noise level is trained on the draws, in unconstrained and whitened coordinates. Its
-probability flow in invertible steps is the distribution, mixed with a Student t of small weight
-that keeps the density above 0 away from the draws. The density is that of this map, exactly: it is
-normalised, and `sample` draws from it, however well or badly the score was learned.
+probability flow, in invertible steps, maps Gaussian noise to draws. This flow is mixed with a
+Student t of small weight, which keeps the density above 0 far from the draws. The density is
+exactly that of `sample`, and is normalised, however well the score was learned.
 
 The flow: `samplers/proposals/monotone.py` (Song et al. 2021, arXiv:2011.13456). The Student t:
 Hesterberg 1995, doi:10.1080/00401706.1995.10484303.
@@ -36,39 +36,38 @@ from numpyro_score.types import RngKey
 
 
 class LearnedDistribution(dist.Distribution):
-    """A distribution learned from draws, for `numpyro.sample`; the density of its own map is exact.
+    """A distribution learned from draws, for `numpyro.sample`; its density is that of its sampler.
 
-    Made by `fit` and `load`; the constructor takes a flow of your own.
+    Construct it by `fit` or `load`; the constructor takes a flow of your own.
 
-    Chains of a model start at values that are uniform in [-2, 2] by default, in unconstrained
-    coordinates. Where the draws lie elsewhere, give the kernel
-    `init_strategy=numpyro.infer.init_to_sample`.
+    By default, chains start uniformly in [-2, 2] in unconstrained coordinates. If the draws are
+    in another region, give the kernel `init_strategy=numpyro.infer.init_to_sample`.
 
     Parameters
     ----------
     flow
-        A proposal of `flow_proposal` over unconstrained points, a vector each. (Or, from
-        `LearnedConditional`, a flow for every condition.)
+        A proposal of `flow_proposal` over unconstrained vectors; or, from `LearnedConditional`, a
+        conditional flow.
     support
         The support, a constraint of `numpyro.distributions.constraints`; real by default. A
-        constraint of numbers is one of all numbers of an event.
+        scalar constraint applies to every number of an event.
     event_shape
         Shape of a value; by default that of the flow's points.
     variables
-        Names and shapes of what a value was joined from, for `split`.
+        Names and shapes of the variables that a value concatenates, for `split`.
     points
         Unconstrained points `(num, dim)` that the flow was trained on, for `coverage`.
     condition
         Conditions `(*batch, condition)`, for a flow that takes one.
     validate_args
-        As of any distribution of NumPyro.
+        As in any NumPyro distribution.
 
     Raises
     ------
     TypeError
-        If the flow is none, or the support no constraint.
+        If the flow is not one of `flow_proposal`, or the support is not a constraint.
     ValueError
-        If the shape of an event is not one of the support and the flow.
+        If the event shape does not fit the support and the flow, or the condition is missing.
 
     Examples
     --------
@@ -145,17 +144,17 @@ class LearnedDistribution(dist.Distribution):
         ----------
         data
             An array of draws `(num, *event)`, a dict of draws by variable, a DataTree or Dataset,
-            or a fitted `numpyro.infer.MCMC`. Several variables become one vector, in their order;
-            `split` takes a value apart.
+            or a fitted `numpyro.infer.MCMC`. Several variables are concatenated to one vector, in
+            their order; `split` separates them again.
         rng_key
             For the training.
         support
-            The constraint of an array's draws, or a dict of constraints by variable. By default
-            those of the model that an MCMC has sampled, and real numbers otherwise.
+            The support of the draws of an array, or a dict of supports by variable. By default
+            the supports of the model of an MCMC, and otherwise the real numbers.
         width, depth, num_steps, checkpoint, progress
-            Of the network and its training, as of `numpyro_score.training.fit_score`.
+            Of the network and its training, as in `numpyro_score.training.fit_score`.
         num_flow_steps
-            Steps of the map: the cost of a density is in proportion.
+            Steps of the map; the cost of the density is proportional to their number.
         weight, df
             Weight, in [0, 1), and degrees of freedom of the Student t part.
 
@@ -165,7 +164,7 @@ class LearnedDistribution(dist.Distribution):
             If draws are too few, not finite, discrete or outside of the support, or single
             precision does not resolve their spread at their location.
         TypeError
-            If data are of no such form.
+            If data have none of these types.
         """
         values = as_values(data, support)
         flow, _ = train_flow(
@@ -191,7 +190,7 @@ class LearnedDistribution(dist.Distribution):
 
     @property
     def support(self) -> Any:
-        """The support, from which NumPyro takes the transform of a site."""
+        """The support, which determines the transform of a site in NumPyro."""
         return self._support
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Array:
@@ -204,9 +203,10 @@ class LearnedDistribution(dist.Distribution):
 
     @validate_sample
     def log_prob(self, value: Any, intermediates: Any = None) -> Array:
-        """Log density of the distribution's own map; differentiable in the value.
+        """Log density, differentiable in the value.
 
-        The derivative is that of the inverse map by the implicit function theorem.
+        The flow is inverted by Newton's method; the derivative of the inverse is exact, by the
+        implicit function theorem.
         """
         del intermediates
         value = jnp.asarray(value, jnp.result_type(float))
@@ -217,15 +217,17 @@ class LearnedDistribution(dist.Distribution):
         return log_density(self.flow, u.reshape(*shape, -1), self.condition) - volume
 
     def split(self, value: Any) -> dict[str, Array]:
-        """A value, or values `(*batch, *event)`, as a dict of the variables it was joined from.
+        """Separate values `(*batch, *event)` into a dict of the variables that they concatenate.
 
         Raises
         ------
         ValueError
-            If it was not learned from variables with names.
+            If it was learned from an array, without names of variables.
         """
         if not self.variables:
-            raise ValueError("the distribution was learned from an array, without names")
+            raise ValueError(
+                "the distribution was learned from an array, without names of variables"
+            )
         value = jnp.asarray(value)
         batch = value.shape[: value.ndim - len(self.event_shape)]
         ends = np.cumsum([variable.size for variable in self.variables])[:-1].tolist()
@@ -236,7 +238,7 @@ class LearnedDistribution(dist.Distribution):
         }
 
     def coverage(self, data: Any, name: str | None = None) -> Coverage:
-        """Whether draws stay where the distribution was learned; see `Coverage`.
+        """Whether draws stay in the region of the training draws; see `Coverage`.
 
         Parameters
         ----------
@@ -244,35 +246,40 @@ class LearnedDistribution(dist.Distribution):
             Draws of a site with this distribution: a DataTree or Dataset, an MCMC, a dict, or an
             array `(num, *event)` or `(chain, draw, *event)`.
         name
-            The site's name, where there are several of this shape.
+            The site's name, if several have this shape.
 
         Raises
         ------
         ValueError
-            If there is no such site, or no points were kept.
+            If there is no such site, or the distribution has no training points.
 
         Warns
         -----
         UserWarning
-            If more than a share of .05 lies outside.
+            If a share of more than .05 lies outside of the region.
         """
         return coverage_of(self, data, name)
 
     def save(self, path: str | Path) -> Path:
-        """Write the distribution to one file, which `load` reads; nothing in it is executed.
+        """Write the distribution to one file, which `load` reads without executing code.
 
         Raises
         ------
         TypeError
-            If the support is not one of NumPyro's with a name.
+            If the support cannot be written to a file.
+        ValueError
+            If the distribution is that of a `LearnedConditional` at a condition.
         """
         if self.condition is not None:
-            raise ValueError("save the LearnedConditional that the distribution was made by")
+            raise ValueError(
+                "the distribution is that of a LearnedConditional at a condition; save the "
+                "LearnedConditional"
+            )
         return write(self, path)
 
     @classmethod
     def load(cls, path: str | Path) -> "LearnedDistribution":
-        """The distribution that `save` wrote.
+        """Read the distribution that `save` wrote.
 
         Raises
         ------

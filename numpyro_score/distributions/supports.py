@@ -1,7 +1,7 @@
-"""Supports of joined variables, read off a model and written to a file.
+"""Supports of concatenated variables: read off a model, and encoded for a file.
 
-Values are learned in unconstrained coordinates, which NumPyro's `biject_to` makes of a support.
-Several variables become one vector, whose support is that of its parts side by side.
+Distributions are learned in unconstrained coordinates, by NumPyro's `biject_to` of the support.
+Several variables are concatenated to one vector, and so are their supports.
 """
 
 import math
@@ -23,7 +23,7 @@ BOUNDED = {
     "interval": ("lower_bound", "upper_bound"),
     "open_interval": ("lower_bound", "upper_bound"),
 }
-"""Constraints with bounds, and what these are called."""
+"""Constraints with bounds -> names of the bounds."""
 
 FIXED = {
     type(value): name
@@ -34,7 +34,7 @@ FIXED = {
 
 
 class Variable(NamedTuple):
-    """One of the variables that are joined.
+    """One of the variables that are concatenated.
 
     Attributes
     ----------
@@ -47,25 +47,25 @@ class Variable(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Numbers in one draw."""
+        """How many numbers one draw has."""
         return math.prod(self.shape)
 
 
 def elementwise(support: Any, shape: tuple[int, ...], name: str) -> Any:
-    """The support of each number of a variable, for numbers in one row.
+    """The support of a variable whose numbers are flattened to one vector.
 
     Raises
     ------
     ValueError
-        If it is one of all numbers together, such as a simplex.
+        If the support constrains the numbers jointly, as a simplex does.
     """
     while hasattr(support, "reinterpreted_batch_ndims"):
         support = support.base_constraint
     if support.event_dim > 0:
         raise ValueError(
-            f"{name} has the support {support}, which cannot be joined with other variables: its "
-            "unconstrained values differ in number; learn its distribution apart, fit(draws"
-            f"[{name!r}], support=...)"
+            f"{name} has the support {support}, which constrains its numbers jointly, so that it "
+            "cannot be concatenated with other variables; learn its distribution separately, "
+            f"fit(draws[{name!r}], support=...)"
         )
     names = BOUNDED.get(name_of(support) or "", ())
     if not names:
@@ -76,7 +76,7 @@ def elementwise(support: Any, shape: tuple[int, ...], name: str) -> Any:
 
 
 def joined(variables: Sequence[Variable], supports: Mapping[str, Any]) -> Any:
-    """The support of the vector of several variables, real where none is given.
+    """The support of the concatenation of several variables; real where none is given.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def joined(variables: Sequence[Variable], supports: Mapping[str, Any]) -> Any:
     Raises
     ------
     ValueError
-        If a name is not that of a variable, or a support cannot be joined.
+        If a name is not that of a variable, or a support cannot be concatenated.
     """
     unknown = set(supports) - {variable.name for variable in variables}
     if unknown:
@@ -106,12 +106,12 @@ def joined(variables: Sequence[Variable], supports: Mapping[str, Any]) -> Any:
 
 
 def as_event(support: Any, event_dim: int) -> Any:
-    """A support whose events have so many axes.
+    """The support as one of events with `event_dim` axes.
 
     Raises
     ------
     TypeError
-        If it is no constraint of NumPyro.
+        If it is not a constraint of NumPyro.
     ValueError
         If it is discrete, or its own events have more axes.
     """
@@ -121,11 +121,11 @@ def as_event(support: Any, event_dim: int) -> Any:
             "numpyro.distributions.constraints, or a dict of them by variable"
         )
     if support.is_discrete:
-        raise ValueError(f"the support {support} is discrete; a density of real numbers is learned")
+        raise ValueError(f"the support {support} is discrete; give draws of a continuous variable")
     own = support.event_dim
     if own > event_dim:
         raise ValueError(
-            f"the support {support} is one of points with {own} axes, but a draw has {event_dim}"
+            f"the support {support} needs draws with {own} axes, but a draw has {event_dim}"
         )
     if own == event_dim:
         return support
@@ -154,7 +154,7 @@ def unconstrained(support: Any, values: np.ndarray) -> np.ndarray:
 
 
 def supports_of(mcmc: MCMC, names: Sequence[str]) -> dict[str, Any]:
-    """Supports of the sites of the model that a fitted MCMC has sampled; none without a model."""
+    """Supports of the sites of a fitted MCMC's model; empty without a model."""
     model: Callable[..., Any] | None = getattr(mcmc.sampler, "model", None)
     if model is None:
         return {}
@@ -184,7 +184,7 @@ def encode(support: Any) -> dict[str, Any]:
     Raises
     ------
     TypeError
-        If it is not one of NumPyro's that are known here.
+        If it is not one of NumPyro's without parameters or with bounds, or made of these.
     """
     name = name_of(support)
     if name in BOUNDED:
@@ -210,7 +210,7 @@ def decode(code: Mapping[str, Any]) -> Any:
     Raises
     ------
     ValueError
-        If it makes no sense.
+        If it is not a support that `encode` writes.
     """
     match code:
         case {"name": str(name), "bounds": list(bounds)} if name in BOUNDED:
@@ -224,4 +224,4 @@ def decode(code: Mapping[str, Any]) -> Any:
             return constraints.independent(decode(base), axes)
         case {"joined": list(parts), "sizes": list(sizes)}:
             return constraints.cat([decode(part) for part in parts], dim=-1, lengths=sizes)
-    raise ValueError(f"the support {code} is not known here; upgrade numpyro-score")
+    raise ValueError(f"the support {code} is unknown to this version; upgrade numpyro-score")

@@ -1,4 +1,4 @@
-"""From unconstrained points, with or without conditions, to a flow with its density."""
+"""Training of a flow with a density on unconstrained points, with or without conditions."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from numpyro_score.training import fit_score
 from numpyro_score.types import RngKey
 
 NUM_FLOW_STEPS = 24
-"""Steps of the map. Fewer make a cheaper density, of a distribution less near to the draws'."""
+"""Steps of the map; with fewer the density is cheaper, and approximates the draws less well."""
 
 
 def train_flow(
@@ -33,16 +33,16 @@ def train_flow(
     checkpoint: str | Path | None,
     progress: bool | ProgressCallback,
 ) -> tuple[LearnedProposal | ConditionalFlow, xr.Dataset]:
-    """Train a score of points and make its probability flow a distribution.
+    """Train the score of the points, and build its probability flow.
 
     Parameters
     ----------
     points, conditions
         In double precision.
     rng_key, width, depth, num_steps, checkpoint, progress
-        As of `fit_score`.
+        As in `fit_score`.
     num_flow_steps, weight, df
-        As of `flow_proposal`.
+        As in `flow_proposal`.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def train_flow(
     Raises
     ------
     ValueError
-        As of `fit_score`; or if single precision does not resolve the points' spread.
+        As in `fit_score`; or if single precision does not resolve the spread of the points.
     """
     check_resolution(points.mean(axis=0), points.std(axis=0), jnp.result_type(float))
     mean: Any = 0.0

@@ -1,4 +1,4 @@
-"""Draws in any form as unconstrained vectors, with what is needed to make values of vectors."""
+"""Conversion of draws to unconstrained vectors, with the support and shapes to convert back."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -26,11 +26,11 @@ class Values(NamedTuple):
     unconstrained
         `(num, dim)`, in double precision.
     support
-        Of a value.
+        Support of a value.
     event_shape
         Shape of a value.
     variables
-        What a value is joined from; empty for an array.
+        The variables that a value concatenates; empty for an array.
     """
 
     unconstrained: Float[np.ndarray, "num dim"]
@@ -48,19 +48,17 @@ def _variable(text: str) -> Variable:
 
 
 def as_values(data: Any, support: Any) -> Values:
-    """Draws in any form that `LearnedDistribution.fit` takes.
+    """Draws in any form that `LearnedDistribution.fit` takes, as unconstrained vectors.
 
     Parameters
     ----------
-    data
-        As there.
-    support
-        As there.
+    data, support
+        As in `LearnedDistribution.fit`.
 
     Raises
     ------
     ValueError, TypeError
-        As there.
+        As in `LearnedDistribution.fit`.
     """
     points = as_points(data, np.float64)
     x = points.arrays
@@ -83,12 +81,12 @@ def as_values(data: Any, support: Any) -> Values:
     if not variables and isinstance(support, Mapping):
         raise ValueError("the draws are an array without names; give support= as one constraint")
     if len(variables) == 1:
-        # a single variable keeps its shape and its support, which may be one of whole arrays
+        # a single variable keeps its shape and its support, which may constrain numbers jointly
         (only,) = variables
         x = x.reshape(len(x), *only.shape)
         unknown = set(support or {}) - {only.name}
         if unknown:
-            joined(variables, support)  # says which names there are
+            joined(variables, support)  # raises the error that lists the names
         support = (support or {}).get(only.name)
     elif variables:
         support = joined(variables, support or {})

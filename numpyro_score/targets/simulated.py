@@ -80,7 +80,7 @@ def data_sites(
     Raises
     ------
     ValueError
-        If there are none, or a latent site is discrete.
+        If there are none.
     """
     seeded = substitute(seed(model, jax.random.key(0)), substitute_fn=init_to_uniform)
     sites = {
@@ -172,7 +172,7 @@ def joint_log_densities(
 
 
 class WithReplicate:
-    """A model of its own data and of a replicate of them, given the same parameters.
+    """A model of its own data and of a replicate that is independent given the parameters.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Whether a starting point is one, and which sites are at fault where it is not."""
+"""Check of starting points, and the sites that cause a log density that is not finite."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
