@@ -17,10 +17,10 @@ ordinary single-chain warmup. For `N` steps:
 A chain contributes to the moments only if its log density is above the median over chains minus
 `10 dim`, and, after the opening, only if it is not far below the others (`stuck.py`). At the end of
 the opening, and of every window after it, a chain far below the others restarts from the position
-of another chain. Both prevent chains that are stuck in the tails or in a lesser mode from
-distorting `P`. Restarts happen in warmup only. Those of chains that would not have arrived by
-themselves are counted: a chain that has risen by a tenth of its distance to the others within the
-window is on its way. Switch restarts off for targets whose modes differ greatly in density.
+of another chain. Both prevent chains that are stuck in the tails or in a mode of far lower density
+from distorting `P`. Restarts happen in warmup only. They are counted, except those of chains whose
+log density rose by at least a tenth of the distance to the others within the window. Switch
+restarts off for targets whose modes differ greatly in density.
 """
 
 from collections.abc import Callable
@@ -52,7 +52,7 @@ from numpyro_score.types import RngKey
 OPENING_GAIN = 2.0
 """`d log eps / d acceptance` in the opening."""
 MAX_GROWTH = 4.0
-"""How much longer a step a new `P` is thought to allow."""
+"""Largest ratio of the first step size with a new `P` to the step size that was found before."""
 
 
 class PooledWarmup(NamedTuple):

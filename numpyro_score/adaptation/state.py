@@ -31,7 +31,7 @@ class PooledState(NamedTuple):
     level
         Log density of each chain at the start of the window, shape `(chain,)`.
     num_restarts
-        How often each chain was restarted that was not on its way, shape `(chain,)`.
+        Restarts of each chain, except those of a rising chain (`stuck.py`), shape `(chain,)`.
     trajectory
         Search for the length of trajectories; None where there is nothing to search.
     """

@@ -69,10 +69,10 @@ def correct(
     target: float,
     step: Int[Array, ""],
 ) -> Float[Array, "*chain"]:
-    """Correct a step size that a search has found by the acceptance that it has.
+    """Correct a step size by the acceptance rate that is observed with it.
 
-    With a gain of `CORRECTION / t`: where the acceptance is right it changes less and less, and
-    where it is far too low the step backs off by the harmonic series.
+    The gain is `CORRECTION / t`: at the target the step size converges, and a step size that is far
+    too large decreases without bound, because the gains have an infinite sum.
 
     Parameters
     ----------

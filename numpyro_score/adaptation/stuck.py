@@ -1,4 +1,4 @@
-"""Which chains are far below the others in log density, and which of them are not on their way.
+"""Which chains have a log density far below that of the others, and which of them are rising.
 
 Across chains of one mode the log density varies by about `sqrt(dim / 2)`, as on a Gaussian, or by
 more on a target of heavy tails or of a funnel's shape. A chain is far below if, in the order of
@@ -8,8 +8,8 @@ the log densities,
   (their standard deviation, at least `sqrt(dim / 2)`), if they are at least a tenth of the chains;
 * or it is more than `MAX_DEPTH dim` below their .9 quantile, gap or not.
 
-The first rule finds chains in a lesser mode, whatever the dimension. Modes whose chains differ in
-log density by less than the gap are modes that count: their chains are left alone.
+The first rule finds chains in a mode of far lower density, in any dimension. Chains in modes that
+differ in log density by less than the gap are left where they are.
 """
 
 import math
@@ -22,9 +22,9 @@ MAX_GAP = 10.0
 MAX_DEPTH = 10.0
 """Depth in log density, per dimension, below which a chain counts as stuck without a gap."""
 QUANTILE = 0.9
-"""Chains above it are good, as far as is known."""
+"""Quantile of the log densities to which a chain's distance is measured."""
 LEAST_RISE = 0.1
-"""Part of its distance to the others that a chain on its way covers in a window."""
+"""Smallest rise in a window, as a share of the distance to the others, of a rising chain."""
 
 _DEEP = 1e15
 """What stands for an infinite depth: its square is finite in float32."""
@@ -81,7 +81,7 @@ def far_below(logdensity: Float[Array, " chain"], dim: int) -> Bool[Array, " cha
 def is_arriving(
     before: Float[Array, " chain"], now: Float[Array, " chain"]
 ) -> Bool[Array, " chain"]:
-    """Chains that rose by a good part of their distance to the others.
+    """Chains whose log density rose by at least a tenth of their distance to the others.
 
     Parameters
     ----------

@@ -1,19 +1,19 @@
-"""How long trajectories are: the length at which the slowest coordinate has most effective draws.
+"""Trajectory length: the one that maximises the effective sample size of the slowest coordinate.
 
-A trajectory of `n` steps moves a coordinate `f` of a chain in equilibrium by `f' - f`, and
+A trajectory of `n` steps moves a coordinate `f` of a stationary chain from `f` to `f'`, and
 
     1 - rho(n) = E[(f' - f)^2] / (2 Var f)
 
-is one minus the autocorrelation after it. Where lengths are uniform on `1 .. 2 N - 1` that is
-averaged over `n`, and draws are worth about `(1 - rho) / (1 + rho)` effective ones each, at a cost
-of `N`. For every coordinate, and for its squared distance from the mean, this is estimated from the
-moves of all chains in one window of the warmup; `N` is the one for which the smallest of them is
-largest. Means alone would favour trajectories that end on the other side, and leave variances
-unexplored.
+is one minus the autocorrelation of successive draws. If lengths are uniform on `1 .. 2 N - 1`, it
+is averaged over `n`; the effective sample size per draw is then about `(1 - rho) / (1 + rho)`, and
+the cost per draw is `N` steps. The ratio of both is estimated for every coordinate, and for its
+squared distance from the mean, from the moves of all chains in one window of the warmup. The `N`
+that is chosen maximises the smallest of these ratios. Coordinates without squares would favour half
+turns, which explore the means but not the variances.
 
-Only powers of two are compared. Steps are counted in bins `1, 2-3, 4-7, ...`, so that those of one
-window serve all smaller `N` too: bins 0 to `k` are the lengths for `N = 2^k`. Where the largest
-`N` is the best, the next window tries twice as much.
+Only powers of two are compared. Moves are counted in bins of lengths `1, 2-3, 4-7, ...`: bins 0 to
+`k` are the lengths for `N = 2^k`, so that one window serves all smaller `N` too. If the largest `N`
+is the best, the next window tries twice that.
 """
 
 from typing import Any, NamedTuple
@@ -109,9 +109,9 @@ def record(
 
 
 def efficiencies(search: TrajectorySearch) -> Float[Array, " bin"]:
-    """Effective draws per step of integration, of the slowest coordinate, for `N = 2^k`.
+    """Effective sample size per integration step, of the slowest coordinate, for `N = 2^k`.
 
-    0 where no move was as long.
+    It is 0 if no trajectory was as long.
     """
     spread = moments.variance(search.values)
     count = jnp.maximum(search.num_moves, 1)[:, None]
@@ -131,7 +131,7 @@ def close_trajectory(
     is_first: Any,
     is_last: Any,
 ) -> TrajectorySearch:
-    """The length for the next window, and a fresh record.
+    """The search for the next window, with the length that this one has found.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def close_trajectory(
     is_first
         Whether the next window is the first with trajectories.
     is_last
-        Whether no window follows: the best length, and none that has not been tried.
+        Whether no window follows, so that only lengths that were tried can be chosen.
     """
     best = jnp.argmax(efficiencies(search))
     longest = jnp.max(jnp.where(search.num_moves > 0, jnp.arange(NUM_BINS), 0))

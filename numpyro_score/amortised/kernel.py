@@ -28,7 +28,7 @@ from numpyro_score.kernels.signature import algorithm_of
 from numpyro_score.types import Position
 
 NUM_STARTS = 16
-"""Draws of the amortised posterior, one of which a chain starts at, sampled by importance weight."""
+"""Draws of the amortised posterior from which a chain's start is sampled by importance weight."""
 
 
 def observed(

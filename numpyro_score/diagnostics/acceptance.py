@@ -1,8 +1,8 @@
-"""Whether the mean acceptance rate of a run is what warmup was to tune it to.
+"""Whether the mean acceptance rate of a run is near the target of its warmup.
 
-A rate far below its target means steps that are too long: the chains hardly move, and a short run
-does not show what they miss. One far above costs effective draws only, and is allowed to be further
-off.
+A rate far below the target means steps that are too long: the chains hardly move, and a short run
+does not show what they miss. A rate far above it only lowers the effective sample size, so that its
+limit is wider.
 """
 
 import math

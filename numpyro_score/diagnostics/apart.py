@@ -1,8 +1,8 @@
-"""Whether chains stay in two regions apart, as those of a local kernel in two modes do.
+"""Whether chains form two groups in separate regions, as those of a local kernel in two modes do.
 
-Chains that have not mixed may all be in different places. Two groups are told from them by one gap
-between the means of chains, which is wide against what each chain explores, and wider than the
-means of either group are spread. A single chain that is elsewhere is no group.
+Chains that have not mixed may also be in many regions. They form two groups if one gap between the
+means of chains is wide compared with the standard deviation within a chain, and wider than the
+range of the means in either group. A single chain is not a group.
 """
 
 import numpy as np

@@ -95,7 +95,7 @@ def _refused(found: Finding) -> Words:
     return Words(
         f"{len(found.parameters)} of {found.details['num_chains']} chains refused "
         f"{found.limit:.0f} jumps or more in a row, up to {count(found.value)}: {chains} "
-        f"{listed(found.parameters)} stayed where the proposal hardly goes.",
+        f"{listed(found.parameters)} stayed in a region that is hardly proposed.",
         BETTER,
     )
 
@@ -103,8 +103,8 @@ def _refused(found: Finding) -> Words:
 WORDINGS: Wordings = {
     "refused": _refused,
     "seldom_proposed": lambda found: Words(
-        f"Chains stay where the proposal hardly goes: in mode {listed(found.parameters)} it "
-        f"proposes {number(found.value, 2)} times as many draws as the mode should have.",
+        f"Chains stay in a region that is hardly proposed: mode {listed(found.parameters)} has "
+        f"{number(found.value, 2)} times the share of the proposals that it should have.",
         BETTER,
     ),
     "heavy": lambda found: Words(

@@ -17,10 +17,10 @@ from numpyro_score.types import LogDensityFn
 class MAMS(NumPyroKernel):
     """Metropolis-adjusted microcanonical sampler: long trajectories at constant speed; exact.
 
-    For geometries that no preconditioner makes round: hierarchical models, latent time series.
-    Warmup learns the step size, the preconditioner, and how long trajectories are, from all chains:
-    the length at which the slowest of all coordinates and their squares has the most effective
-    draws a gradient. It works best with many chains.
+    For posteriors that no preconditioner makes isotropic: hierarchical models, latent time series.
+    Warmup learns the step size, the preconditioner and the trajectory length from all chains. The
+    length maximises the effective sample size per gradient of the slowest coordinate or squared
+    coordinate. It works best with many chains.
 
     Parameters
     ----------

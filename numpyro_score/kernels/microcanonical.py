@@ -8,12 +8,12 @@ towards the gradient of the log density:
 The direction is drawn anew, uniformly, at every step of the kernel; the trajectory is integrated by
 the minimal norm scheme of McLachlan, two gradients a step, and its end is accepted or rejected with
 the exact ratio (Robnik, Cohn-Gordon and Seljak 2025, arXiv:2503.01707). The kernel is BlackJAX's
-`adjusted_mclmc_dynamic`. What is here gives it a full preconditioner, which enters where directions
-become velocities and gradients become those of whitened coordinates.
+`adjusted_mclmc_dynamic`; this file adds a dense preconditioner, by which velocities and gradients
+are transformed from and to whitened coordinates.
 
-The number of integration steps varies by a quasi-random sequence of the step's number, which all
-chains share, so that a batch of chains waits for no longest trajectory: on average it is
-`mean_num_steps`, and at most `2 mean_num_steps - 1`.
+The number of integration steps follows a quasi-random sequence in the step number. All chains share
+it, so that no chain of a batch waits for a longer trajectory of another. Its mean is
+`mean_num_steps`, and its largest value `2 mean_num_steps - 1`.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import blackjax
 
 TARGET_ACCEPTANCE_RATE = 0.9
-"""Acceptance at which the published sampler is tuned."""
+"""Acceptance rate to which the published sampler is tuned."""
 
 GRADIENTS = 2
 """Gradients of one step of the integrator."""
@@ -74,7 +74,7 @@ def initial_step_size(dim: int) -> float:
 
 
 def init(position: Position, logdensity_fn: LogDensityFn) -> LangevinState:
-    """State of a chain that starts at `position`; `step` is where the chain is in the lengths.
+    """State of a chain that starts at `position`; `step` is its index in the sequence of lengths.
 
     Raises
     ------

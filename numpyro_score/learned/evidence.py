@@ -4,9 +4,9 @@ Importance sampling has an error that its own draws show only where they reach: 
 from the proposal, the mean weight is stable and wrong. Annealed estimates (Neal 2001,
 doi:10.1023/A:1008923215028; Del Moral, Doucet and Jasra 2006,
 doi:10.1111/j.1467-9868.2006.00553.x) come from other particles, and a difference between the two is
-the error that neither knows of. What of it is beyond both errors, is added to the reported error,
-as the variance between studies is in a random-effects analysis (DerSimonian and Laird 1986,
-doi:10.1016/0197-2456(86)90046-2).
+the error that neither shows. The part of it that exceeds two standard errors is added to the
+reported error, as the variance between studies is in a random-effects analysis (DerSimonian and
+Laird 1986, doi:10.1016/0197-2456(86)90046-2).
 """
 
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Whether the files of a store are whole: a disk or a copy may have cut them."""
+"""Check that the files of a store are complete; a full disk or a failed copy may truncate them."""
 
 import json
 import math
@@ -17,10 +17,10 @@ VALUES = re.compile(r"\d+(\.\d+)*")
 
 
 def check_files(path: Path, metadata: Mapping[str, Any]) -> None:
-    """Refuse a store with a file that was cut; its values would be read wrong, or not at all.
+    """Check that no file of a store is truncated.
 
-    Arrays are not compressed, so that the size of each file of values is known. What was changed
-    without a change of size is not seen.
+    Arrays are not compressed, so that the size of each file of values is known. Changes that keep
+    the size are not detected.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def check_files(path: Path, metadata: Mapping[str, Any]) -> None:
         for values in file.parent.iterdir():
             size = values.stat().st_size
             if VALUES.fullmatch(values.name) and size != expected:
-                raise damaged(path, values, f"has {size} bytes in place of {expected}")
+                raise damaged(path, values, f"has {size} bytes instead of {expected}")
 
 
 def damaged(path: Path, file: Path, what: str) -> ValueError:

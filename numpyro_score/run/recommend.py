@@ -1,12 +1,12 @@
-"""Which kernel runs where a model or a log density is given in place of one.
+"""The kernel that `sample` chooses for a model or a log density.
 
 The rule, by the number of coordinates `d`:
 
-* one coordinate: `MALA`, since trajectories need a direction;
-* two or more: `MAMS`, whose warmup learns from all chains how long trajectories are worth their
-  gradients: one step where the preconditioner makes the posterior round, dozens where it does not;
-* the preconditioner is a matrix where `d` is at most `MAX_DENSE`, and a diagonal above, where a
-  matrix would be learned from too few draws.
+* `d = 1`: `MALA`, since `MAMS` needs two coordinates;
+* `d >= 2`: `MAMS`, whose warmup learns the trajectory length from all chains: one step if the
+  preconditioned posterior is nearly isotropic, dozens if it is not;
+* the preconditioner is dense up to `d = MAX_DENSE`, and diagonal above, where there are too few
+  draws to estimate a matrix.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,20 +17,20 @@ from jax.flatten_util import ravel_pytree
 from numpyro.infer.mcmc import MCMCKernel
 
 MAX_DENSE = 100
-"""Coordinates up to which the preconditioner is a matrix."""
+"""Largest number of coordinates with a dense preconditioner."""
 NUM_WARMUP = 300
-"""Steps of warmup of a kernel that was chosen here."""
+"""Default number of warmup steps of a kernel that was chosen here."""
 MAX_SAMPLES = 4_000
-"""Draws of each chain at which a run ends that does not reach what it is to reach."""
+"""Draws of each chain after which a run with `until` ends in any case."""
 
 
 class Choice(NamedTuple):
-    """A kernel, and why it.
+    """A kernel, and the reason for it.
 
     Attributes
     ----------
     kernel
-        What runs.
+        The kernel to run.
     reason
         The rule that chose it, in words; None for a kernel that was given.
     """
@@ -47,17 +47,17 @@ def choose(
     Parameters
     ----------
     given
-        A kernel; or a NumPyro model; or a log density, which is told from a model by
-        `init_params`: called with one of these positions it returns one number.
+        A kernel, a NumPyro model or a log density. A callable is a log density if it returns one
+        number when it is called with one of the positions in `init_params`.
     args, kwargs
-        What a model is called with.
+        Arguments of a model.
     init_params
         Starting points with a leading chain axis, or None.
 
     Raises
     ------
     TypeError
-        If `given` is none of them.
+        If `given` is none of these.
     ValueError
         If the model has no continuous latent sites.
     """

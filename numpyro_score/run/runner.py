@@ -75,10 +75,10 @@ def sample(
     num_chains
         Chains, at least 1.
     until
-        Effective draws that are wanted of every parameter, bulk and tail: the run ends when there
-        are as many and R-hat is at most 1.01, or after `num_samples`. By default 100 a chain for a
-        model or a log density without `num_samples`; else the run has its full length. The draws
-        are kept in memory until then.
+        Effective sample size, bulk and tail, at which the run ends: when every parameter has it
+        and R-hat is at most 1.01, or after `num_samples` draws of each chain. By default 100 per
+        chain for a model or a log density without `num_samples`; otherwise None, and the run has
+        its full length. The draws are kept in memory until the end.
     model_args, model_kwargs
         What the model is called with.
     thinning

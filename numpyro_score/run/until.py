@@ -1,7 +1,7 @@
-"""Runs that end when they have what was asked for: chains that agree, and effective draws.
+"""Runs that end when R-hat and the effective sample sizes suffice.
 
-The draws are looked at after fixed numbers of them, each half as many again as the one before, so
-that a run ends at the same draw on every machine.
+They are computed after fixed numbers of draws, each 1.5 times the one before, so that a run ends at
+the same draw on every machine.
 """
 
 import math
@@ -17,13 +17,13 @@ from numpyro_score.run.program import Buffers, Program
 from numpyro_score.run.tree import SAMPLING, Chunk, Converter, join
 
 FIRST_LOOK = 100
-"""Draws of each chain after which a run is looked at first."""
+"""Draws of each chain at the first check."""
 GROWTH = 1.5
-"""How much more there is at every further look."""
+"""Ratio of the draws at one check to those at the check before."""
 
 
 def check_until(until: int | None, *, resume: bool) -> None:
-    """Refuse what cannot be waited for.
+    """Check the goal of a run.
 
     Raises
     ------
@@ -33,16 +33,16 @@ def check_until(until: int | None, *, resume: bool) -> None:
     """
     if until is None:
         return
-    check_whole("until", until, hint="the effective draws of each parameter that are wanted")
+    check_whole("until", until, hint="the effective sample size that each parameter should have")
     if resume or jax.process_count() > 1:
         raise ValueError(
-            "until cannot be used in a run that is resumed, or runs on several processes: it looks "
-            "at all draws of one call; give num_samples alone."
+            "until cannot be used in a run that is resumed, or runs on several processes: it needs "
+            "all draws in one call; give num_samples alone."
         )
 
 
 def usual_goal(num_chains: int) -> int:
-    """Effective draws of the usual verdict.
+    """Effective sample size that the verdict on a run requires: 100 per chain.
 
     Raises
     ------
@@ -56,14 +56,14 @@ def usual_goal(num_chains: int) -> int:
 
 
 class Until:
-    """Keeps the draws of a run, and says whether they suffice.
+    """Keeps the draws of a run, and checks whether they suffice.
 
     Parameters
     ----------
     wanted
-        Effective draws, bulk and tail, of every parameter; R-hat has its usual limit.
+        Effective sample size, bulk and tail, of every parameter; the limit of R-hat is 1.01.
     converter
-        Makes the posterior of the draws.
+        Converts draws to a posterior dataset.
     """
 
     def __init__(self, wanted: int, converter: Converter) -> None:
@@ -90,7 +90,7 @@ class Until:
 
 
 def looks(num_rows: int, multiple: int) -> list[int]:
-    """After how many kept draws of a chain the run is looked at, the last of them at its end.
+    """Numbers of kept draws per chain at which the run is checked; the last is its end.
 
     Parameters
     ----------
