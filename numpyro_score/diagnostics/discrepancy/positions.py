@@ -54,7 +54,8 @@ def side_by_side(draws: FlatDraws, variables: Sequence[str], step: int = 1) -> P
 def sites(target: Target) -> list[str]:
     """Latent sites of a target, in the order of its flat unconstrained position."""
     model = target.model, target.model_args, target.model_kwargs
-    return sorted(initialize(jax.random.key(0), *model)[0])
+    # traced and not run: names need no values, and each operation would be compiled for itself
+    return sorted(jax.eval_shape(lambda key: initialize(key, *model)[0], jax.random.key(0)))
 
 
 def unconstrained(draws: FlatDraws, target: Target, step: int = 1) -> Points:
