@@ -106,7 +106,7 @@ def test_starting_points_of_superchains_may_be_given() -> None:
 # -- devices --------------------------------------------------------------------------------------
 
 CHILD = """
-import os, sys
+import os, sys, warnings
 import jax
 port, processes, process, out = sys.argv[1:]
 jax.config.update("jax_enable_x64", True)
@@ -118,6 +118,8 @@ import numpyro_score as ns
 from numpyro_score.targets import eight_schools
 
 target = eight_schools()
+# too short a run to be warned of
+warnings.simplefilter("ignore", ns.ConvergenceWarning)
 assert jax.device_count() > 1
 mesh = jax.make_mesh((jax.device_count(),), ("chain",))
 for name in os.environ["KERNELS"].split():
