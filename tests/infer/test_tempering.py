@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -115,23 +116,27 @@ def test_the_ladder_is_learned_once_for_a_model_and_its_data() -> None:
     assert kernel.fit(jax.random.key(1), 3.0) is not first
 
 
-def test_a_function_in_place_of_a_model_needs_a_start() -> None:
+def test_a_function_in_place_of_a_model_needs_a_start_or_a_reference() -> None:
     def logdensity(x: Any) -> Any:
         return -0.5 * jnp.sum((x - 1.0) ** 2)
 
-    for kernel in (
-        ParallelTempering(logdensity_fn=logdensity, reference=dist.Normal(0.0, 3.0).expand([2])),
-        TemperedSMC(logdensity_fn=logdensity, num_particles=200),
+    options = {"num_warmup": 20, "num_samples": 200, "num_chains": 4, "progress": False}
+    run = partial(ns.sample, rng_key=jax.random.key(0), **options)  # type: ignore[arg-type]
+    start = jnp.zeros((4, 2))
+    for kernel, given in (
+        (ParallelTempering(logdensity_fn=logdensity, num_particles=200), start),
+        (TemperedSMC(logdensity_fn=logdensity, num_particles=200), start),
+        (
+            ParallelTempering(
+                logdensity_fn=logdensity, reference=dist.Normal(0.0, 3.0).expand([2])
+            ),
+            None,
+        ),
     ):
-        options = {"num_warmup": 20, "num_samples": 200, "num_chains": 4, "progress": False}
-        with pytest.raises(ValueError, match="init_params"):
-            ns.sample(kernel, jax.random.key(0), **options)  # type: ignore[arg-type]
-        tree = ns.sample(
-            kernel,
-            jax.random.key(0),
-            init_params=jnp.zeros((4, 2)),
-            **options,  # type: ignore[arg-type]
-        )
+        if given is not None:
+            with pytest.raises(ValueError, match="init_params"):
+                run(kernel)
+        tree = run(kernel, init_params=given)
         draws = next(iter(tree.posterior.data_vars.values())).to_numpy()
         assert abs(draws.mean() - 1.0) < 0.3
 
