@@ -120,8 +120,8 @@ def test_a_function_in_place_of_a_model_needs_a_start_or_a_reference() -> None:
     def logdensity(x: Any) -> Any:
         return -0.5 * jnp.sum((x - 1.0) ** 2)
 
-    options = {"num_warmup": 20, "num_samples": 200, "num_chains": 4, "progress": False}
-    run = partial(ns.sample, rng_key=jax.random.key(0), **options)  # type: ignore[arg-type]
+    lengths: Any = {"num_warmup": 20, "num_samples": 200, "num_chains": 4, "progress": False}
+    run = partial(ns.sample, rng_key=jax.random.key(0), **lengths)
     start = jnp.zeros((4, 2))
     for kernel, given in (
         (ParallelTempering(logdensity_fn=logdensity, num_particles=200), start),
