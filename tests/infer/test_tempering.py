@@ -2,7 +2,6 @@
 
 import pickle
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -121,7 +120,10 @@ def test_a_function_in_place_of_a_model_needs_a_start_or_a_reference() -> None:
         return -0.5 * jnp.sum((x - 1.0) ** 2)
 
     lengths: Any = {"num_warmup": 20, "num_samples": 200, "num_chains": 4, "progress": False}
-    run = partial(ns.sample, rng_key=jax.random.key(0), **lengths)
+
+    def run(kernel: Any, init_params: Any = None) -> Any:
+        return ns.sample(kernel, jax.random.key(0), init_params=init_params, **lengths)
+
     start = jnp.zeros((4, 2))
     for kernel, given in (
         (ParallelTempering(logdensity_fn=logdensity, num_particles=200), start),
