@@ -24,7 +24,7 @@ SHARE_BAD = 0.1
 SIMULATED = "data"
 """Name of the data of a simulator that returns an array."""
 
-Pairs = tuple[Float[np.ndarray, "num dim"], Float[np.ndarray, "num size"]]
+Pairs = tuple[Float[np.ndarray, "kept dim"], Float[np.ndarray, "kept size"]]
 
 
 def from_model(
