@@ -51,11 +51,10 @@ class WithData(Messenger):
         if self._data is not None:
             msg["value"], msg["is_observed"] = self._data[msg["name"]], True
             return
-        shape, fn = jnp.shape(msg["value"]), msg["fn"]
-        batch = shape[: len(shape) - fn.event_dim]
-        if msg["is_observed"] and batch != fn.batch_shape:
+        if msg["is_observed"]:
+            shape, fn = jnp.shape(msg["value"]), msg["fn"]
             # many values observed of one distribution are as many independent draws
-            msg["fn"] = fn.expand(batch)
+            msg["fn"] = fn.expand(shape[: len(shape) - fn.event_dim])
         msg["value"], msg["is_observed"] = None, False
         # `seed` leaves out a site that looked observed
         if msg["kwargs"]["rng_key"] is None:
