@@ -76,18 +76,19 @@ def posterior_sbc(
     Examples
     --------
     >>> import jax, jax.numpy as jnp, numpyro, numpyro.distributions as dist
-    >>> from numpyro.infer import NUTS
+    >>> from numpyro_score.infer import MALA
     >>> def model(y):
     ...     mean = numpyro.sample("mean", dist.Normal(0.0, 1.0))
     ...     numpyro.sample("y", dist.Normal(mean, 1.0), obs=y)
     >>> found = posterior_sbc(
     ...     model,
-    ...     NUTS,
+    ...     MALA,
     ...     jax.random.key(0),
     ...     model_args=(jnp.ones(3),),
     ...     num_simulations=20,
     ...     num_warmup=100,
     ...     num_samples=100,
+    ...     num_chains=8,
     ...     progress=False,
     ... )
     >>> found.pit.shape
