@@ -102,7 +102,7 @@ def looks(num_rows: int, multiple: int) -> list[int]:
     Examples
     --------
     >>> looks(500, 1), looks(320, 32)
-    ([100, 150, 225, 337, 500], [128, 192, 256, 320])
+    ([100, 150, 225, 337, 500], [128, 160, 256, 320])
     """
     found: list[int] = []
     size = float(FIRST_LOOK)

@@ -11,6 +11,8 @@ from matplotlib import pyplot as plt
 
 from tests.examples.conftest import EXAMPLES, Example, RunExample
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def example(run_example: RunExample) -> Example:

@@ -5,6 +5,8 @@ import pytest
 
 from tests.examples.conftest import Example, RunExample
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def example(run_example: RunExample) -> Example:

@@ -99,7 +99,12 @@ def test_sample_reports_what_the_jumps_did(kernel: GlobalLocal) -> None:
 
 
 @pytest.mark.parametrize(
-    "chain_method", [pytest.param("sequential", marks=pytest.mark.slow), "parallel", "vectorized"]
+    "chain_method",
+    [
+        pytest.param("sequential", marks=pytest.mark.slow),
+        pytest.param("parallel", marks=pytest.mark.slow),
+        "vectorized",
+    ],
 )
 def test_a_trained_proposal_serves_every_chain_method(
     chain_method: str, kernel: GlobalLocal

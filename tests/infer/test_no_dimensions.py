@@ -67,7 +67,7 @@ def test_draws_are_those_of_nuts(model: Callable[[], None], name: str) -> None:
         np.testing.assert_allclose(found[site], values)
 
 
-@pytest.mark.parametrize("kernel", [ns.MALA, NUTS])
+@pytest.mark.parametrize("kernel", [ns.MALA, pytest.param(NUTS, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("model", MODELS)
 def test_sample_runs_them(model: Callable[[], None], kernel: Callable[..., Any]) -> None:
     expected = drawn(NUTS(model))

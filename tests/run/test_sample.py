@@ -234,7 +234,10 @@ def test_thinning_keeps_every_nth(plain_tree: xr.DataTree) -> None:
     assert tree["warmup_posterior"].sizes["draw"] == 12
 
 
-@pytest.mark.parametrize("kernel", [partial(ns.BlackJAXKernel, blackjax.nuts), NUTS])
+@pytest.mark.parametrize(
+    "kernel",
+    [partial(ns.BlackJAXKernel, blackjax.nuts), pytest.param(NUTS, marks=pytest.mark.slow)],
+)
 def test_thinning_does_not_change_the_cost(kernel: Any) -> None:
     """A kept draw holds the evaluations since the last one; 41 is no multiple of 5."""
     whole, thinned = (small(kernel(model), num_warmup=41, thinning=n) for n in (1, 5))
