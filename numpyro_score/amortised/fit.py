@@ -1,8 +1,7 @@
 """`fit_posterior`: simulate, and learn the posterior given any data."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +15,7 @@ from numpyro_score.amortised.simulations import from_model, from_simulator
 from numpyro_score.amortised.sites import latent_sites
 from numpyro_score.checks import check_whole
 from numpyro_score.distributions.conditional_flow import ConditionalFlow
-from numpyro_score.distributions.training import NUM_FLOW_STEPS, train_flow
-from numpyro_score.progress import ProgressCallback
+from numpyro_score.distributions.training import FlowOptions, check_options, train_flow
 from numpyro_score.targets.simulated import data_sites
 from numpyro_score.types import RngKey
 
@@ -31,14 +29,7 @@ def fit_posterior(
     summary: Callable[[dict[str, Any]], Any] | None = None,
     model_args: tuple[Any, ...] = (),
     model_kwargs: Mapping[str, Any] | None = None,
-    width: int = 128,
-    depth: int = 3,
-    num_steps: int = 5000,
-    num_flow_steps: int = NUM_FLOW_STEPS,
-    weight: float = 0.02,
-    df: int = 5,
-    checkpoint: str | Path | None = None,
-    progress: bool | ProgressCallback = True,
+    **options: Unpack[FlowOptions],
 ) -> AmortisedPosterior:
     """Learn the posterior given any data, from simulations of parameters and data.
 
@@ -62,10 +53,8 @@ def fit_posterior(
         matter, give summaries that do not depend on it, such as moments.
     model_args, model_kwargs
         Arguments of the model, including data of the right shapes.
-    width, depth, num_steps, checkpoint, progress
-        Of the network and its training, as in `numpyro_score.training.fit_score`.
-    num_flow_steps, weight, df
-        As in `LearnedDistribution.fit`.
+    options
+        As in `LearnedDistribution.fit`, but by default a width of 128 and 5,000 steps of training.
 
     Returns
     -------
@@ -100,6 +89,10 @@ def fit_posterior(
     (5,)
     """
     check_whole("num_simulations", num_simulations, 100)
+    check_options(options)
+    # a posterior given any data is harder to learn than one distribution
+    chosen: FlowOptions = {"width": 128, "num_steps": 5000, **options}
+    progress = chosen.get("progress", True)
     kwargs = dict(model_kwargs or {})
     key_simulate, key_train = jax.random.split(rng_key)
     if prior is None:
@@ -124,19 +117,7 @@ def fit_posterior(
         )
     scaling = Scaling.of(conditions)
     scaled = np.asarray(jax.vmap(scaling)(jnp.asarray(conditions, scaling.middle.dtype)), float)
-    flow, _ = train_flow(
-        points,
-        scaled,
-        rng_key=key_train,
-        width=width,
-        depth=depth,
-        num_steps=num_steps,
-        num_flow_steps=num_flow_steps,
-        weight=weight,
-        df=df,
-        checkpoint=checkpoint,
-        progress=progress,
-    )
+    flow = train_flow(points, scaled, key_train, **chosen)
     assert isinstance(flow, ConditionalFlow)
     return AmortisedPosterior(ScaledFlow(flow, scaling), sites, names, summary)
 

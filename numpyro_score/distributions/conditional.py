@@ -7,7 +7,7 @@ it is an amortised posterior.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,9 +19,8 @@ from numpyro_score.distributions.coverage import kept_points
 from numpyro_score.distributions.files import read, write
 from numpyro_score.distributions.learned import LearnedDistribution
 from numpyro_score.distributions.supports import Variable, as_event
-from numpyro_score.distributions.training import NUM_FLOW_STEPS, train_flow
+from numpyro_score.distributions.training import FlowOptions, check_options, train_flow
 from numpyro_score.distributions.values import as_values
-from numpyro_score.progress import ProgressCallback
 from numpyro_score.types import RngKey
 
 
@@ -72,14 +71,7 @@ class LearnedConditional:
         *,
         rng_key: RngKey,
         support: Any = None,
-        width: int = 64,
-        depth: int = 3,
-        num_steps: int = 3000,
-        num_flow_steps: int = NUM_FLOW_STEPS,
-        weight: float = 0.02,
-        df: int = 5,
-        checkpoint: str | Path | None = None,
-        progress: bool | ProgressCallback = True,
+        **options: Unpack[FlowOptions],
     ) -> "LearnedConditional":
         """Learn the distribution of values given conditions, from pairs of a value and a condition.
 
@@ -89,7 +81,7 @@ class LearnedConditional:
             An array `(num, *event)`, or a dict of arrays by variable.
         conditions
             Real vectors `(num, condition)`, of any scale.
-        rng_key, support, width, depth, num_steps, num_flow_steps, weight, df, checkpoint, progress
+        rng_key, support, options
             As in `LearnedDistribution.fit`.
 
         Raises
@@ -98,6 +90,7 @@ class LearnedConditional:
             As in `LearnedDistribution.fit`, or if conditions are not vectors of finite numbers, or
             not as many as values.
         """
+        check_options(options)
         learned = as_values(values, support)
         given = np.asarray(conditions, np.float64)
         num = len(learned.unconstrained)
@@ -106,19 +99,7 @@ class LearnedConditional:
                 f"conditions have shape {given.shape}; give finite vectors, ({num}, condition), "
                 "one for every value"
             )
-        flow, _ = train_flow(
-            learned.unconstrained,
-            given,
-            rng_key=rng_key,
-            width=width,
-            depth=depth,
-            num_steps=num_steps,
-            num_flow_steps=num_flow_steps,
-            weight=weight,
-            df=df,
-            checkpoint=checkpoint,
-            progress=progress,
-        )
+        flow = train_flow(learned.unconstrained, given, rng_key, **options)
         assert isinstance(flow, ConditionalFlow)
         return cls(
             flow,

@@ -12,7 +12,7 @@ Hesterberg 1995, doi:10.1080/00401706.1995.10484303.
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,9 +27,8 @@ from numpyro_score.distributions.coverage import Coverage, coverage_of, kept_poi
 from numpyro_score.distributions.density import Flow, draws, log_density
 from numpyro_score.distributions.files import read, write
 from numpyro_score.distributions.supports import Variable, as_event
-from numpyro_score.distributions.training import NUM_FLOW_STEPS, train_flow
+from numpyro_score.distributions.training import FlowOptions, check_options, train_flow
 from numpyro_score.distributions.values import as_values
-from numpyro_score.progress import ProgressCallback
 from numpyro_score.samplers.proposals import LearnedProposal
 from numpyro_score.samplers.proposals.monotone import MonotoneFlow
 from numpyro_score.types import RngKey
@@ -129,14 +128,7 @@ class LearnedDistribution(dist.Distribution):
         *,
         rng_key: RngKey,
         support: Any | Mapping[str, Any] | None = None,
-        width: int = 64,
-        depth: int = 3,
-        num_steps: int = 3000,
-        num_flow_steps: int = NUM_FLOW_STEPS,
-        weight: float = 0.02,
-        df: int = 5,
-        checkpoint: str | Path | None = None,
-        progress: bool | ProgressCallback = True,
+        **options: Unpack[FlowOptions],
     ) -> "LearnedDistribution":
         """Learn the distribution of draws.
 
@@ -151,12 +143,10 @@ class LearnedDistribution(dist.Distribution):
         support
             The support of the draws of an array, or a dict of supports by variable. By default
             the supports of the model of an MCMC, and otherwise the real numbers.
-        width, depth, num_steps, checkpoint, progress
-            Of the network and its training, as in `numpyro_score.training.fit_score`.
-        num_flow_steps
-            Steps of the map; the cost of the density is proportional to their number.
-        weight, df
-            Weight, in [0, 1), and degrees of freedom of the Student t part.
+        options
+            Of the network, its training and the map, by name, described in
+            `numpyro_score.distributions.FlowOptions`: `width`, `depth`, `num_steps`, `checkpoint`,
+            `progress`, `num_flow_steps`, `weight`, `df`.
 
         Raises
         ------
@@ -164,22 +154,11 @@ class LearnedDistribution(dist.Distribution):
             If draws are too few, not finite, discrete or outside of the support, or single
             precision does not resolve their spread at their location.
         TypeError
-            If data have none of these types.
+            If data have none of these types, or an option is unknown.
         """
+        check_options(options)
         values = as_values(data, support)
-        flow, _ = train_flow(
-            values.unconstrained,
-            None,
-            rng_key=rng_key,
-            width=width,
-            depth=depth,
-            num_steps=num_steps,
-            num_flow_steps=num_flow_steps,
-            weight=weight,
-            df=df,
-            checkpoint=checkpoint,
-            progress=progress,
-        )
+        flow = train_flow(values.unconstrained, None, rng_key, **options)
         return cls(
             flow,
             values.support,
