@@ -35,8 +35,9 @@ class PreconditionerOptions(TypedDict, total=False):
         Whether `P` is a full matrix; by default a diagonal.
     restart_stuck_chains
         Whether, in warmup, a chain whose log density is far below the others' restarts from
-        another chain's position; by default it does. Switch it off where modes differ in log
-        density by more than `10 dim`.
+        another chain's position; by default it does. Switch it off where modes
+        that count differ in log density by more than ten times the spread of the chains in the
+        higher one, or by more than `10 dim`.
 
     Examples
     --------

@@ -295,3 +295,8 @@ def test_other_flows_are_refused() -> None:
     with pytest.raises(ValueError, match="unconstrained coordinates"):
         LearnedDistribution(flow(), constraints.simplex)
     assert LearnedDistribution(flow(), constraints.simplex, (3,)).sample(KEY).shape == (3,)
+
+
+def test_an_unknown_option_is_named() -> None:
+    with pytest.raises(TypeError, match=r"unknown options \['steps'\]; there are \['checkpoint'"):
+        LearnedDistribution.fit(np.zeros((9, 2)), rng_key=jax.random.key(0), steps=3)  # type: ignore[call-arg]
