@@ -23,6 +23,9 @@ def model(x, y=None, scale=1.0):
 def other():
     numpyro.sample("z", dist.Normal(0.0, 1.0))
 
+def unseen(x, y, scale):
+    numpyro.sample("z", dist.Normal(0.0, 1.0))
+
 def infinite():
     numpyro.sample("z", dist.Normal(0.0, 1.0))
     numpyro.factor("wall", -jnp.inf)
@@ -163,6 +166,17 @@ def test_diagnose_against_a_target_or_a_reference(place, capsys):
     assert "The draws are not like the reference" in text
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["", "--posterior"])
+def test_calibrate_writes_a_page_and_the_verdict(place, capsys, where):
+    typed = f"calibrate mymodel.py:model --data data.npz --kernel nuts --simulations 20 {where}"
+    assert main([*typed.split(), "--store", "kept", *SHORT]) == 0
+    out = capsys.readouterr().out
+    assert "20 refits (false-alarm rate 0.05" in out
+    assert "Calibration of nuts on mymodel.py:model" in (place / "calibration.html").read_text()
+    assert len(list((place / "kept").iterdir())) == 2
+
+
 @pytest.mark.parametrize(
     ("typed", "status"),
     [
@@ -174,6 +188,7 @@ def test_diagnose_against_a_target_or_a_reference(place, capsys):
         ("compare --target funnel --kernel mela", 2),
         ("compare --target funnel --kernel mala --out no/x.html", 2),
         ("diagnose no_such.nc", 2),
+        ("calibrate mymodel.py:model --data no_such.npz --kernel mala", 2),
         ("fit no_such.nc", 2),
         ("generate no_such.eqx", 2),
         ("generate score.eqx --out draws.csv", 2),
@@ -212,7 +227,7 @@ def test_help_and_what_is_wrong_at_sight_wait_for_no_import(place, typed, status
         ("compare --target funnel --kernel mala --out no/x.html", "no of --out does not exist"),
         ("compare --target funnel --kernel mala --out folder", "folder is a folder"),
         ("run mymodel.py:model --kernel no_such", "unknown kernel 'no_such'"),
-        ("run mymodel.py:no_such --kernel mala", "its functions are model, other, infinite, con"),
+        ("run mymodel.py:no_such --kernel mala", "its functions are model, other, unseen, infin"),
         ("run mymodel.py:PLAIN --kernel mala", "'PLAIN' is not a function"),
         ("run mymodel.py --kernel mala", "FILE.py:MODEL"),
         ("run no_such.py:model --kernel mala", "there is no file no_such.py"),
@@ -227,6 +242,9 @@ def test_help_and_what_is_wrong_at_sight_wait_for_no_import(place, typed, status
         ("run mymodel.py:infinite --kernel mala", "wall"),
         ("run mymodel.py:confused --kernel mala", "failed with TypeError: unsupported operand"),
         ("run mymodel.py:other --kernel mymodel.py:none", "'none' is not there in mymodel.py"),
+        ("calibrate mymodel.py:model --data wrong.npz --kernel mala", "it takes (x, y=None, scal"),
+        ("calibrate mymodel.py:model --data data.npz --kernel mela", "unknown kernel 'mela'"),
+        ("calibrate mymodel.py:unseen --data data.npz --kernel mala", "no observed site"),
         ("diagnose no_such.nc", "there is no file no_such.nc"),
         ("diagnose table.csv", "cannot be read as a netCDF file"),
         ("diagnose prior.nc", "no group 'posterior' (its groups: prior)"),
@@ -252,6 +270,7 @@ def test_bad_input_ends_with_2_and_one_message(place, capsys, typed, message):
         "compare --target funnel",
         "compare --kernel mala",
         "run mymodel.py:other --kernel mala --chains 0",
+        "calibrate mymodel.py:model --data data.npz --kernel mala --alpha 1",
         "run mymodel.py:other --kernel mala --samples many",
         f"run mymodel.py:other --kernel mala --seed {2**63}",
         f"compare --target funnel --kernel mala --seed {2**70}",

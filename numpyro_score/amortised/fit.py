@@ -10,6 +10,7 @@ from numpyro.distributions import Distribution
 from numpyro.primitives import sample as sample_site
 
 from numpyro_score.amortised.conditions import Scaling
+from numpyro_score.amortised.embedding import RowEmbedding, counted_rows
 from numpyro_score.amortised.posterior import AmortisedPosterior, ScaledFlow
 from numpyro_score.amortised.simulations import from_model, from_simulator
 from numpyro_score.amortised.sites import latent_sites
@@ -27,6 +28,7 @@ def fit_posterior(
     num_simulations: int = 10_000,
     prior: Callable[[], Any] | Mapping[str, Distribution] | None = None,
     summary: Callable[[dict[str, Any]], Any] | None = None,
+    exchangeable: bool = False,
     model_args: tuple[Any, ...] = (),
     model_kwargs: Mapping[str, Any] | None = None,
     **options: Unpack[FlowOptions],
@@ -49,8 +51,10 @@ def fit_posterior(
         by name.
     summary
         `data -> summaries`, from a dict by site (`"data"` for a simulator that returns an array) to
-        arrays of fixed size; by default all numbers of the data. If the order of rows does not
-        matter, give summaries that do not depend on it, such as moments.
+        arrays of fixed size; by default all numbers of the data.
+    exchangeable
+        Whether the order of rows, the first axis of every data site, does not matter, as of
+        independent observations. Summaries that do not depend on it are then learned.
     model_args, model_kwargs
         Arguments of the model, including data of the right shapes.
     options
@@ -63,8 +67,9 @@ def fit_posterior(
     Raises
     ------
     ValueError
-        Before training: if there are no data or no parameters, a prior is improper or discrete,
-        or simulations are not finite (how many, and for which parameters) or differ in shape.
+        Before training: if both `summary` and `exchangeable` are given, there are no data or no
+        parameters, a prior is improper or discrete, or simulations are not finite (how many, and
+        for which parameters) or differ in shape.
 
     Warns
     -----
@@ -90,6 +95,10 @@ def fit_posterior(
     """
     check_whole("num_simulations", num_simulations, 100)
     check_options(options)
+    if exchangeable and summary is not None:
+        raise ValueError("give summary=, or exchangeable=True to learn one, not both")
+    if exchangeable:
+        summary = counted_rows
     # a posterior given any data is harder to learn than one distribution
     chosen: FlowOptions = {"width": 128, "num_steps": 5000, **options}
     progress = chosen.get("progress", True)
@@ -115,11 +124,18 @@ def fit_posterior(
         points, conditions, names = from_simulator(
             model, source, sites, key_simulate, num_simulations, summary, progress
         )
+    embedding = None
+    if exchangeable:
+        key_train, key_embed = jax.random.split(key_train)
+        embedding, conditions = RowEmbedding.fit(
+            points, conditions, key_embed, num_steps=chosen["num_steps"], progress=progress
+        )
+        summary = None
     scaling = Scaling.of(conditions)
     scaled = np.asarray(jax.vmap(scaling)(jnp.asarray(conditions, scaling.middle.dtype)), float)
     flow = train_flow(points, scaled, key_train, **chosen)
     assert isinstance(flow, ConditionalFlow)
-    return AmortisedPosterior(ScaledFlow(flow, scaling), sites, names, summary)
+    return AmortisedPosterior(ScaledFlow(flow, scaling, embedding), sites, names, summary)
 
 
 def _as_model(prior: Any) -> Callable[[], Any]:

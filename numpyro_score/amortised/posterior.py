@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from numpyro_score.amortised.conditions import Scaling, as_vector
+from numpyro_score.amortised.embedding import RowEmbedding, RowNetworks
 from numpyro_score.amortised.sites import Site, from_values, to_values
 from numpyro_score.distributions.conditional_flow import ConditionalFlow
 from numpyro_score.distributions.density import draws, log_density
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
 
 
 class ScaledFlow(eqx.Module):
-    """A conditional flow with the standardisation of its conditions: what a file holds."""
+    """A conditional flow, the standardisation of its conditions, the learned summaries if any."""
 
     flow: ConditionalFlow
     scaling: Scaling
+    embedding: RowEmbedding | None = None
 
 
 class AmortisedPosterior:
@@ -51,7 +53,8 @@ class AmortisedPosterior:
     names
         Names of the data.
     summary
-        `data -> summaries`, from a dict by site; None for the data themselves.
+        `data -> summaries`, from a dict by site; None for the data themselves, or where summaries
+        were learned.
 
     Examples
     --------
@@ -71,6 +74,7 @@ class AmortisedPosterior:
         summary: Callable[[dict[str, Any]], Any] | None = None,
     ) -> None:
         self.flow, self.sites, self.names, self.summary = flow, tuple(sites), tuple(names), summary
+        self._summarise = summary if flow.embedding is None else flow.embedding
 
     def condition(self, data: Any) -> Float[Array, " size"]:
         """Data as the vector that the flow takes.
@@ -92,7 +96,7 @@ class AmortisedPosterior:
         missing = [name for name in self.names if name not in data]
         if missing:
             raise ValueError(f"the data lack {', '.join(missing)}; give {', '.join(self.names)}")
-        vector = as_vector({name: data[name] for name in self.names}, self.summary)
+        vector = as_vector({name: data[name] for name in self.names}, self._summarise)
         size = self.flow.scaling.middle.shape[0]
         if vector.shape != (size,):
             raise ValueError(
@@ -207,5 +211,5 @@ class AmortisedPosterior:
             Site(part["name"], tuple(part["shape"]), decode(part["support"]))
             for part in about["posterior"]
         )
-        flow = load(path, (*KNOWN, ScaledFlow, Scaling))
+        flow = load(path, (*KNOWN, ScaledFlow, Scaling, RowEmbedding, RowNetworks))
         return cls(flow, sites, tuple(about["data"]), summary)

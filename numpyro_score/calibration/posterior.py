@@ -15,11 +15,10 @@ import jax
 import numpy as np
 from numpyro.infer.mcmc import MCMCKernel
 
-from numpyro_score.calibration.program import Plan, run
+from numpyro_score.calibration.calibrate import BATCH_SIZE, Settings, calibrate
+from numpyro_score.calibration.program import Plan
 from numpyro_score.calibration.refit import Chains, quantities
-from numpyro_score.calibration.result import Calibration, summarise
-from numpyro_score.calibration.sbc import BATCH_SIZE, check_settings, identity
-from numpyro_score.calibration.store import BatchStore
+from numpyro_score.calibration.result import Calibration
 from numpyro_score.progress import ProgressCallback
 from numpyro_score.targets.simulated import Simulation, WithReplicate, data_sites, simulate
 from numpyro_score.types import RngKey
@@ -95,7 +94,18 @@ def posterior_sbc(
     (20, 3)
     """
     kwargs = dict(model_kwargs or {})
-    check_settings(num_simulations, num_warmup, num_samples, num_chains, batch_size, alpha)
+    settings = Settings(
+        num_simulations,
+        num_warmup,
+        num_samples,
+        num_chains,
+        var_names,
+        alpha,
+        batch_size,
+        store,
+        progress,
+    )
+    settings.check()
     names = data_sites(model, model_args, kwargs)
     key_first, key_rest = jax.random.split(rng_key)
     first = Chains(kernel, model_args, kwargs, num_warmup, NUM_POSTERIOR * THIN, num_chains)
@@ -119,16 +129,8 @@ def posterior_sbc(
         replicate,
         lambda data: WithReplicate(model, data),
         Chains(kernel, model_args, kwargs, num_warmup, num_samples, num_chains),
-        lambda data, values: quantities(model, names, data, values, model_args, kwargs),
+        lambda _, data, values: quantities(model, names, data, values, model_args, kwargs),
         is_independent=False,
     )
-    about = identity(
-        rng_key,
-        (model, kernel, model_args, kwargs, "posterior"),
-        (num_warmup, num_samples, num_chains, min(batch_size, num_simulations)),
-        var_names,
-    )
-    ranked, labels = run(
-        plan, key_rest, num_simulations, batch_size, BatchStore(store, about), var_names, progress
-    )
-    return summarise(ranked, labels, alpha, data_sets="drawn from the posterior")
+    parts = (model, kernel, model_args, kwargs, "posterior")
+    return calibrate(plan, rng_key, key_rest, parts, settings, "drawn from the posterior")

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from numpyro_score.calibration.credible import DENSITY, DISTANCE
 from numpyro_score.calibration.ranks import Ranked, rank
 from numpyro_score.calibration.refit import Refit
 from numpyro_score.calibration.store import BatchStore
@@ -28,7 +29,8 @@ class Plan(NamedTuple):
     refit
         `(rng_key, model, data) -> site -> (chain, draw, *event)`.
     rank_of
-        `(data, values of one draw) -> quantity -> value`.
+        `(rng_key, data, values of one draw) -> quantity -> value`; the key is the same for the
+        truth and all draws of a refit.
     is_independent
         Whether draws of a refit are independent.
     """
@@ -36,7 +38,7 @@ class Plan(NamedTuple):
     simulate: Callable[[Any], Simulation]
     bind: Callable[[Values], Callable[..., Any]]
     refit: Refit
-    rank_of: Callable[[Values, Values], Values]
+    rank_of: Callable[[Any, Values, Values], Values]
     is_independent: bool
 
 
@@ -47,11 +49,12 @@ def _flat(values: Values, names: tuple[str, ...], axes: int) -> Any:
 
 def _one(plan: Plan, rng_key: Any) -> tuple[Values, Values]:
     """Quantities of the truth, and of the draws of its refit."""
-    key_simulate, key_refit = jax.random.split(rng_key)
+    key_simulate, key_refit, key_rank = jax.random.split(rng_key, 3)
     truth, data = plan.simulate(key_simulate)
     draws = plan.refit(key_refit, plan.bind(data), data)
-    of_draws = jax.vmap(jax.vmap(partial(plan.rank_of, data)))(draws)
-    of_truth = plan.rank_of(data, {name: truth[name] for name in draws if name in truth})
+    rank_of = partial(plan.rank_of, key_rank, data)
+    of_draws = jax.vmap(jax.vmap(rank_of))(draws)
+    of_truth = rank_of({name: truth[name] for name in draws if name in truth})
     return of_truth, of_draws
 
 
@@ -71,11 +74,11 @@ def run(
     ValueError
         If there is nothing to rank.
     """
-    batch_size = min(batch_size, num_simulations)
     num_batches = -(-num_simulations // batch_size)
     shapes = jax.eval_shape(partial(_one, plan), rng_key)
     # parameters first; JAX sorts the names of a dict
-    order = sorted(shapes[0], key=lambda name: JOINT.index(name) if name in JOINT else -1)
+    last = (*JOINT, DENSITY, DISTANCE)
+    order = sorted(shapes[0], key=lambda name: last.index(name) if name in last else -1)
     names = tuple(name for name in order if var_names is None or name in var_names)
     unknown = sorted(set(var_names or ()) - set(names))
     if unknown or not names:

@@ -1,14 +1,16 @@
 """Result of a calibration: a verdict for each quantity, with its false-alarm rate, and a figure."""
 
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from numpyro_score.calibration.credible import DENSITY, DISTANCE, coverage
 from numpyro_score.calibration.ranks import FEWEST, Ranked
-from numpyro_score.calibration.uniformity import band, p_value
+from numpyro_score.calibration.uniformity import p_value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,6 +71,40 @@ class Calibration(NamedTuple):
             return f"No miscalibration found in {num} refits ({rate})."
         return f"Not calibrated: {', '.join(off)} ({num} refits, {rate})."
 
+    @property
+    def problems(self) -> list[str]:
+        """What makes the verdict less reliable, in sentences; also given as warnings."""
+        return _problems(self)
+
+    def coverage(self, num_levels: int = 19) -> pd.DataFrame:
+        """Expected coverage of credible regions, of an amortised posterior.
+
+        Parameters
+        ----------
+        num_levels
+            Credibilities, evenly spaced.
+
+        Returns
+        -------
+        By credibility, the share of the data sets whose true parameters lie in the
+        highest-density region, and in a ball around a random point (TARP). Above the
+        credibility, posteriors are too wide; below, too narrow.
+
+        Raises
+        ------
+        ValueError
+            If it is not of an amortised posterior, or these quantities were left out.
+        """
+        missing = [name for name in (DENSITY, DISTANCE) if name not in self.table.index]
+        if missing:
+            raise ValueError(
+                f"{', '.join(missing)} were not ranked; expected coverage is of amortised "
+                "posteriors, calibrated without var_names or with these among them"
+            )
+        levels = np.arange(1, num_levels + 1) / (num_levels + 1)
+        pit = {name: self.pit.sel(quantity=name).values for name in (DENSITY, DISTANCE)}
+        return pd.DataFrame(coverage(pit, levels), index=pd.Index(levels, name="credibility"))
+
     def to_datatree(self) -> xr.DataTree:
         """The normalised ranks in a group `prior_sbc`, for `arviz_plots.plot_ecdf_pit`."""
         values = {
@@ -87,24 +123,32 @@ class Calibration(NamedTuple):
         num_columns
             Panels in a row.
         """
-        from matplotlib.figure import Figure
+        from numpyro_score.calibration.figure import ecdf_figure
 
-        names = self.table.index.tolist()
-        rows = -(-len(names) // num_columns)
-        figure = Figure(figsize=(3.0 * num_columns, 2.2 * rows), layout="constrained")
-        axes = figure.subplots(rows, num_columns, squeeze=False, sharex=True)
-        for ax in axes.flat[len(names) :]:
-            ax.set_axis_off()
-        for ax, name in zip(axes.flat, names, strict=False):
-            values = self.pit.sel(quantity=name).values
-            values = np.sort(values[np.isfinite(values)])
-            z, lower, upper = band(len(values), 1 - self.alpha / len(names))
-            ecdf = np.searchsorted(values, z, side="right") / len(values)
-            is_well = bool(self.table.loc[name, "is_calibrated"])
-            ax.fill_between(z, lower - z, upper - z, color="0.85", linewidth=0)
-            ax.plot(z, ecdf - z, color="C0" if is_well else "C3")
-            ax.set_title(name if is_well else f"{name} (not calibrated)", fontsize=9)
-        return figure
+        return ecdf_figure(self, self.table.index.tolist(), num_columns)
+
+    def to_html(self, path: str | Path, *, title: str = "Calibration") -> Path:
+        """Write the calibration as one self-contained HTML page: verdict, table and figure.
+
+        Parameters
+        ----------
+        path
+            Where to; an existing file is replaced.
+        title
+            What the page is called.
+
+        Returns
+        -------
+        The path, absolute.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        from numpyro_score.calibration.page import write_calibration
+
+        return write_calibration(self, path, title=title)
 
 
 def summarise(ranked: Ranked, labels: list[str], alpha: float, *, data_sets: str) -> Calibration:
@@ -126,27 +170,28 @@ def summarise(ranked: Ranked, labels: list[str], alpha: float, *, data_sets: str
     columns = ["quantity", "p_value", "is_calibrated", "bias", "spread"]
     table = pd.DataFrame(rows, columns=columns).set_index("quantity")
     pit = xr.DataArray(ranked.pit, dims=("simulation", "quantity"), coords={"quantity": labels})
-    for problem in _problems(ranked):
-        warnings.warn(problem, stacklevel=3)
-    return Calibration(table, pit, ranked.ess, ranked.rhat, alpha, data_sets)
+    found = Calibration(table, pit, ranked.ess, ranked.rhat, alpha, data_sets)
+    for problem in found.problems:
+        warnings.warn(problem, stacklevel=4)
+    return found
 
 
-def _problems(ranked: Ranked) -> list[str]:
+def _problems(found: Calibration) -> list[str]:
     problems = []
-    num = len(ranked.ess)
-    bad = int((~np.isfinite(ranked.pit)).any(axis=1).sum())
+    num = len(found.ess)
+    bad = int((~np.isfinite(found.pit.values)).any(axis=1).sum())
     if bad:
         problems.append(
             f"{bad} of {num} refits have draws that are not finite; they are left out of the "
             "verdict, which says nothing about such data"
         )
-    few = int((ranked.ess < FEWEST).sum())
+    few = int((found.ess < FEWEST).sum())
     if few > FEW * num:
         problems.append(
             f"{few} of {num} refits have fewer than {FEWEST} effective draws, so that their ranks "
             "are coarse; raise num_samples or num_chains, or use a kernel that mixes better"
         )
-    apart = int((ranked.rhat > MOST_RHAT).sum())
+    apart = int((found.rhat > MOST_RHAT).sum())
     if apart > FEW * num:
         problems.append(
             f"in {apart} of {num} refits chains disagree (split R-hat above {MOST_RHAT}); raise "

@@ -11,51 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from numpyro.infer.mcmc import MCMCKernel
 
-from numpyro_score.calibration.program import Plan, run
+from numpyro_score.amortised.sites import latent_sites
+from numpyro_score.calibration.calibrate import BATCH_SIZE, Settings, calibrate
+from numpyro_score.calibration.credible import Regions, regions
+from numpyro_score.calibration.program import Plan
 from numpyro_score.calibration.refit import Amortised, Chains, DrawsGivenData, Refit, quantities
-from numpyro_score.calibration.result import Calibration, summarise
-from numpyro_score.calibration.store import BatchStore
-from numpyro_score.checks import check_whole
-from numpyro_score.fingerprint import fingerprint
+from numpyro_score.calibration.result import Calibration
 from numpyro_score.progress import ProgressCallback
-from numpyro_score.targets.simulated import WithData, data_sites, simulate
+from numpyro_score.targets.simulated import Values, WithData, data_sites, simulate
 from numpyro_score.types import RngKey
 
-BATCH_SIZE = 100
-"""Default number of refits in one call of the program."""
-
-
-def check_settings(
-    num_simulations: int,
-    num_warmup: int,
-    num_samples: int,
-    num_chains: int,
-    batch_size: int,
-    alpha: float,
-) -> None:
-    """Check that the numbers of a calibration are in their ranges."""
-    check_whole("num_simulations", num_simulations, 10)
-    check_whole("num_warmup", num_warmup, 0)
-    check_whole("num_samples", num_samples)
-    check_whole("num_chains", num_chains)
-    check_whole("batch_size", batch_size)
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha is {alpha:g} but must be above 0 and below 1")
-
-
-def identity(
-    rng_key: RngKey, parts: Any, numbers: tuple[int, ...], var_names: tuple[str, ...] | None
-) -> dict[str, Any]:
-    """What the refits depend on, as JSON; their number is not part of it."""
-    return {
-        "model": fingerprint(parts),
-        "key": np.asarray(jax.random.key_data(rng_key)).tolist(),
-        "numbers": list(numbers),
-        "var_names": None if var_names is None else list(var_names),
-    }
+SPREAD = 2**31 - 1
+"""Folded into the key, for the prior's spread; refits use their numbers."""
 
 
 def sbc(
@@ -82,6 +51,10 @@ def sbc(
     every data set with the kernel, and tests whether the ranks of the true values are uniform. All
     real sites are ranked, and the log prior and log likelihood, which react to faults that no
     single parameter shows. Chains are thinned to approximately independent draws.
+
+    Of an amortised posterior, its log density and the distance of the parameters from a random draw
+    of the prior are ranked too. `Calibration.coverage` is made of these ranks: expected coverage of
+    highest-density regions, and TARP (Lemos et al. 2023, arXiv:2302.03026).
 
     Parameters
     ----------
@@ -145,37 +118,45 @@ def sbc(
     >>> list(found.table.index)
     ['mean', 'log_prior', 'log_likelihood']
     """
-    check_settings(num_simulations, num_warmup, num_samples, num_chains, batch_size, alpha)
+    settings = Settings(
+        num_simulations,
+        num_warmup,
+        num_samples,
+        num_chains,
+        var_names,
+        alpha,
+        batch_size,
+        store,
+        progress,
+    )
+    settings.check()
     kwargs = dict(model_kwargs or {})
     names = data_sites(model, model_args, kwargs)
     source = model if simulator is None else simulator
     refit: Refit
-    if isinstance(kernel, DrawsGivenData):
-        refit = Amortised(kernel, num_samples)
-        described: Any = getattr(kernel, "flow", kernel)
-    else:
+    described: Any = kernel
+    credible: Regions | None = None
+    if not isinstance(kernel, DrawsGivenData):
         refit = Chains(kernel, model_args, kwargs, num_warmup, num_samples, num_chains)
-        described = kernel
+    else:
+        refit, described = Amortised(kernel, num_samples), getattr(kernel, "flow", kernel)
+        sites = tuple(site.name for site in latent_sites(model, names, model_args, kwargs))
+
+        def draw_prior(rng_key: Any) -> Values:
+            return simulate(model, names, rng_key, model_args, kwargs).truth
+
+        credible = regions(kernel, draw_prior, sites, jax.random.fold_in(rng_key, SPREAD))
+
+    def ranked(rng_key: Any, data: Values, values: Values) -> Values:
+        found = quantities(model, names, data, values, model_args, kwargs)
+        return found if credible is None else {**found, **credible(rng_key, data, values)}
+
     plan = Plan(
         lambda key: simulate(source, names, key, model_args, kwargs),
         lambda data: WithData(model, names, data),
         refit,
-        lambda data, values: quantities(model, names, data, values, model_args, kwargs),
-        is_independent=isinstance(refit, Amortised),
+        ranked,
+        is_independent=credible is not None,
     )
-    about = identity(
-        rng_key,
-        (model, source, described, model_args, kwargs),
-        (num_warmup, num_samples, num_chains, min(batch_size, num_simulations)),
-        var_names,
-    )
-    ranked, labels = run(
-        plan,
-        rng_key,
-        num_simulations,
-        batch_size,
-        BatchStore(store, about),
-        var_names,
-        progress,
-    )
-    return summarise(ranked, labels, alpha, data_sets="drawn from the prior")
+    parts = (model, source, described, model_args, kwargs)
+    return calibrate(plan, rng_key, rng_key, parts, settings, "drawn from the prior")

@@ -64,11 +64,24 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
     return parse
 
 
-def add_lengths(parser: argparse.ArgumentParser) -> None:
-    """Options of what samples."""
-    parser.add_argument("--chains", type=whole(1), default=16, help="(default %(default)s)")
-    parser.add_argument("--warmup", type=whole(0), default=500, help="(default %(default)s)")
-    parser.add_argument("--samples", type=whole(1), default=1000, help="(default %(default)s)")
+def between_0_and_1(text: str) -> float:
+    """Parser of a probability that is neither 0 nor 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and below 1")
+    return value
+
+
+def add_lengths(
+    parser: argparse.ArgumentParser, *, chains: int = 16, warmup: int = 500, samples: int = 1000
+) -> None:
+    """Options of what samples, with their defaults."""
+    parser.add_argument("--chains", type=whole(1), default=chains, help="(default %(default)s)")
+    parser.add_argument("--warmup", type=whole(0), default=warmup, help="(default %(default)s)")
+    parser.add_argument("--samples", type=whole(1), default=samples, help="(default %(default)s)")
     parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0, help="(default %(default)s)")
 
 

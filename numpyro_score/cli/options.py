@@ -17,6 +17,7 @@ from numpyro_score.cli.common import (
     add_cache,
     add_lengths,
     add_output,
+    between_0_and_1,
     check_output,
     whole,
 )
@@ -39,7 +40,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=version("numpyro-score"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for declare in (_list, _compare, _run, _diagnose, _fit, _generate):
+    for declare in (_list, _compare, _run, _diagnose, _calibrate, _fit, _generate):
         declare(commands)
     return parser
 
@@ -103,12 +104,7 @@ def _run(commands: Any) -> None:
     added.add_argument(
         "--data", type=Path, metavar="NPZ", help="arrays that the model takes as keyword arguments"
     )
-    added.add_argument(
-        "--kernel",
-        required=True,
-        metavar="NAME",
-        help="as `list` names it, or FILE.py:NAME of your own",
-    )
+    _add_kernel(added)
     add_lengths(added)
     added.add_argument("--thinning", type=whole(1), default=1, help="(default %(default)s)")
     added.add_argument(
@@ -123,6 +119,12 @@ def _run(commands: Any) -> None:
     _add_processes(added)
     add_cache(added)
     add_output(added, "draws.nc")
+
+
+def _add_kernel(parser: argparse.ArgumentParser) -> None:
+    """The kernel, where there is one."""
+    text = "as `list` names it, or FILE.py:NAME of your own"
+    parser.add_argument("--kernel", required=True, metavar="NAME", help=text)
 
 
 def _add_processes(parser: argparse.ArgumentParser) -> None:
@@ -180,6 +182,46 @@ def _check_diagnose(args: argparse.Namespace) -> None:
     _check_files([args.draws, *([args.reference] if args.reference else [])])
     if args.target is not None:
         _check_name(plugins.TARGETS, "target", args.target)
+
+
+def _calibrate(commands: Any) -> None:
+    text = "Test by simulation whether a kernel is right for a NumPyro model of your own."
+    added = _add_command(commands, "calibrate", "calibrating", _check_calibrate, text)
+    added.add_argument("model", metavar="FILE.py:MODEL")
+    added.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="NPZ",
+        help="arrays that the model takes as keyword arguments, as for run; observed values are "
+        "replaced by simulated ones",
+    )
+    _add_kernel(added)
+    added.add_argument(
+        "--posterior",
+        action="store_true",
+        help="draw parameters from the posterior of the data instead of the prior",
+    )
+    added.add_argument(
+        "--simulations", type=whole(10), default=200, help="data sets (default %(default)s)"
+    )
+    add_lengths(added, chains=4, warmup=300, samples=300)
+    added.add_argument(
+        "--alpha", type=between_0_and_1, default=0.05, help="false-alarm rate (default %(default)s)"
+    )
+    added.add_argument(
+        "--store", type=Path, metavar="FOLDER", help="keep refits there, and go on from there"
+    )
+    add_cache(added)
+    add_output(added, "calibration.html")
+
+
+def _check_calibrate(args: argparse.Namespace) -> None:
+    check_output(args.out)
+    _check_name(plugins.KERNELS, "model", args.kernel)
+    if not args.data.is_file():
+        raise BadInput(f"there is no data file {args.data}")
+    plugins.split(args.model, "model")
 
 
 def _fit(commands: Any) -> None:

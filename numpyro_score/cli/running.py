@@ -1,19 +1,13 @@
 """`numpyro-score run`: sample a model of the user's own and keep the draws."""
 
 import argparse
-import inspect
 import shlex
 import tempfile
 import traceback
 import warnings
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import xarray as xr
 
 from numpyro_score import plugins
@@ -25,6 +19,7 @@ from numpyro_score.cli.common import (
     use_cache,
 )
 from numpyro_score.cli.distributed import is_first, join_processes
+from numpyro_score.cli.inputs import check_arguments, load_data
 from numpyro_score.comparison import find_kernel
 from numpyro_score.diagnostics import ConvergenceWarning, convergence, judge
 from numpyro_score.diagnostics.files import write_draws
@@ -41,9 +36,9 @@ def do(args: argparse.Namespace) -> int:
     join_processes(args)
     with checking():
         make_kernel = find_kernel(args.kernel)
-        data = {} if args.data is None else _load_data(args.data)
+        data = {} if args.data is None else load_data(args.data)
         model = plugins.load_model(args.model)
-    _check_arguments(model, data, args.model)
+    check_arguments(model, data, args.model)
     try:
         with warnings.catch_warnings():
             # all findings are printed below
@@ -104,37 +99,3 @@ def _in_a_line(error: Exception) -> str:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{frame.filename}, line {frame.lineno}"
     return f"sampling failed with {type(error).__name__}: {error} ({where})"
-
-
-def _load_data(path: Path) -> dict[str, Any]:
-    """Arrays of an npz file by name; an array of no dimension becomes a plain number."""
-    try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("it is no zip archive")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        reason = "it holds pickled objects" if "allow_pickle" in str(error) else str(error)
-        raise BadInput(
-            f"{path} is not an npz file of plain arrays ({reason}); write it with "
-            "numpy.savez(file, x=x, y=y), without object arrays"
-        ) from error
-    return {name: _usable(array) for name, array in arrays.items()}
-
-
-def _usable(array: np.ndarray) -> Any:
-    if array.ndim == 0:
-        return array.item()
-    return jnp.asarray(array) if array.dtype.kind in "biufc" else array
-
-
-def _check_arguments(model: Callable[..., Any], data: dict[str, Any], spec: str) -> None:
-    try:
-        inspect.signature(model).bind(**data)
-    except TypeError as error:
-        wants = ", ".join(map(str, inspect.signature(model).parameters.values()))
-        has = ", ".join(data) or "nothing"
-        raise BadInput(
-            f"{spec} cannot be called with the data ({error}): it takes ({wants}), and the data "
-            f"file has {has}"
-        ) from error

@@ -9,6 +9,10 @@ over the chain's draws in a region: how often the proposal goes there, over how 
 is far below 1 where chains stay and the proposal hardly goes. Where no region stands out, single
 points do: chains are held at those where p is many times q (the weights of Hesterberg 1995,
 doi:10.1080/00401706.1995.10484303).
+
+Draws of the chain are draws of `p`. If the weights `p / q` have Pareto shape `k` under `q`, they
+have shape `k / (1 - k)` under `p`, so that `k` is known without a draw of `q`, and also where the
+proposal hardly goes and local steps do.
 """
 
 from typing import NamedTuple
@@ -16,6 +20,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
+
+from numpyro_score.learned.importance import tail_shape
 
 LONG_REFUSAL = 50
 """Jumps refused in a row from which a chain is warned of."""
@@ -33,6 +39,14 @@ MIN_JUMPS = 20
 """Jumps in a region from which on anything is said of it."""
 
 
+MIN_TAIL = 200
+"""Jumps from which on the tail of the weights is fitted."""
+
+NEARLY_ALL = 0.8
+"""Acceptance of the jumps from which the tail of the weights is not looked at: where all weights
+are about equal, its shape is noise."""
+
+
 class Jumps(NamedTuple):
     """How the jumps of a run went.
 
@@ -48,6 +62,8 @@ class Jumps(NamedTuple):
     heavy
         Share of the jumps that ended where the target's density is more than `HEAVY` times that of
         the proposal; NaN where that is not known.
+    pareto_k
+        Shape of the tail of the weights `p / q` under the proposal; NaN where that is not known.
     lost
         Share of the jumps that started where the proposal's density could not be computed in full.
     """
@@ -56,6 +72,7 @@ class Jumps(NamedTuple):
     longest_refusal: Float[np.ndarray, " chain"]
     proposed: Float[np.ndarray, " mode"]
     heavy: float
+    pareto_k: float
     lost: float
 
 
@@ -68,7 +85,7 @@ def no_jumps(num_chains: int, num_modes: int) -> Jumps:
         How many there are.
     """
     nan = np.nan
-    return Jumps(nan, np.full(num_chains, nan), np.full(num_modes, nan), nan, nan)
+    return Jumps(nan, np.full(num_chains, nan), np.full(num_modes, nan), nan, nan, nan)
 
 
 def read_jumps(
@@ -114,5 +131,27 @@ def read_jumps(
         values("longest_rejection").max(axis=1).astype(float),
         proposed,
         heavy,
+        jump_tail(dt["sample_stats"].to_dataset()),
         float(values("is_lost")[jumped].mean()) if "is_lost" in stats else np.nan,
     )
+
+
+def jump_tail(statistics: xr.Dataset) -> float:
+    """Pareto k of the weights of a run's jumps under the proposal; NaN where it is not known.
+
+    Parameters
+    ----------
+    statistics
+        Sample statistics of the run.
+    """
+    if not {"is_global", "global_accept_prob", "lp", "log_q"} <= set(statistics.data_vars):
+        return np.nan
+    jumped = statistics["is_global"].values.astype(bool)
+    log_weights = (statistics["lp"] - statistics["log_q"]).values[jumped]
+    log_weights = log_weights[np.isfinite(log_weights)]
+    acceptance = statistics["global_accept_prob"].values[jumped].mean() if jumped.any() else 1.0
+    if len(log_weights) < MIN_TAIL or acceptance >= NEARLY_ALL:
+        return np.nan
+    of_target = tail_shape(log_weights)
+    # bounded weights have k <= 0 under both, where the sign is all that counts
+    return of_target / (1 + of_target) if of_target > 0 else of_target

@@ -10,6 +10,7 @@ from numpyro_score.diagnostics.formatting import count, listed, number, percent
 from numpyro_score.diagnostics.jumps import HEAVY, LONG_REFUSAL, MAX_HEAVY, SELDOM
 from numpyro_score.diagnostics.section import Cell, Table
 from numpyro_score.diagnostics.wording import Wordings, Words
+from numpyro_score.learned.importance import LARGEST_K
 
 BETTER = (
     "Raise num_particles or rounds, give a larger network, or in many dimensions take "
@@ -31,6 +32,19 @@ def refused_jumps(chains: Sequence[str], longest: float, num_chains: int) -> Fin
     """
     details = {"num_chains": num_chains}
     return Finding("refused", Severity.WARNING, tuple(chains), longest, LONG_REFUSAL, details)
+
+
+def heavy_tail(pareto_k: float) -> list[Finding]:
+    """That the weights of the jumps have a heavy tail, if they have.
+
+    Parameters
+    ----------
+    pareto_k
+        Of the weights; NaN where it is not known.
+    """
+    if not pareto_k > LARGEST_K:
+        return []
+    return [Finding("heavy_tail", Severity.WARNING, (), pareto_k, LARGEST_K)]
 
 
 def jump_findings(modes: xr.Dataset) -> list[Finding]:
@@ -59,7 +73,7 @@ def jump_findings(modes: xr.Dataset) -> list[Finding]:
         found.append(Finding("seldom_proposed", Severity.WARNING, labels, worst, SELDOM))
     elif modes.heavy > MAX_HEAVY:
         found.append(Finding("heavy", Severity.WARNING, (), modes.heavy.item(), MAX_HEAVY))
-    return found
+    return found + heavy_tail(modes.pareto_k.item())
 
 
 def jump_table(modes: xr.Dataset) -> Table | None:
@@ -73,11 +87,13 @@ def jump_table(modes: xr.Dataset) -> Table | None:
     if np.isnan(modes.jump_acceptance):
         return None
     longest, heavy = float(modes.longest_refusal.max()), modes.heavy.item()
+    tail = modes.pareto_k.item()
     row = [
         Cell("all chains"),
         Cell(percent(modes.jump_acceptance.item())),
         Cell(count(longest), "bad" * (longest >= LONG_REFUSAL)),
         Cell(number(100 * heavy), "bad" * (heavy > MAX_HEAVY)),
+        Cell(number(tail, 2), "bad" * (tail > LARGEST_K)),
         Cell(number(100 * modes.lost.item())),
     ]
     headings = [
@@ -85,6 +101,7 @@ def jump_table(modes: xr.Dataset) -> Table | None:
         ("accepted", "mean acceptance probability of a jump"),
         ("longest refusal", f"jumps refused in a row; warned of from {LONG_REFUSAL} on"),
         ("seldom proposed %", f"jumps that end where p is more than {HEAVY:.0f} times q"),
+        ("Pareto k", f"tail of the weights p / q; above {LARGEST_K} points are held for long"),
         ("lost %", "jumps from positions at which the flow could not be inverted"),
     ]
     return Table("Jumps", headings, [row])
@@ -112,6 +129,12 @@ WORDINGS: Wordings = {
         f"more than {HEAVY:.0f} times that of the proposal: a part of the target is hardly "
         "proposed, and others like it may be missing.",
         BETTER,
+    ),
+    "heavy_tail": lambda found: Words(
+        f"The weights of the jumps have a heavy tail (Pareto k {number(found.value, 2)}, above "
+        f"{found.limit}): in a part of the target jumps are hardly ever accepted, and chains move "
+        "there by their local steps alone.",
+        "Run longer, or improve the proposal: more simulations or particles, a larger network.",
     ),
     "learning": lambda found: Words(
         f"When the proposal was learned: {found.details['text']}",

@@ -240,6 +240,7 @@ def _compute(draws: FlatDraws, centres: Mapping[str, Any] | None) -> xr.Dataset:
             "longest_refusal": ("chain", jumped.longest_refusal, "refused in a row", "jumps"),
             "proposed": (mode, jumped.proposed, "share of proposals over share of the mode", ""),
             "heavy": ((), jumped.heavy, "share of jumps that end where few are proposed", ""),
+            "pareto_k": ((), jumped.pareto_k, "shape of the weights' tail of the jumps", ""),
             "lost": ((), jumped.lost, "share of jumps from where the flow was not inverted", ""),
         },
         {

@@ -24,9 +24,9 @@ from scipy import stats
 from numpyro_score.diagnostics.acceptance import missed_acceptance
 from numpyro_score.diagnostics.apart import apart
 from numpyro_score.diagnostics.finding import Finding, Severity, by_severity
-from numpyro_score.diagnostics.jumps import LONG_REFUSAL
+from numpyro_score.diagnostics.jumps import LONG_REFUSAL, jump_tail
 from numpyro_score.diagnostics.jumps_findings import WORDINGS as OF_JUMPS
-from numpyro_score.diagnostics.jumps_findings import refused_jumps
+from numpyro_score.diagnostics.jumps_findings import heavy_tail, refused_jumps
 from numpyro_score.diagnostics.outcome import FALSE_ALARM
 from numpyro_score.diagnostics.posterior import label_of, num_divergent, posterior
 from numpyro_score.diagnostics.precision import precision_of, too_coarse
@@ -113,7 +113,7 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
     Returns
     -------
     Findings with the codes `nonfinite`, `frozen` or `all_frozen`, `rhat`, `apart`, `divergent`,
-    `refused`, `acceptance_missed` and `precision`, the most severe first.
+    `refused`, `heavy_tail`, `acceptance_missed` and `precision`, the most severe first.
 
     Raises
     ------
@@ -160,6 +160,7 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
         chains = [str(chain) for chain in data.chain.values[longest >= LONG_REFUSAL]]
         if chains:
             found.append(refused_jumps(chains, float(longest.max()), num_chains))
+    found += heavy_tail(jump_tail(statistics))
     if "acceptance_rate" in statistics:
         rate = float(statistics["acceptance_rate"].mean())
         found += missed_acceptance(rate, dt.attrs.get("target_accept_prob", math.nan))

@@ -8,15 +8,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from numpyro_score.learned.evidence import Evidence
-from numpyro_score.learned.importance import Quality
+from numpyro_score.learned.importance import LARGEST_K, Quality
 from numpyro_score.learned.preparation import LEARNING_WARNINGS, ONE_SIDED, cost_attributes
 from numpyro_score.samplers.proposals import LearnedProposal
 from numpyro_score.types import Position
 
 PACKAGE = str(Path(__file__).parents[1])
-
-LARGEST_K = 0.7
-"""Pareto k above which a proposal is warned of (Vehtari et al. 2024, arXiv:1507.02646)."""
 
 NEARLY_EQUAL = 0.9
 """Effective share of the proposal's draws from which the tail of their weights is not looked at:

@@ -7,6 +7,9 @@ import numpy as np
 from arviz_stats.base import array_stats
 from jaxtyping import Float
 
+LARGEST_K = 0.7
+"""Pareto k above which a proposal is warned of (Vehtari et al. 2024, arXiv:1507.02646)."""
+
 
 class Quality(NamedTuple):
     """Of an independence proposal.
@@ -84,14 +87,20 @@ def quality(
     return Quality(
         acceptance_rate=share * acceptance_rate,
         ess_fraction=share * float(1 / np.mean(relative**2)),
-        pareto_k=_tail(log_weights),
+        pareto_k=tail_shape(log_weights),
         log_evidence=float(own.max() + np.log(evidence.mean())),
         log_evidence_error=float(evidence.std() / evidence.mean() / np.sqrt(num)),
     )
 
 
-def _tail(log_weights: Float[np.ndarray, " num"]) -> float:
-    """Pareto k of the weights; -inf where the largest are all alike, and have no tail."""
+def tail_shape(log_weights: Float[np.ndarray, " num"]) -> float:
+    """Pareto k of weights; -inf where the largest are all alike, and have no tail.
+
+    Parameters
+    ----------
+    log_weights
+        Logarithms of the weights, of any constant factor.
+    """
     if np.ptp(log_weights[np.isfinite(log_weights)]) <= 1e-6:
         return -np.inf
     with warnings.catch_warnings():

@@ -11,6 +11,9 @@ NUM_DRAWS = 4_000
 
 MIN_PER_CHAIN = 50
 
+OF_JUMPS = ("is_global", "global_accept_prob", "log_q")
+"""Statistics of jumps that the check reads."""
+
 MAX_BYTES = 2**27
 """Memory for them. Draws that need more are read from the store at the end."""
 
@@ -85,7 +88,7 @@ def warn(tree: xr.DataTree, kept: xr.Dataset | None) -> None:
         return
     checked = xr.DataTree.from_dict({"posterior": kept})
     if "sample_stats" in tree.children:
-        wanted = ("diverging", "lp", "acceptance_rate", "longest_rejection")
+        wanted = ("diverging", "lp", "acceptance_rate", "longest_rejection", *OF_JUMPS)
         names = [n for n in wanted if n in tree["sample_stats"]]
         checked["sample_stats"] = xr.DataTree(tree["sample_stats"].to_dataset()[names])
     checked.attrs.update(tree.attrs)

@@ -3,8 +3,10 @@
 import arviz as az
 import numpy as np
 import pytest
+import xarray as xr
 
-from numpyro_score.diagnostics.jumps import HEAVY, LONG_REFUSAL, read_jumps
+from numpyro_score.diagnostics.jumps import HEAVY, LONG_REFUSAL, jump_tail, read_jumps
+from numpyro_score.diagnostics.jumps_findings import heavy_tail
 from numpyro_score.diagnostics.modes import modes
 from numpyro_score.diagnostics.modes_findings import WORDINGS, findings
 from numpyro_score.diagnostics.quick_check import quick_check
@@ -106,3 +108,21 @@ def test_runs_without_jumps():
     dt = az.from_dict({"posterior": {"x": np.random.default_rng(0).normal(size=(4, 100))}})
     assert read_jumps(dt, np.zeros((4, 100), int), 1) is None
     assert np.isnan(modes(dt).heavy)
+
+
+@pytest.mark.parametrize("k", [0.85, 0.5, 0.2])
+def test_pareto_k_is_that_under_the_proposal(k):
+    dt = run(7)
+    stats = dt["sample_stats"].to_dataset()
+    # under the target, weights of shape k have shape k / (1 - k)
+    log_weights = np.random.default_rng(7).exponential(k / (1 - k), stats["lp"].shape)
+    rate = xr.full_like(stats["lp"], 0.3)
+    stats = stats.assign(log_q=stats["lp"] - log_weights, global_accept_prob=rate)
+    found = jump_tail(stats)
+    # 85 of 800 jumps are the tail: the error of k / (1 - k) is 1 / (1 - k) / sqrt(85)
+    assert abs(found - k) < 4 * (1 - k) / np.sqrt(85)
+    assert jump_tail(stats.assign(global_accept_prob=rate + 0.6)) != jump_tail(stats)
+    dt["sample_stats"] = xr.DataTree(stats)
+    flagged = ["heavy_tail"] if k == 0.85 else []
+    assert [found.code for found in heavy_tail(found)] == flagged
+    assert [found.code for found in quick_check(dt)] == flagged

@@ -21,6 +21,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SLOW = {
     "README",
     "beyond_local_kernels",
+    "calibration",
     "compare_samplers",
     "diagnostics",
     "extending",

@@ -1,0 +1,66 @@
+"""The page about a calibration, and expected coverage, from ranks that are known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from numpyro_score.calibration.credible import DENSITY, DISTANCE
+from numpyro_score.calibration.ranks import Ranked
+from numpyro_score.calibration.result import Calibration, summarise
+
+NUM = 500
+
+
+def calibration(pit: dict[str, np.ndarray], ess: float = 400.0) -> Calibration:
+    """The result for these ranks, of posteriors N(0, 1) that hold the truth at its quantile."""
+    values = np.stack(list(pit.values()), axis=1)
+    truth, ones = stats.norm.ppf(values), np.ones_like(values)
+    ranked = Ranked(values, truth, 0 * ones, ones, np.full(NUM, ess), np.ones(NUM))
+    return summarise(ranked, list(pit), 0.05, data_sets="drawn from the prior")
+
+
+def narrow(rng: np.random.Generator, sd: float) -> np.ndarray:
+    """Ranks under posteriors whose sd should be `sd` and is 1."""
+    return stats.norm.cdf(sd * rng.normal(size=NUM))
+
+
+def test_the_page_says_what_is_wrong(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    # a site's name comes from the user
+    found = calibration({"mu": rng.uniform(size=NUM), "<b>": narrow(rng, 1.5)})
+    text = found.to_html(tmp_path / "page.html", title="Mine").read_text("utf-8")
+    assert "The ranks of &lt;b&gt; are not uniform: posteriors are too narrow (1." in text
+    assert "<b>" not in text
+    assert found.verdict.replace("<b>", "&lt;b&gt;") in text
+    assert text.count("data:image/svg+xml") == 1
+    good = calibration({"mu": rng.uniform(size=NUM)})
+    text = good.to_html(tmp_path / "page.html").read_text("utf-8")
+    assert "no miscalibration found" in text
+    assert "too narrow" not in text.split("Ranks</h2>")[0]
+
+
+def test_problems_are_on_the_page_and_warned_of(tmp_path: Path) -> None:
+    ranks = {"mu": np.random.default_rng(0).uniform(size=NUM)}
+    with pytest.warns(UserWarning, match="500 of 500 refits have fewer than 50 effective draws"):
+        found = calibration(ranks, ess=20.0)
+    text = found.to_html(tmp_path / "page.html").read_text("utf-8")
+    assert "500 of 500 refits have fewer than 50 effective draws" in text
+
+
+def test_expected_coverage_is_that_of_known_regions(tmp_path: Path) -> None:
+    # posteriors N(0, 1) of truths N(0, sd^2): the region |x| < z holds 2 Phi(z / sd) - 1
+    rng = np.random.default_rng(1)
+    for sd in (1.0, 1.5, 0.7):
+        truth = sd * rng.normal(size=NUM)
+        inside = 2 * stats.norm.cdf(np.abs(truth)) - 1
+        found = calibration({DENSITY: 1 - inside, DISTANCE: inside}).coverage(9)
+        expected = 2 * stats.norm.cdf(stats.norm.ppf((1 + found.index.values) / 2) / sd) - 1
+        error = np.sqrt(expected * (1 - expected) / NUM)
+        for values in found.values.T:
+            assert (np.abs(values - expected) < 4 * error).all()
+    page = calibration({DENSITY: 1 - inside, DISTANCE: inside}).to_html(tmp_path / "page.html")
+    assert page.read_text("utf-8").count("data:image/svg+xml") == 2
+    with pytest.raises(ValueError, match="log_posterior, distance were not ranked"):
+        calibration({"mu": inside}).coverage()
