@@ -43,6 +43,8 @@ from .infer import (
 from .kernels import (
     global_local,
     independence,
+    local_mala,
+    local_mams,
     mala,
     mams,
     metropolis_hastings,
@@ -90,6 +92,8 @@ __all__ = [
     "kernels",
     "learned",
     "load_comparison",
+    "local_mala",
+    "local_mams",
     "localization",
     "mala",
     "mams",

@@ -65,8 +65,8 @@ class Kernel(NamedTuple):
 
     api: GenerateSamplingAPI
     parameters: Callable[[bool], dict[str, Any]]
-    # gradients that a step evaluates
-    num_grad: int
+    # gradients that a step evaluates; None where that varies
+    num_grad: int | None
     # how often tracing a step evaluates the target's density
     num_traces: int = 1
 
@@ -103,6 +103,17 @@ KERNELS: dict[str, Kernel] = {
         ns.mala,
         lambda _: {"step_size": 0.3, "temperature": lambda step: 1.0 / (1 + step)},
         num_grad=1,
+    ),
+    "local_mala": Kernel(
+        ns.local_mala,
+        lambda _: {"step_size": 0.5, "inverse_mass_matrix": COVARIANCE},
+        num_grad=None,
+    ),
+    "local_mams": Kernel(
+        ns.local_mams,
+        lambda _: {"step_size": 0.8, "inverse_mass_matrix": COVARIANCE, "mean_num_steps": 1.0},
+        num_grad=None,
+        num_traces=2,
     ),
     "mams": Kernel(
         ns.mams,
@@ -170,7 +181,9 @@ CLASSES: dict[str, Entry] = {
     "RandomWalkMetropolis": Entry(ns.RandomWalkMetropolis, True, num_grad=0),
     "IndependenceMetropolis": Entry(ns.IndependenceMetropolis, True, num_grad=0),
     "MALA": Entry(ns.MALA, True),
+    "MALA-local": Entry(lambda m: ns.MALA(m, local_step_size=True), True, num_grad=None),
     "MAMS": Entry(ns.MAMS, True, num_grad=None),
+    "MAMS-local": Entry(lambda m: ns.MAMS(m, local_step_size=True), True, num_grad=None),
     "ULA": Entry(ns.ULA, False),
     "UnderdampedLangevin": Entry(ns.UnderdampedLangevin, False),
     "ScoreMetropolis": Entry(

@@ -55,6 +55,9 @@ MIN_PER_CHAIN = 50
 WORDINGS = {**OF_VERDICT, **OF_JUMPS}
 """Code -> wording, of all that can be found here."""
 
+WITH_ADVICE = ("frozen", "precision")
+"""Codes of findings whose advice is as much a part of the message as what was found."""
+
 PACKAGE = str(Path(__file__).parents[1])
 
 
@@ -192,9 +195,8 @@ def warning_text(findings: list[Finding]) -> str:
     For more: numpyro_score.diagnostics.assess(dt), numpyro_score.write_report(dt, "report.html").
     """
     said = [remark(finding, WORDINGS) for finding in findings]
-    # of a precision that does not suffice the advice is the message
     texts = [
-        f"{one.finding} {one.advice}" if finding.code == "precision" else one.finding
+        f"{one.finding} {one.advice}" if finding.code in WITH_ADVICE else one.finding
         for finding, one in zip(findings, said, strict=True)
     ]
     more = 'numpyro_score.diagnostics.assess(dt), numpyro_score.write_report(dt, "report.html")'

@@ -177,7 +177,7 @@ def _frozen(found: Finding) -> Words:
     return Words(
         f"{len(found.parameters)} of {found.details['num_chains']} chains never moved: {chains} "
         f"{listed(found.parameters, most=8)}.",
-        "Take smaller steps, start these chains elsewhere, or run a longer warmup.",
+        "Try local_step_size=True (MALA, MAMS), smaller steps or a longer warmup.",
     )
 
 

@@ -11,6 +11,7 @@ from numpyro_score.infer.problem import Problem
 from numpyro_score.infer.unadjusted import unadjusted
 from numpyro_score.infer.warmup import PreconditionerOptions, WarmupOptions
 from numpyro_score.kernels.langevin import ula
+from numpyro_score.kernels.local_mala import local_mala, warming
 from numpyro_score.kernels.mala import mala
 from numpyro_score.kernels.score_metropolis import NUM_NODES, check_nodes, score_metropolis
 from numpyro_score.kernels.signature import algorithm_of
@@ -39,12 +40,21 @@ class MALA(NumPyroKernel):
         Unconstrained position -> vector field to follow in place of the gradient.
     temperature
         Number or schedule of the step; T samples `p^(1/T)`, and the kernel is then not `exact`.
+    local_step_size
+        Whether every move chooses its own step size, reversibly, around the one that warmup found
+        (`numpyro_score.local_mala`): for funnels and other densities whose scale varies, at two to
+        six gradients a move. It cannot be combined with a temperature.
     warmup
         Options of the warmup, by name, described in `numpyro_score.infer.WarmupOptions`:
         `step_size`, `inverse_mass_matrix`, `adapt_step_size`, `adapt_mass_matrix`, `dense_mass`,
         `target_accept_prob`, `restart_stuck_chains`. `step_size` is the
         Langevin `eps`, `P` the `inverse_mass_matrix`; by default both are learned, for an
         acceptance of .574.
+
+    Raises
+    ------
+    ValueError
+        If a step size of every move is combined with a temperature.
 
     Examples
     --------
@@ -74,12 +84,21 @@ class MALA(NumPyroKernel):
         init_strategy: Callable[..., Any] = init_to_uniform,
         drift_fn: DriftFn | None = None,
         temperature: Temperature = 1.0,
+        local_step_size: bool = False,
         **warmup: Unpack[WarmupOptions],
     ) -> None:
-        parameters = {"drift_fn": drift_fn, "temperature": temperature}
+        if local_step_size:
+            if callable(temperature) or temperature != 1.0:
+                raise ValueError(
+                    f"local_step_size=True with temperature={temperature!r}: a step size of every "
+                    "move is there for temperature 1 alone; leave one of the two out."
+                )
+            algorithm = algorithm_of(local_mala, {"drift_fn": drift_fn}, warmup_api=warming)
+        else:
+            algorithm = algorithm_of(mala, {"drift_fn": drift_fn, "temperature": temperature})
         super().__init__(
             Problem(type(self).__name__, model, potential_fn, logdensity_fn, init_strategy),
-            markov(algorithm_of(mala, parameters), **warmup),
+            markov(algorithm, **warmup),
         )
 
 

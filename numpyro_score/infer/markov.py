@@ -67,6 +67,9 @@ def markov(
     del settings["algorithm"]
     step = partial(_step, tuning, bind, is_warmup=False)
     has_warmup_kernel = algorithm.warmup_api is not None
+    # a kernel that warmup tunes by the acceptance of another one has no target of its own
+    has_target = tuning.adapt_step_size and not has_warmup_kernel
+    target = tuning.target_accept_prob if has_target else None
     return Sampler(
         init=partial(_init, tuning, bind),
         step=step,
@@ -78,7 +81,7 @@ def markov(
         warmup_step=partial(_step, tuning, bind, is_warmup=True) if has_warmup_kernel else None,
         tune=partial(_tune, tuning) if tuning.is_adapting else None,
         refresh=partial(_refresh, algorithm, bind),
-        target_accept_prob=tuning.target_accept_prob if tuning.adapt_step_size else None,
+        target_accept_prob=target,
     )
 
 

@@ -9,6 +9,7 @@ from numpyro_score.infer.markov import markov
 from numpyro_score.infer.numpyro_kernel import NumPyroKernel
 from numpyro_score.infer.problem import Problem
 from numpyro_score.infer.warmup import WarmupOptions
+from numpyro_score.kernels.local_mams import local_mams, warming
 from numpyro_score.kernels.microcanonical import check_mean_num_steps, mams
 from numpyro_score.kernels.signature import algorithm_of
 from numpyro_score.types import LogDensityFn
@@ -28,6 +29,10 @@ class MAMS(NumPyroKernel):
         What to sample: one of the three, of at least two coordinates.
     mean_num_steps
         Mean number of integration steps of a trajectory, of two gradients each; by default learned.
+    local_step_size
+        Whether every trajectory chooses its own step size, reversibly, around the one that warmup
+        found (`numpyro_score.local_mams`): for funnels and other densities whose scale varies, at
+        some four times the gradients a draw.
     init_strategy
         Where chains start, as in `numpyro.infer.HMC`.
     warmup
@@ -66,6 +71,7 @@ class MAMS(NumPyroKernel):
         logdensity_fn: LogDensityFn | None = None,
         *,
         mean_num_steps: float | None = None,
+        local_step_size: bool = False,
         init_strategy: Callable[..., Any] = init_to_uniform,
         **warmup: Unpack[WarmupOptions],
     ) -> None:
@@ -73,7 +79,11 @@ class MAMS(NumPyroKernel):
         if mean_num_steps is not None:
             check_mean_num_steps(mean_num_steps)
             parameters["mean_num_steps"] = mean_num_steps
+        if local_step_size:
+            algorithm = algorithm_of(local_mams, parameters, warmup_api=warming)
+        else:
+            algorithm = algorithm_of(mams, parameters)
         super().__init__(
             Problem(type(self).__name__, model, potential_fn, logdensity_fn, init_strategy),
-            markov(algorithm_of(mams, parameters), **warmup),
+            markov(algorithm, **warmup),
         )

@@ -11,6 +11,8 @@ from numpyro_score.kernels.global_local import global_local as _global_local
 from numpyro_score.kernels.independence import independence as _independence
 from numpyro_score.kernels.ladder import Ladder
 from numpyro_score.kernels.langevin import ula as _ula
+from numpyro_score.kernels.local_mala import local_mala as _local_mala
+from numpyro_score.kernels.local_mams import local_mams as _local_mams
 from numpyro_score.kernels.mala import mala as _mala
 from numpyro_score.kernels.metropolis import metropolis_hastings as _metropolis_hastings
 from numpyro_score.kernels.microcanonical import mams as _mams
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
     global_local: GenerateSamplingAPI
     independence: GenerateSamplingAPI
+    local_mala: GenerateSamplingAPI
+    local_mams: GenerateSamplingAPI
     mala: GenerateSamplingAPI
     mams: GenerateSamplingAPI
     metropolis_hastings: GenerateSamplingAPI
@@ -37,6 +41,8 @@ __all__ = [
     "Ladder",
     "global_local",
     "independence",
+    "local_mala",
+    "local_mams",
     "mala",
     "mams",
     "metropolis_hastings",
@@ -50,6 +56,8 @@ __all__ = [
 _KERNELS: dict[str, MarkovKernel] = {
     "global_local": _global_local,
     "independence": _independence,
+    "local_mala": _local_mala,
+    "local_mams": _local_mams,
     "mala": _mala,
     "mams": _mams,
     "metropolis_hastings": _metropolis_hastings,

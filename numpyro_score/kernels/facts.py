@@ -12,6 +12,8 @@ from numpyro_score.kernels.api import KernelApi
 from numpyro_score.kernels.global_local import global_local
 from numpyro_score.kernels.independence import independence
 from numpyro_score.kernels.langevin import ula
+from numpyro_score.kernels.local_mala import local_mala
+from numpyro_score.kernels.local_mams import local_mams
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE as MALA_ACCEPTANCE_RATE
 from numpyro_score.kernels.mala import mala
 from numpyro_score.kernels.mala import optimal_step_size as mala_step_size
@@ -93,6 +95,15 @@ LANGEVIN = Facts(
     takes_factored=True,
 )
 
+MICROCANONICAL = Facts(
+    is_exact=True,
+    evaluations=partial(as_reported, grads_per_integration_step=MAMS_GRADIENTS),
+    target_acceptance_rate=MAMS_ACCEPTANCE_RATE,
+    optimal_step_size=mams_step_size,
+    takes_factored=True,
+    grads_per_step=MAMS_GRADIENTS,
+)
+
 OWN: tuple[tuple[KernelApi, Facts], ...] = (
     (metropolis_hastings, Facts(is_exact=True, evaluations=as_reported)),
     (
@@ -107,21 +118,13 @@ OWN: tuple[tuple[KernelApi, Facts], ...] = (
     ),
     (independence, Facts(is_exact=True, evaluations=as_reported)),
     (mala, LANGEVIN),
+    (local_mala, LANGEVIN),
     (ula, LANGEVIN._replace(is_exact=False)),
     (underdamped_langevin, LANGEVIN._replace(is_exact=False)),
     (score_metropolis, LANGEVIN._replace(is_exact=False)),
     (global_local, LANGEVIN),
-    (
-        mams,
-        Facts(
-            is_exact=True,
-            evaluations=partial(as_reported, grads_per_integration_step=MAMS_GRADIENTS),
-            target_acceptance_rate=MAMS_ACCEPTANCE_RATE,
-            optimal_step_size=mams_step_size,
-            takes_factored=True,
-            grads_per_step=MAMS_GRADIENTS,
-        ),
-    ),
+    (mams, MICROCANONICAL),
+    (local_mams, MICROCANONICAL),
     (parallel_tempering, Facts(is_exact=True, evaluations=as_reported)),
 )
 """The kernels of this package. Ours that sample `p^(1/T)` are exact at T = 1 only."""

@@ -89,7 +89,7 @@ def init(position: Position, logdensity_fn: LogDensityFn) -> LangevinState:
     return langevin.init(position, logdensity_fn)
 
 
-def _integrator(
+def integrator(
     preconditioner: Preconditioner | None, logdensity_fn: LogDensityFn
 ) -> Callable[..., Any]:
     """One step of McLachlan's scheme in whitened coordinates, of a state in those of the target."""
@@ -147,7 +147,7 @@ def build_kernel() -> Callable[..., tuple[LangevinState, MicrocanonicalInfo]]:
         preconditioner = as_preconditioner(inverse_mass_matrix)
         step = adjusted_mclmc_dynamic.build_kernel(
             integration_steps_fn=num_steps_at,
-            integrator=lambda logdensity_fn, **_: _integrator(preconditioner, logdensity_fn),
+            integrator=lambda logdensity_fn, **_: integrator(preconditioner, logdensity_fn),
             next_random_arg_fn=lambda step: step + 1,
         )
         new, info = step(

@@ -141,6 +141,12 @@ KERNELS: dict[str, tuple[Callable[[str, Any], Any], float, float]] = {
         0.4,
         0.2,
     ),
+    "local_mala": (lambda name, f: ns.local_mala(f, 0.6, metric(name)), 0.4, 0.2),
+    "local_mams": (
+        lambda name, f: ns.local_mams(f, 1.0, metric(name), mean_num_steps=2.0),
+        0.4,
+        0.2,
+    ),
     "mala-drift": (lambda _, f: ns.mala(f, 0.3, drift_fn=lambda x: 0.2 - 0.3 * x), 0.4, 0.05),
     "mala-constant-schedule": (
         lambda _, f: ns.mala(f, 0.3, temperature=lambda step: 1.0),

@@ -105,7 +105,9 @@ def test_the_api_is_blackjax_s(case: str, same: Any) -> None:
     facts = facts_of(api)
     assert facts is not None
     num_logdensity = 1 if case == "parallel_tempering" else int(num_grad == 0)
-    assert tuple(map(int, facts.evaluations(info, state))) == (num_grad, num_logdensity)
+    grads, logdensities = map(int, facts.evaluations(info, state))
+    assert logdensities == num_logdensity
+    assert grads == num_grad if num_grad is not None else grads >= 2
 
 
 @pytest.mark.parametrize("api", [ns.mala, ns.ula, ns.random_walk])

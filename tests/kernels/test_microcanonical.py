@@ -46,7 +46,7 @@ def test_exact_draws_stay_exact(matrix: Any, run_chains: Any) -> None:
 
 
 def test_a_ratio_without_the_kinetic_energy_is_found(run_chains: Any, monkeypatch: Any) -> None:
-    right = microcanonical._integrator
+    right = microcanonical.integrator
 
     def wrong(*args: Any) -> Any:
         step = right(*args)
@@ -57,7 +57,7 @@ def test_a_ratio_without_the_kinetic_energy_is_found(run_chains: Any, monkeypatc
 
         return one
 
-    monkeypatch.setattr(microcanonical, "_integrator", wrong)
+    monkeypatch.setattr(microcanonical, "integrator", wrong)
     assert largest_z(run_chains, inverse_mass_matrix=DENSE)[0] > SIGMAS
 
 
@@ -96,7 +96,7 @@ def test_without_a_preconditioner_a_step_is_blackjax_s_own() -> None:
     x = jnp.array([0.5, -1.0, 2.0])
     direction = x / jnp.linalg.norm(x)
     state = integrators.new_integrator_state(logdensity, x, direction)
-    ours = microcanonical._integrator(None, logdensity)(state, 0.7)
+    ours = microcanonical.integrator(None, logdensity)(state, 0.7)
     theirs = integrators.isokinetic_mclachlan(logdensity)(state, 0.7)
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
