@@ -1,7 +1,8 @@
 """MALA whose step size fits the place: one leapfrog step of a length chosen for every move.
 
 In whitened coordinates the step has length `h = sqrt(2 eps)` and a fresh velocity, as that of
-`mala`; `local_step.py` says how `h` is chosen, and why the chain stays exact.
+`mala` (Biron-Lattes et al. 2024, arXiv:2310.16782); `local_step.py` says how `h` is chosen, and
+why the chain stays exact.
 """
 
 from collections.abc import Callable

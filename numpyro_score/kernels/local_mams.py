@@ -1,7 +1,8 @@
 """MAMS whose step size fits the place: a trajectory of a step chosen for every move.
 
-The trajectory is that of `mams`; `local_step.py` says how its step is chosen, and why the chain
-stays exact. All trajectories of a move, there and back, have the same number of steps.
+The trajectory is that of `mams` (Robnik, Cohn-Gordon and Seljak 2025, arXiv:2503.01707);
+`local_step.py` says how its step is chosen, and why the chain stays exact. All trajectories of a
+move, there and back, have the same number of steps.
 """
 
 from collections.abc import Callable

@@ -76,6 +76,11 @@ EXACT: dict[str, Callable[..., NumPyroKernel]] = {
     "independence": lambda: ns.IndependenceMetropolis(model),
     "mala": lambda **options: ns.MALA(model, step_size=0.2, **options),
     "mala-dense": lambda **options: ns.MALA(model, step_size=0.2, dense_mass=True, **options),
+    "mala-local": lambda **options: ns.MALA(model, step_size=0.2, local_step_size=True, **options),
+    "mams": lambda **options: ns.MAMS(model, step_size=0.6, **options),
+    "mams-local": lambda **options: ns.MAMS(
+        model, step_size=0.6, local_step_size=True, mean_num_steps=2.0, **options
+    ),
     "hmc": lambda **options: ns.BlackJAXKernel(
         blackjax.hmc, model, parameters={"num_integration_steps": 3}, step_size=0.3, **options
     ),
@@ -90,7 +95,10 @@ PLANTED: dict[str, Callable[..., NumPyroKernel]] = {
         model, step_size=0.5, inverse_mass_matrix=0.4, adapt_mass_matrix=False
     ),
 }
-every_exact_kernel = pytest.mark.parametrize("case", EXACT)
+SLOW = ("mala-local", "mams", "mams-local")
+every_exact_kernel = pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=pytest.mark.slow) if c in SLOW else c for c in EXACT]
+)
 
 
 # -- calibration ----------------------------------------------------------------------------------
@@ -216,7 +224,7 @@ def fixed(case: str) -> NumPyroKernel:
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param(c, marks=pytest.mark.slow) if c in ("hmc", "barker", "mala") else c
+        pytest.param(c, marks=pytest.mark.slow) if c in ("hmc", "barker", "mala", *SLOW) else c
         for c in EXACT
     ],
 )
