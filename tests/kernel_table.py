@@ -23,7 +23,7 @@ from numpyro_score.kernels.proposals import (
 )
 from numpyro_score.noise import VE
 from numpyro_score.samplers.proposals import flow_proposal
-from numpyro_score.scores import gaussian_score
+from numpyro_score.scores import ConsistencyModel, gaussian_score
 
 # -- one chain, BlackJAX's protocol ---------------------------------------------------------------
 
@@ -222,6 +222,12 @@ CLASSES: dict[str, Entry] = {
     ),
     "AnnealedLangevin": Entry(
         lambda m: ns.AnnealedLangevin(m, score=SCORE, steps_per_level=1), False, True, num_grad=None
+    ),
+    "Consistency": Entry(
+        lambda m: ns.Consistency(m, function=ConsistencyModel(SCORE), num_steps=2),
+        False,
+        True,
+        num_grad=2,
     ),
     "StochasticLocalization": Entry(
         lambda m: ns.StochasticLocalization(

@@ -1,6 +1,9 @@
 """`numpyro-score fit`: train a score on the draws in a file and keep it in another."""
 
 import argparse
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import jax
 
@@ -12,7 +15,7 @@ from numpyro_score.cli.common import (
 )
 from numpyro_score.diagnostics.files import read_draws
 from numpyro_score.diagnostics.posterior import posterior
-from numpyro_score.training import fit_score, save
+from numpyro_score.training import fit_consistency, fit_score, load, save
 
 
 def do(args: argparse.Namespace) -> int:
@@ -26,11 +29,10 @@ def do(args: argparse.Namespace) -> int:
                 f"{args.draws} has no variable {', '.join(missing)}; it has "
                 f"{', '.join(map(str, data))}"
             )
-        model, history = fit_score(
+        train, what = _training(args)
+        model, history = train(
             data[list(dict.fromkeys(names))],
             rng_key=jax.random.key(args.seed),
-            width=args.width,
-            depth=args.depth,
             num_steps=args.steps,
             batch_size=args.batch_size,
             checkpoint=args.checkpoint,
@@ -41,5 +43,12 @@ def do(args: argparse.Namespace) -> int:
     path = save(model, args.out, about | {"steps": history.attrs["num_steps"]})
     if history.attrs["stopped"] != "finished":
         say(f"training stopped after {history.attrs['num_steps']} steps of {args.steps}")
-    print(f"The score of {', '.join(variables)} is at {path}")
+    print(f"The {what} of {', '.join(variables)} is at {path}")
     return INTERRUPTED if history.attrs["stopped"] == "interrupted" else 0
+
+
+def _training(args: argparse.Namespace) -> tuple[Callable[..., Any], str]:
+    """What trains the model that was asked for, and what it is."""
+    if args.teacher is not None:
+        return partial(fit_consistency, teacher=load(args.teacher)), "consistency model"
+    return partial(fit_score, width=args.width, depth=args.depth), "score"

@@ -19,11 +19,12 @@ from numpyro_score.diagnostics.files import write_draws
 from numpyro_score.infer.score_samplers import LONG_STEP
 from numpyro_score.samplers import (
     annealed_langevin,
+    consistency,
     default_ladder,
     probability_flow,
     reverse_sde,
 )
-from numpyro_score.scores import ScoreModel, WhitenedScore
+from numpyro_score.scores import ConsistencyModel, ScoreModel
 from numpyro_score.training.io import about_model, load
 
 Shapes = dict[str, tuple[int, ...]]
@@ -51,10 +52,16 @@ def _flow(score: ScoreModel, shape: tuple[int, ...], steps: int, denoise: bool) 
     return probability_flow(score, score.noise, shape, num_steps=steps, denoise=denoise)
 
 
+def _consistency(model: ConsistencyModel, shape: tuple[int, ...], steps: int, denoise: bool) -> Any:
+    del denoise  # its draws are at the end of the path already
+    return consistency(model, model.noise, shape, num_steps=steps)
+
+
 SAMPLERS: dict[str, Callable[..., Any]] = {
     "reverse_sde": _reverse,
     "probability_flow": _flow,
     "annealed_langevin": _annealed,
+    "consistency": _consistency,
 }
 """What makes a sampler, by its name."""
 
@@ -65,16 +72,13 @@ def do(args: argparse.Namespace) -> int:
     steps = SAMPLER_STEPS[args.sampler] if args.steps is None else args.steps
     with checking():
         score = load(args.score)
-        if not isinstance(score, ScoreModel):
-            raise BadInput(
-                f"{args.score} holds a {type(score).__name__}, which has no noise levels to sample "
-                "from; give a score of numpyro-score fit"
-            )
+        _check_kind(args, score)
         variables = _variables(about_model(args.score).get("variables", []), score.shape)
         shape = score.shape
         if shape is None:
             shape = _joined(variables)
-        standard = score.standard if isinstance(score, WhitenedScore) else score
+        whitening = getattr(score, "whitening", None)
+        standard = score if whitening is None else score.standard
         sampler = make(standard, shape, steps, args.denoise)
         draws = sampler.sample(
             jax.random.key(args.seed),
@@ -82,8 +86,8 @@ def do(args: argparse.Namespace) -> int:
             batch_size=args.batch_size,
             progress=args.progress,
         )
-        if isinstance(score, WhitenedScore):
-            draws = score.whitening.unwhiten(draws)
+        if whitening is not None:
+            draws = whitening.unwhiten(draws)
         tree = _tree(draws, variables)
         tree.attrs |= {
             "sampler": args.sampler,
@@ -100,6 +104,31 @@ def do(args: argparse.Namespace) -> int:
         raise BadInput(f"{bad} of {args.num} draws at {path} are not finite; take more --steps")
     print(f"{args.num} draws, approximate and independent, are at {path}")
     return 0
+
+
+def _check_kind(args: argparse.Namespace, score: Any) -> None:
+    """Refuse a file that the sampler cannot use.
+
+    Raises
+    ------
+    BadInput
+        If it does not hold what the sampler draws from.
+    """
+    if args.sampler == "consistency":
+        if not isinstance(score, ConsistencyModel):
+            raise BadInput(
+                f"{args.score} holds a {type(score).__name__}; --sampler consistency draws from a "
+                "consistency model: numpyro-score fit DRAWS --teacher SCORE trains one"
+            )
+    elif isinstance(score, ConsistencyModel):
+        raise BadInput(
+            f"{args.score} holds a consistency model, which is no score; give --sampler consistency"
+        )
+    elif not isinstance(score, ScoreModel):
+        raise BadInput(
+            f"{args.score} holds a {type(score).__name__}, which has no noise levels to sample "
+            "from; give a score of numpyro-score fit"
+        )
 
 
 def _variables(names: list[str], shape: tuple[int, ...] | None) -> Shapes:

@@ -25,7 +25,12 @@ from numpyro_score.formats import SUFFIXES, ZARR
 
 Check = Callable[[argparse.Namespace], None]
 
-SAMPLER_STEPS = {"reverse_sde": 100, "probability_flow": 20, "annealed_langevin": 1000}
+SAMPLER_STEPS = {
+    "reverse_sde": 100,
+    "probability_flow": 20,
+    "annealed_langevin": 1000,
+    "consistency": 1,
+}
 """Samplers of `generate`, and their steps by default."""
 
 
@@ -238,6 +243,12 @@ def _fit(commands: Any) -> None:
     added.add_argument("--batch-size", type=whole(1), help="(default 512, or all draws if fewer)")
     added.add_argument("--width", type=whole(1), default=64, help="(default %(default)s)")
     added.add_argument("--depth", type=whole(1), default=3, help="(default %(default)s)")
+    added.add_argument(
+        "--teacher",
+        type=Path,
+        metavar="FILE",
+        help="a score of these draws: train a consistency model of it, which draws in one call",
+    )
     added.add_argument("--seed", type=whole(0, MAX_SEED), default=0, help="(default %(default)s)")
     added.add_argument(
         "--checkpoint", type=Path, metavar="FOLDER", help="go on from there after a kill"
@@ -248,6 +259,8 @@ def _fit(commands: Any) -> None:
 def _check_fit(args: argparse.Namespace) -> None:
     check_output(args.out)
     _check_files([args.draws])
+    if args.teacher is not None and not args.teacher.is_file():
+        raise BadInput(f"there is no file {args.teacher}; numpyro-score fit writes one")
 
 
 def _generate(commands: Any) -> None:

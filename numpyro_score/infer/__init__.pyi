@@ -1,5 +1,6 @@
 from .alternate import alternate
 from .blackjax import BlackJAXKernel
+from .consistency import Consistency
 from .draw_space import DrawSpace
 from .global_local import GlobalLocal
 from .independent import independent
@@ -26,6 +27,7 @@ __all__ = [
     "ULA",
     "AnnealedLangevin",
     "BlackJAXKernel",
+    "Consistency",
     "DrawSpace",
     "GlobalLocal",
     "IndependenceMetropolis",

@@ -25,7 +25,7 @@ from numpyro_score.samplers import (
 from numpyro_score.samplers.annealed import LONG_STEP, LadderLevels, check_ladder, default_ladder
 
 
-def _noise_of(name: str, score: Any, noise: NoiseProcess | None) -> NoiseProcess:
+def noise_of(name: str, score: Any, noise: NoiseProcess | None) -> NoiseProcess:
     """The process of a score.
 
     Raises
@@ -96,7 +96,7 @@ class ReverseSDE(NumPyroKernel):
         data_sd: Any = None,
     ) -> None:
         options = {
-            "noise": _noise_of(type(self).__name__, score, noise),
+            "noise": noise_of(type(self).__name__, score, noise),
             "num_steps": num_steps,
             "method": method,
             "grid": grid,
@@ -104,7 +104,7 @@ class ReverseSDE(NumPyroKernel):
             "data_mean": data_mean,
             "data_sd": data_sd,
         }
-        make = partial(_make, reverse_sde, score, options)
+        make = partial(make_sampler, reverse_sde, score, options)
         super().__init__(*draws_of_score(type(self).__name__, model, score, shape, make, options))
 
 
@@ -161,7 +161,7 @@ class ProbabilityFlow(NumPyroKernel):
         atol: float = 1e-5,
     ) -> None:
         options = {
-            "noise": _noise_of(type(self).__name__, score, noise),
+            "noise": noise_of(type(self).__name__, score, noise),
             "num_steps": num_steps,
             "method": method,
             "grid": grid,
@@ -169,7 +169,7 @@ class ProbabilityFlow(NumPyroKernel):
             "data_mean": data_mean,
             "data_sd": data_sd,
         }
-        make = partial(_make, probability_flow, score, options)
+        make = partial(make_sampler, probability_flow, score, options)
         log_prob = partial(_log_prob, rtol, atol) if with_log_prob else None
         more = {"with_log_prob": with_log_prob, "rtol": rtol, "atol": atol}
         super().__init__(
@@ -233,7 +233,7 @@ class AnnealedLangevin(NumPyroKernel):
         data_sd: Any = None,
     ) -> None:
         if ladder is None:
-            noise = _noise_of(f"{type(self).__name__} without a ladder", score, noise)
+            noise = noise_of(f"{type(self).__name__} without a ladder", score, noise)
         elif noise is None:
             noise = getattr(score, "noise", None)
         options = {
@@ -249,7 +249,10 @@ class AnnealedLangevin(NumPyroKernel):
         super().__init__(*draws_of_score(type(self).__name__, model, score, shape, make, settings))
 
 
-def _make(sampler: Callable[..., Any], score: Any, options: Any, shape: Sequence[int]) -> Any:
+def make_sampler(
+    sampler: Callable[..., Any], score: Any, options: Any, shape: Sequence[int]
+) -> Any:
+    """A sampler of points of a shape."""
     return sampler(score, shape=shape, **options)
 
 

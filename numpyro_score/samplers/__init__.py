@@ -3,6 +3,7 @@
 from numpyro_score.samplers.adaptive import Tolerance, adaptive
 from numpyro_score.samplers.annealed import annealed_langevin, default_ladder, pick_step_size
 from numpyro_score.samplers.conditioning import GuidedScore, PosteriorScore
+from numpyro_score.samplers.consistency import consistency
 from numpyro_score.samplers.corrector import corrected
 from numpyro_score.samplers.density import LogProbEstimate
 from numpyro_score.samplers.deterministic import ddim, dpm_solver, heun
@@ -43,6 +44,7 @@ __all__ = [
     "adaptive",
     "ancestral",
     "annealed_langevin",
+    "consistency",
     "corrected",
     "ddim",
     "default_ladder",

@@ -30,6 +30,7 @@ from numpyro_score.samplers.steps import (
     append,
 )
 from numpyro_score.samplers.stochastic import Times, levels, two_step
+from numpyro_score.types import Scalar
 
 
 def ddim(noise: NoiseProcess, times: Times, *, eta: float = 0.0) -> LinearSteps:
@@ -197,3 +198,9 @@ def heun(noise: NoiseProcess, times: Times) -> HeunSteps:
     change = knots.next_sigma / knots.next_alpha - knots.sigma / knots.alpha
     weight = jnp.full_like(change, 0.5)
     return HeunSteps(*knots[:6], change, weight)
+
+
+def heun_step(score: Score, noise: NoiseProcess, x: Event, t: Scalar, next_t: Scalar) -> Event:
+    """One Heun step of the flow, of one point, between two times that may be traced."""
+    row = jax.tree.map(lambda a: a[0], heun(noise, jnp.stack([t, next_t])))
+    return row.advance(score, x, None, None)[0]

@@ -117,10 +117,17 @@ def edm_times(
     """
     _check(num_steps, end)
     check_positive("rho", rho, hint="7 is usual")
-    top, bottom = noise.ratio(1.0) ** (1 / rho), noise.ratio(end) ** (1 / rho)
     share = jnp.linspace(0.0, 1.0, num_steps + 1)
-    times = noise.time_of((top + share * (bottom - top)) ** rho)
+    times = noise.time_of(edm_ratios(noise, share, end=end, rho=rho))
     return times.at[0].set(1.0).at[-1].set(end)
+
+
+def edm_ratios(
+    noise: NoiseProcess, share: Float[Array, "..."], *, end: float = END, rho: float = 7.0
+) -> Float[Array, "..."]:
+    """`sigma / alpha` after a share of the steps of `edm_times`, from 0 at t = 1 to 1 at `end`."""
+    top, bottom = noise.ratio(1.0) ** (1 / rho), noise.ratio(end) ** (1 / rho)
+    return (top + share * (bottom - top)) ** rho
 
 
 def check_times(noise: NoiseProcess, times: Float[Array, " knots"]) -> None:

@@ -7,6 +7,7 @@ from numpyro_score.scores.analytic import (
     target_score,
 )
 from numpyro_score.scores.base import Constant, ScoreModel, trainable
+from numpyro_score.scores.consistency import ConsistencyModel
 from numpyro_score.scores.conv import ConvNet
 from numpyro_score.scores.energy import EnergyNet, EnergyScore
 from numpyro_score.scores.features import drop_condition
@@ -30,6 +31,7 @@ from numpyro_score.scores.standardisation import Standardisation
 from numpyro_score.scores.whitening import WhitenedScore, Whitening
 
 __all__ = [
+    "ConsistencyModel",
     "Constant",
     "ConvNet",
     "EnergyNet",

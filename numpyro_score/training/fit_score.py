@@ -13,7 +13,7 @@ import numpy as np
 from numpyro_score.noise import VE, ladder_from_data
 from numpyro_score.progress import ProgressCallback
 from numpyro_score.scores import ResidualMLP, ScoreNetwork, WhitenedScore, Whitening
-from numpyro_score.training.data import as_points
+from numpyro_score.training.data import Points, as_points
 from numpyro_score.training.fit import FitResult, fit
 from numpyro_score.training.losses import ContinuousDenoising
 from numpyro_score.types import RngKey
@@ -69,18 +69,13 @@ def fit_score(
     2458000.123
     """
     points = as_points(data, np.float64)
-    draws = points.arrays
-    draws, conditions = draws if isinstance(draws, tuple) else (draws, None)
-    whitening = Whitening.from_draws(draws)
-    standard = whitening.whiten(draws)
-    ladder = ladder_from_data(standard)
     key_model, key_fit = jax.random.split(rng_key)
-    y_dim = 0 if conditions is None else _length(conditions)
-    network = ResidualMLP(draws.shape[1:], width, depth, y_dim, rng_key=key_model)
-    noise = VE(float(ladder.sigmas[-1]), float(ladder.sigmas[0]))
+    score = untrained(points, key_model, width, depth)
+    draws, *conditions = points.arrays if isinstance(points.arrays, tuple) else (points.arrays,)
+    standard = score.whitening.whiten(draws)
     model, history = fit(
-        ScoreNetwork(network, noise, standard),
-        standard if conditions is None else (standard, conditions),
+        score.standard,
+        (standard, *conditions) if conditions else standard,
         LOSS,
         rng_key=key_fit,
         num_steps=num_steps,
@@ -89,7 +84,29 @@ def fit_score(
         progress=progress,
     )
     history.attrs["variables"] = list(points.variables)
-    return FitResult(WhitenedScore(model, whitening), history)
+    return FitResult(WhitenedScore(model, score.whitening), history)
+
+
+def untrained(points: Points, rng_key: RngKey, width: int, depth: int) -> WhitenedScore:
+    """The score that `fit_score` starts from: whitening, noise levels and network for draws.
+
+    Parameters
+    ----------
+    points
+        Draws in float64, or a pair of them and of their conditions.
+    rng_key
+        For the network's initial weights.
+    width, depth
+        Of the `ResidualMLP`.
+    """
+    draws, *conditions = points.arrays if isinstance(points.arrays, tuple) else (points.arrays,)
+    whitening = Whitening.from_draws(draws)
+    standard = whitening.whiten(draws)
+    ladder = ladder_from_data(standard)
+    y_dim = _length(conditions[0]) if conditions else 0
+    network = ResidualMLP(draws.shape[1:], width, depth, y_dim, rng_key=rng_key)
+    noise = VE(float(ladder.sigmas[-1]), float(ladder.sigmas[0]))
+    return WhitenedScore(ScoreNetwork(network, noise, standard), whitening)
 
 
 def _length(conditions: Any) -> int:

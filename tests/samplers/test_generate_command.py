@@ -26,7 +26,7 @@ def score(tmp_path_factory: Any) -> Path:
     return save(model, path, {"variables": ["mu", "theta (2, 1)"]})
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "consistency"])
 def test_score_to_draws(score: Path, sampler: str, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "draws.nc"
     options = ["--sampler", sampler, "--num", "2000", "--batch-size", "600", "--no-progress"]
@@ -57,6 +57,28 @@ def test_a_score_without_names(tmp_path: Path) -> None:
         assert tree.attrs["num_steps"] == 4
 
 
+@pytest.mark.slow
+def test_draws_to_score_to_consistency_model_to_draws(tmp_path: Path) -> None:
+    """In units of the draws, whatever they are; hardly trained, it has their mean and sd."""
+    x = 1000.0 + 0.5 * np.random.default_rng(0).normal(size=(1, 400, 2))
+    xr.DataTree.from_dict(
+        {"posterior": xr.Dataset({"x": (("chain", "draw", "x_dim_0"), x)})}
+    ).to_netcdf(tmp_path / "x.nc", engine="h5netcdf")
+    files = {name: str(tmp_path / name) for name in ("x.nc", "score.eqx", "fast.eqx", "new.nc")}
+    steps = ["--steps", "20", "--no-progress"]
+    assert main(["fit", files["x.nc"], "--out", files["score.eqx"], *steps]) == 0
+    teacher = ["--teacher", files["score.eqx"], "--out", files["fast.eqx"]]
+    assert main(["fit", files["x.nc"], *teacher, *steps]) == 0
+    sampler = ["--sampler", "consistency", "--out", files["new.nc"], "--no-progress"]
+    assert main(["generate", files["fast.eqx"], *sampler]) == 0
+    with xr.open_datatree(files["new.nc"], engine="h5netcdf") as tree:
+        draws = tree.posterior["x"].values[0]
+        assert tree.attrs["evaluations"] == 1
+        assert tree.attrs["exact"] == 0
+    assert draws.shape == (1000, 2)
+    assert (abs(draws.mean(axis=0) - 1000) < 0.5).all()
+
+
 def test_bad_input(score: Path, tmp_path: Path, capsys: Any) -> None:
     def fails(path: Path, *options: str) -> str:
         assert main(["generate", str(path), "--no-progress", *options]) == 2
@@ -72,5 +94,8 @@ def test_bad_input(score: Path, tmp_path: Path, capsys: Any) -> None:
         tmp_path / "function.eqx",
     )
     assert "says what shape" in fails(shapeless, "--out", out)
+    assert "consistency model: numpyro-score fit" in fails(
+        score, "--sampler", "consistency", "--out", out
+    )
     with pytest.raises(SystemExit):
         main(["generate", str(score), "--sampler", "gibbs"])

@@ -1,6 +1,8 @@
 """Losses that train a score or an energy: one file a loss, each `(model, batch, rng_key)`."""
 
 from numpyro_score.training.losses.base import Loss, StatefulLoss
+from numpyro_score.training.losses.consistency_distillation import ConsistencyDistillation
+from numpyro_score.training.losses.consistency_training import ConsistencyTraining
 from numpyro_score.training.losses.continuous import ContinuousDenoising
 from numpyro_score.training.losses.contrastive import ContrastiveDivergence
 from numpyro_score.training.losses.denoising import DenoisingScoreMatching
@@ -27,6 +29,8 @@ from numpyro_score.training.losses.sliced import (
 from numpyro_score.training.losses.target_score import TargetScoreMatching, within_mode_covariance
 
 __all__ = [
+    "ConsistencyDistillation",
+    "ConsistencyTraining",
     "ContinuousDenoising",
     "ContrastiveDivergence",
     "DenoisingScoreMatching",
