@@ -2,11 +2,12 @@
 
     python examples/make_reference_moments.py              # all, about 20 minutes on two cores
     python examples/make_reference_moments.py eight_schools --batches 2 --out reference
+    python examples/make_reference_moments.py stochastic_volatility --diagonal --batch 500
 
 Each file holds mean and second moment of every variable, the posterior's sd of both, and the
 standard error of each truth, with a note of how they were made.
 
-* Every posterior is sampled by NUTS (float64, dense mass matrix, many chains). A chain is cut into
+* Every posterior is sampled by NUTS (float64, many chains). A chain is cut into
   batches far longer than its autocorrelation time; the standard error of a moment is the standard
   deviation of its batch means over the square root of their number.
 * Eight schools is exact: given tau, everything else is Gaussian, so that each moment is an integral
@@ -53,6 +54,7 @@ from numpyro_score.targets.time_series import (
     WALK_Y,
     random_walk_model,
 )
+from numpyro_score.targets.volatility import RETURNS, stochastic_volatility_model
 
 Moments = dict[str, dict[int, np.ndarray]]
 """Variable -> power -> E[x^power]."""
@@ -70,7 +72,7 @@ def batch_means(
 ) -> dict[str, np.ndarray]:
     """Batch means of statistics of draws, name -> `(chains * batches, ...)`."""
     mcmc = MCMC(
-        NUTS(model, dense_mass=True, target_accept_prob=settings.target_accept),
+        NUTS(model, dense_mass=settings.dense, target_accept_prob=settings.target_accept),
         num_warmup=settings.warmup,
         num_samples=settings.batch,
         num_chains=settings.chains,
@@ -296,10 +298,24 @@ def random_walk_with_gap(settings: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def volatility(settings: argparse.Namespace) -> dict[str, Any]:
+    """Moments by NUTS, checked by integration by parts."""
+    return by_chains(
+        stochastic_volatility_model,
+        (RETURNS,),
+        {},
+        ("level", "half_persistence", "scale", "z"),
+        ("level", "half_persistence", "scale", "log_variance"),
+        "stochastic volatility of 200 returns, non-centered",
+        settings,
+    )
+
+
 MAKERS = {
     "eight_schools": eight_schools,
     "breast_cancer": breast_cancer,
     "random_walk_with_gap": random_walk_with_gap,
+    "stochastic_volatility": volatility,
 }
 
 
@@ -314,6 +330,9 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=8, help="batches per chain")
     parser.add_argument("--batch", type=int, default=2000, help="draws per batch")
     parser.add_argument("--target-accept", type=float, default=0.8)
+    parser.add_argument(
+        "--diagonal", dest="dense", action="store_false", help="mass matrix, for many dimensions"
+    )
     settings = parser.parse_args()
     unknown = sorted(set(settings.posterior) - set(MAKERS))
     if unknown:
@@ -324,9 +343,10 @@ def main() -> None:
     for name in settings.posterior or MAKERS:
         start = time.perf_counter()
         made = MAKERS[name](settings)
+        matrix = "dense" if settings.dense else "diagonal"
         how = {
             "made_by": "examples/make_reference_moments.py",
-            "kernel": "numpyro NUTS, dense mass matrix, float64",
+            "kernel": f"numpyro NUTS, {matrix} mass matrix, float64",
             "target_accept": settings.target_accept,
             "chains": settings.chains,
             "warmup_per_chain": settings.warmup,

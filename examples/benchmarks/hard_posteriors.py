@@ -37,6 +37,7 @@ BUILT_IN = (
     "breast_cancer",
     "eight_schools",
     "random_walk_with_gap",
+    "stochastic_volatility",
     "rosenbrock",
     "funnel",
     "eight_schools_centered",

@@ -18,6 +18,7 @@ from numpyro_score.targets.regression import breast_cancer
 from numpyro_score.targets.shaped import banana, funnel
 from numpyro_score.targets.skewed import gumbel
 from numpyro_score.targets.time_series import random_walk_with_gap
+from numpyro_score.targets.volatility import stochastic_volatility
 
 __all__ = [
     "DensityTarget",
@@ -42,6 +43,7 @@ __all__ = [
     "ring_of_modes",
     "rosenbrock",
     "std_gaussian",
+    "stochastic_volatility",
     "two_modes",
 ]
 

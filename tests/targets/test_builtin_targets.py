@@ -31,12 +31,14 @@ BUILT_IN: dict[str, Callable[[], Target]] = {
     "double_wells": targets.double_wells,
     "rosenbrock": targets.rosenbrock,
     "random_walk_with_gap": targets.random_walk_with_gap,
+    "stochastic_volatility": targets.stochastic_volatility,
     "eight_schools": targets.eight_schools,
     "eight_schools_centered": targets.eight_schools_centered,
     "breast_cancer": targets.breast_cancer,
 }
 POSTERIORS = (
     "random_walk_with_gap",
+    "stochastic_volatility",
     "eight_schools",
     "eight_schools_centered",
     "breast_cancer",
