@@ -23,6 +23,10 @@ sound proposal in ten."""
 LEAST_ACCEPTANCE = 0.05
 """Acceptance of global moves below which they are warned of."""
 
+LEAST_EFFECTIVE = 0.05
+"""Effective share of the proposal's draws below which the evidence is warned of: few draws carry
+most of the weight, and its standard error is then too small."""
+
 SOME_WEIGHT = 0.01
 """Weight from which a region matters."""
 
@@ -158,6 +162,12 @@ class Fitted(NamedTuple):
                 f"{found.pareto_k:.2f}, above {LARGEST_K}): a chain may stay at single points for "
                 "long, and a region may be missing from the proposal. Raise num_particles or "
                 "rounds, and look at longest_rejection."
+            )
+        elif found.ess_fraction < LEAST_EFFECTIVE:
+            problems.append(
+                f"the weights of the global proposals are those of {found.ess_fraction:.3f} times "
+                "as many equal ones: a few of them decide, and the log evidence may be off by more "
+                "than its standard error. Raise num_particles or rounds, or give a larger network."
             )
         if self.evidence is not None and not self.evidence.is_consistent:
             proposal, annealing = self.evidence.by_proposal, self.evidence.by_annealing

@@ -177,6 +177,8 @@ def test_a_useless_proposal_is_warned_of() -> None:
         fitted_of(acceptance_rate=0.01).warn_if_poor()
     with pytest.warns(UserWarning, match="Pareto k 0.90"):
         fitted_of(pareto_k=0.9, ess_fraction=0.8).warn_if_poor()
+    with pytest.warns(UserWarning, match="off by more than its standard error"):
+        fitted_of(ess_fraction=0.04).warn_if_poor()
     # of weights that are all about equal the tail is noise
     fitted_of(pareto_k=0.9, ess_fraction=0.95).warn_if_poor()
     fitted_of().warn_if_poor()
