@@ -7,7 +7,7 @@ BlackJAX's users expect is made of them when it is asked for.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import blackjax
@@ -26,6 +26,19 @@ class KernelApi(Protocol):
     def build_kernel(self) -> Callable[..., Callable[..., Any]]:
         """`() -> kernel`."""
         ...
+
+
+class WarmupKernel(NamedTuple):
+    """A kernel that runs in warmup in place of another one over the same state.
+
+    Attributes
+    ----------
+    init, build_kernel
+        As of `MarkovKernel`.
+    """
+
+    init: Callable[..., Any]
+    build_kernel: Callable[..., Callable[..., Any]]
 
 
 @dataclass(frozen=True)

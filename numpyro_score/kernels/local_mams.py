@@ -7,14 +7,14 @@ move, there and back, have the same number of steps.
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
-from numpyro_score.kernels.api import MarkovKernel
+from numpyro_score.kernels.api import MarkovKernel, WarmupKernel
 from numpyro_score.kernels.base import bind
 from numpyro_score.kernels.langevin import LangevinState
 from numpyro_score.kernels.local_step import LocalStepInfo, Point, local_step
@@ -136,11 +136,6 @@ def as_top_level_api(
     return bind(build_kernel(), init, logdensity_fn, parameters)
 
 
-class _Functions(NamedTuple):
-    init: Callable[..., LangevinState]
-    build_kernel: Callable[[], Callable[..., tuple[LangevinState, LocalStepInfo]]]
-
-
 local_mams = MarkovKernel(as_top_level_api, init, build_kernel)
-warming = _Functions(init, partial(build_kernel, reports_first=True))
+warming = WarmupKernel(init, partial(build_kernel, reports_first=True))
 """The same kernel in warmup."""

@@ -31,7 +31,7 @@ from jaxtyping import Array, Float, Int
 
 from numpyro_score.checks import check_positive
 from numpyro_score.kernels import langevin
-from numpyro_score.kernels.api import MarkovKernel
+from numpyro_score.kernels.api import MarkovKernel, WarmupKernel
 from numpyro_score.kernels.base import bind
 from numpyro_score.kernels.langevin import LangevinState, langevin_step, logdensity_and_drift
 from numpyro_score.kernels.metropolis import MetropolisInfo, accept_reject, temperature_at
@@ -234,10 +234,5 @@ def check_friction(friction: Scalar) -> None:
     check_positive("friction", friction, hint="1 is the default, for coordinates of unit scale.")
 
 
-class _Functions(NamedTuple):
-    init: Callable[..., UnderdampedState]
-    build_kernel: Callable[[], Callable[..., tuple[UnderdampedState, MetropolisInfo]]]
-
-
 underdamped_langevin = MarkovKernel(as_top_level_api, init, build_kernel)
-adjusted = _Functions(init, build_adjusted_kernel)
+adjusted = WarmupKernel(init, build_adjusted_kernel)
