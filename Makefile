@@ -4,6 +4,9 @@
 TARGETS = eight_schools eight_schools_centered breast_cancer
 KERNELS = rwm mala mala_dense nuts
 CHAINS = 16
+WARMUP = 300
+# Evaluations of a run, warmup included; a gradient counts as two.
+BUDGET = 1000000
 JOBS = 2
 OUT = report.html
 PYTEST_ARGS =
@@ -32,10 +35,10 @@ help:
 	@echo 'make clean      remove .venv, caches, the report and the documentation'
 	@echo
 	@echo 'Each builds what it needs first. To choose the Python: make test PYTHON=/path/to/python3.12'
-	@echo 'Options to pytest: make test PYTEST_ARGS="-x -k mala". Report: TARGETS, KERNELS, CHAINS, JOBS, OUT.'
+	@echo 'Options to pytest: make test PYTEST_ARGS="-x -k mala". Report: TARGETS, KERNELS, CHAINS, WARMUP, BUDGET, JOBS, OUT.'
 
 report: .venv/.core
-	$(BIN)/numpyro-score compare $(TARGETS:%=--target %) $(KERNELS:%=--kernel %) --chains $(CHAINS) --jobs $(JOBS) --out '$(OUT)'
+	$(BIN)/numpyro-score compare $(TARGETS:%=--target %) $(KERNELS:%=--kernel %) --chains $(CHAINS) --warmup $(WARMUP) --budget $(BUDGET) --jobs $(JOBS) --out '$(OUT)'
 	@case '$(OUT)' in /*) out='$(OUT)';; *) out="$$PWD/$(OUT)";; esac; echo "The report is at $$out"
 
 test: lint

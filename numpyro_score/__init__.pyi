@@ -56,7 +56,7 @@ from .kernels import (
     underdamped_langevin,
 )
 from .report import write_report
-from .run import sample
+from .run import Evaluations, Seconds, sample
 
 __all__ = [
     "MALA",
@@ -67,6 +67,7 @@ __all__ = [
     "BlackJAXKernel",
     "Consistency",
     "ConvergenceWarning",
+    "Evaluations",
     "GlobalLocal",
     "IndependenceMetropolis",
     "LearnedConditional",
@@ -77,6 +78,7 @@ __all__ = [
     "RandomWalkMetropolis",
     "ReverseSDE",
     "ScoreMetropolis",
+    "Seconds",
     "StochasticLocalization",
     "TemperedSMC",
     "UnderdampedLangevin",

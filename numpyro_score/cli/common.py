@@ -76,12 +76,19 @@ def between_0_and_1(text: str) -> float:
 
 
 def add_lengths(
-    parser: argparse.ArgumentParser, *, chains: int = 16, warmup: int = 500, samples: int = 1000
+    parser: argparse.ArgumentParser,
+    *,
+    chains: int = 16,
+    warmup: int = 500,
+    samples: int | None = 1000,
 ) -> None:
-    """Options of what samples, with their defaults."""
+    """Options of what samples, with their defaults; `samples` is None where a budget may end it."""
     parser.add_argument("--chains", type=whole(1), default=chains, help="(default %(default)s)")
     parser.add_argument("--warmup", type=whole(0), default=warmup, help="(default %(default)s)")
-    parser.add_argument("--samples", type=whole(1), default=samples, help="(default %(default)s)")
+    text = (
+        "(default 1000, or what --budget pays for)" if samples is None else "(default %(default)s)"
+    )
+    parser.add_argument("--samples", type=whole(1), default=samples, help=text)
     parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0, help="(default %(default)s)")
 
 

@@ -12,6 +12,10 @@ from numpyro_score.cli.common import (
     use_cache,
 )
 from numpyro_score.comparison import compare, find_kernel, find_target
+from numpyro_score.run import Evaluations, Seconds
+
+UNITS = {"": Evaluations, "s": Seconds}
+"""Ending of a budget -> what it counts."""
 
 
 def do(args: argparse.Namespace) -> int:
@@ -28,6 +32,7 @@ def do(args: argparse.Namespace) -> int:
             num_warmup=args.warmup,
             num_samples=args.samples,
             num_chains=args.chains,
+            budget=None if args.budget is None else UNITS[args.budget[0]](args.budget[1]),
             num_seeds=args.seeds,
             num_processes=args.jobs,
             store=args.store,

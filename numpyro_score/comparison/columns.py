@@ -1,10 +1,12 @@
 """The comparison's table as the page shows it: headings, their meaning, how numbers are written."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from numpyro_score.comparison.needed import rounded
 from numpyro_score.diagnostics.assessment import DIAGNOSTICS
 from numpyro_score.diagnostics.cost import GRADIENT_COST
 from numpyro_score.diagnostics.formatting import NOTHING, count, number, percent, rhat
@@ -49,8 +51,8 @@ DISTANCE_LIMIT = 2.0
 _INTERVAL = " Below it: the bootstrap interval over seeds, if there are several."
 
 
-def columns(num_chains: int) -> tuple[Column, ...]:
-    """The table's columns, after those that name the kernel and its verdict.
+def main_columns(num_chains: int) -> tuple[Column, ...]:
+    """Columns of the table that are always seen, after those with the kernel and its verdict.
 
     Parameters
     ----------
@@ -59,15 +61,10 @@ def columns(num_chains: int) -> tuple[Column, ...]:
 
     Examples
     --------
-    >>> columns(4)[0].heading, columns(4)[0].cell({"rhat": 1.2})
+    >>> main_columns(4)[0].heading, main_columns(4)[0].cell({"rhat": 1.2})
     ('max R-hat', Cell(text='1.200', css_class='bad'))
     """
     ess_needed = ESS_PER_CHAIN * num_chains
-    own = {one.name: one.columns.shown for one in DIAGNOSTICS}
-
-    def too_few(ess: float) -> bool:
-        return ess < ess_needed
-
     return (
         Column(
             "max R-hat",
@@ -82,14 +79,9 @@ def columns(num_chains: int) -> tuple[Column, ...]:
             "min bulk ESS",
             "Bulk effective sample size of the worst parameter; recommended: "
             f"{count(ess_needed)} ({ESS_PER_CHAIN} per chain).",
-            _limited("ess_bulk", count, too_few),
+            _limited("ess_bulk", count, lambda ess: ess < ess_needed),
         ),
-        Column(
-            "min tail ESS",
-            "Tail effective sample size (of interval ends) of the worst parameter.",
-            _limited("ess_tail", count, too_few),
-        ),
-        *own["known_values"],
+        *_own("known_values"),
         Column(
             "distance",
             "Sliced Wasserstein distance to exact draws, in the target's standard deviations; in "
@@ -97,12 +89,7 @@ def columns(num_chains: int) -> tuple[Column, ...]:
             f"{DISTANCE_LIMIT:g} times that.",
             _distance,
         ),
-        *[column for name in own if name != "known_values" for column in own[name]],
-        Column(
-            "ESS per 1,000 grads",
-            "Worst bulk ESS per 1,000 gradients, warmup included." + _INTERVAL,
-            _rate("ess_per_gradient", 1e3),
-        ),
+        *_own("modes"),
         Column(
             "ESS per 1,000 evals",
             "Worst bulk ESS per 1,000 evaluations of the log density, warmup included; a gradient "
@@ -114,6 +101,63 @@ def columns(num_chains: int) -> tuple[Column, ...]:
             "Worst bulk ESS per second of warmup and sampling on this machine, without compilation."
             + _INTERVAL,
             _rate("ess_per_second"),
+        ),
+        Column(
+            "evals",
+            f"Evaluations of the log density, a gradient as {GRADIENT_COST}: exploring, training, "
+            "warmup and draws of all chains.",
+            _plain("evaluations", count),
+        ),
+        Column(
+            "before draws",
+            "Share of the evaluations that exploring, training and warmup took.",
+            _plain("warmup_share", percent),
+        ),
+        Column(
+            "more evals",
+            "Further evaluations after which the run may have converged, from how R-hat and "
+            "effective draws changed as draws were added; ∞ where they did not improve.",
+            lambda row: Cell(_needed(row["evaluations_needed"])),
+        ),
+    )
+
+
+def _needed(value: float) -> str:
+    return number(value) if math.isinf(value) else count(rounded(value))
+
+
+def _own(*names: str) -> tuple[Column, ...]:
+    """Columns of some diagnostics."""
+    own = {one.name: one.columns.shown for one in DIAGNOSTICS}
+    return tuple(column for name in names for column in own[name])
+
+
+def more_columns(num_chains: int) -> tuple[Column, ...]:
+    """Columns that are folded away.
+
+    Parameters
+    ----------
+    num_chains
+        Chains of each run, by which effective sample sizes are judged.
+
+    Examples
+    --------
+    >>> more_columns(4)[0].heading
+    'min tail ESS'
+    """
+    ess_needed = ESS_PER_CHAIN * num_chains
+    rest = [one.name for one in DIAGNOSTICS if one.name not in ("known_values", "modes")]
+    return (
+        Column(
+            "min tail ESS",
+            "Tail effective sample size (of interval ends) of the worst parameter.",
+            _limited("ess_tail", count, lambda ess: ess < ess_needed),
+        ),
+        *_own(*rest),
+        Column(
+            "ESS per 1,000 grads",
+            "Worst bulk ESS per 1,000 gradients, warmup included." + _INTERVAL,
+            _rate("ess_per_gradient", 1e3),
         ),
         Column(
             "accept",
@@ -137,9 +181,9 @@ def columns(num_chains: int) -> tuple[Column, ...]:
             _plain("num_logdensity", count),
         ),
         Column(
-            "warmup share",
-            "Share of the evaluations that warmup and training took.",
-            _plain("warmup_share", percent),
+            "training share",
+            "Share of the evaluations that exploring and training took.",
+            _plain("training_share", percent),
         ),
         Column(
             "compile s", "Seconds of set-up and compilation.", _plain("seconds_compile", number)
@@ -160,13 +204,13 @@ def shown(specs: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> tuple[C
     Parameters
     ----------
     specs
-        As `columns` returns them.
+        As `main_columns` returns them.
     rows
         Of the runs that went through.
 
     Examples
     --------
-    >>> specs = columns(4)[:2]
+    >>> specs = main_columns(4)[:2]
     >>> [spec.heading for spec in shown(specs, [{"rhat": 1.0, "ess_bulk": float("nan")}])]
     ['max R-hat']
     """

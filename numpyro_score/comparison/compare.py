@@ -9,6 +9,7 @@ import xarray as xr
 from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.checks import check_whole
+from numpyro_score.comparison.external.protocol import ExternalSampler
 from numpyro_score.comparison.jobs import (
     KernelFactory,
     Outcome,
@@ -21,13 +22,17 @@ from numpyro_score.comparison.lookup import find_target
 from numpyro_score.comparison.measures import CURVE_COLUMNS
 from numpyro_score.comparison.result import Comparison, Settings
 from numpyro_score.comparison.seeds import join
-from numpyro_score.comparison.store import claim, run_path, save
+from numpyro_score.comparison.store import claim, plain_settings, run_path, save
 from numpyro_score.comparison.table import make_table
 from numpyro_score.diagnostics.assessment import Assessment
 from numpyro_score.diagnostics.errors import ERROR_COLUMNS
 from numpyro_score.progress import TaskProgress, can_draw_bars
+from numpyro_score.run.budget import Budget, check_affordable, check_budget
 from numpyro_score.targets import Target
 from numpyro_score.types import RngKey
+
+NUM_SAMPLES = 1000
+"""Draws of each chain where neither they nor a budget is given."""
 
 
 def _find_targets(targets: Sequence[str | Target]) -> list[Target]:
@@ -51,12 +56,31 @@ def _check_kernels(kernels: Mapping[str, KernelFactory]) -> None:
     if not kernels:
         raise ValueError("there are no kernels to compare; give at least one")
     for name, factory in kernels.items():
+        if isinstance(factory, ExternalSampler):
+            continue
         if isinstance(factory, MCMCKernel) or not callable(factory):
             raise TypeError(
                 f"kernel {name!r} must be a function from a model to a kernel, since each target "
                 f"needs its own, got {type(factory).__name__}; give the class, or "
                 "lambda model: MALA(model, dense_mass=True)"
             )
+
+
+def _settings(
+    num_warmup: int,
+    num_samples: int | None,
+    num_chains: int,
+    num_seeds: int,
+    budget: Budget | None,
+) -> Settings:
+    check_whole("num_chains", num_chains)
+    if budget is None:
+        num_samples = NUM_SAMPLES if num_samples is None else num_samples
+    else:
+        check_budget(budget)
+        check_whole("num_warmup", num_warmup, 0)
+        check_affordable(budget, num_warmup, num_chains)
+    return Settings(num_warmup, num_samples, num_chains, num_seeds, budget)
 
 
 def _counted(things: Collection[object], name: str) -> str:
@@ -75,8 +99,9 @@ def compare(
     rng_key: RngKey,
     *,
     num_warmup: int = 500,
-    num_samples: int = 1000,
+    num_samples: int | None = None,
     num_chains: int = 16,
+    budget: Budget | None = None,
     num_seeds: int = 1,
     store: str | Path | None = None,
     resume: bool = False,
@@ -85,25 +110,33 @@ def compare(
 ) -> Comparison:
     """Run every kernel on every target, and measure errors, effective sample sizes and costs.
 
-    Every kernel has the same number of chains, warmup steps and draws, and the same key. A target's
-    key does not depend on the other targets, and the draws do not depend on the number of
-    processes. A run that raises an error becomes a row with its text, and the others continue. An
-    interrupt (Ctrl-C) ends the comparison with the runs made so far.
+    Every kernel has the same number of chains and warmup steps, the same number of draws or the
+    same budget, and the same key. A target's key does not depend on the other targets, and the
+    draws do not depend on the number of processes. A run that raises an error becomes a row with
+    its text, and the others continue. An interrupt (Ctrl-C) ends the comparison with the runs made
+    so far.
 
     Parameters
     ----------
     kernels
         Name -> function from a NumPyro model to a kernel: a class such as `numpyro.infer.NUTS` or
-        `numpyro_score.infer.MALA`, or a function that sets its options.
+        `numpyro_score.infer.MALA`, or a function that sets its options. Or an algorithm of others
+        with its own adaptation, `numpyro_score.comparison.external.blackjax_nuts` for instance.
     targets
         `Target`s, names of the entry-point group `numpyro_score.targets`, or `module:name` of a
         user's own.
     rng_key
         One key.
     num_warmup, num_samples
-        Steps a chain.
+        Steps a chain; 1,000 draws by default. With a budget, `num_samples` is a limit, and None is
+        no limit.
     num_chains
         Chains; R-hat needs at least 2.
+    budget
+        What each run may cost in all, exploring, training, warmup and draws of all chains together:
+        `Evaluations(200_000)` of the log density, where a gradient counts as two, or `Seconds(10)`.
+        Each run ends when it has reached it. A run whose warmup alone costs more is a failed row.
+        More than 10,000 draws per chain are thinned before they are measured.
     num_seeds
         Runs of each kernel on each target, with keys of their own; from 2 on, effective draws per
         gradient and per second have intervals. Draws are kept of the run with the smallest
@@ -113,7 +146,8 @@ def compare(
         `load_comparison` reads it.
     resume
         Whether to continue the comparison in the store. Complete runs are not made again, whatever
-        options their kernel has now; an incomplete one is continued.
+        options their kernel has now; an incomplete one is continued, or with a budget of `Seconds`
+        made anew.
     num_processes
         Runs that are made at once, each in its own process if there is more than one. Kernels and
         targets then have to pickle, and a script needs `if __name__ == "__main__":`.
@@ -128,9 +162,10 @@ def compare(
     ------
     ValueError
         If there are no kernels or targets, or a target is unknown or its name used twice, a number
-        is not positive, or the store holds another comparison.
+        is not positive, the budget does not pay for a warmup, or the store holds another
+        comparison.
     TypeError
-        If a kernel is not a function of a model, or does not pickle.
+        If a kernel is not a function of a model, or does not pickle, or the budget has no unit.
     FileExistsError, OSError
         If the store is there already, or cannot be written.
 
@@ -157,12 +192,12 @@ def compare(
     if resume and store is None:
         raise ValueError("resume=True needs store=, the folder of the comparison to go on with")
     found = _find_targets(targets)
-    settings = Settings(num_warmup, num_samples, num_chains, num_seeds)
+    settings = _settings(num_warmup, num_samples, num_chains, num_seeds, budget)
     data = key_data(rng_key)
     path = None
     if store is not None:
         record = {
-            "settings": dict(vars(settings)),
+            "settings": plain_settings(settings),
             "key": [*map(int, data[0].ravel()), data[1]],
             "targets": [target.name for target in found],
             "kernels": list(kernels),

@@ -7,6 +7,7 @@ are spawned, not forked: JAX has threads, which do not survive a fork.
 
 import math
 import pickle
+import shutil
 import signal
 import traceback
 import warnings
@@ -22,16 +23,20 @@ import jax
 import xarray as xr
 from numpyro.infer.mcmc import MCMCKernel
 
+from numpyro_score.comparison.external.protocol import ExternalSampler
+from numpyro_score.comparison.external.run import run_external
 from numpyro_score.comparison.measures import Measured, measure
 from numpyro_score.comparison.result import Settings
+from numpyro_score.comparison.thin import thinned
 from numpyro_score.diagnostics import ConvergenceWarning
-from numpyro_score.run import sample
+from numpyro_score.run import Seconds, sample
 from numpyro_score.run.zarr_group import COMMIT, committed
 from numpyro_score.targets import Target
 from numpyro_score.types import RngKey
 
-type KernelFactory = Callable[[Any], MCMCKernel]
-"""NumPyro model -> kernel: a kernel's class, or a function that sets its options."""
+type KernelFactory = Callable[[Any], MCMCKernel] | ExternalSampler
+"""NumPyro model -> kernel: a kernel's class, or a function that sets its options. Or an algorithm
+of others."""
 
 OPTIONS = (
     "jax_enable_x64",
@@ -164,6 +169,15 @@ def run_job(job: RunJob, *, progress: bool = False) -> Outcome:
     settings = job.settings
     try:
         dt = _finished(job.store)
+        # seconds that were spent before are not known
+        begins_anew = isinstance(settings.budget, Seconds)
+        if dt is None:
+            if job.store is not None and begins_anew:
+                shutil.rmtree(job.store, ignore_errors=True)
+            if isinstance(job.factory, ExternalSampler):
+                dt = run_external(
+                    job.factory, job.kernel, job.target, _key(job), settings, job.store
+                )
         if dt is None:
             kernel = job.factory(job.target.model)
             with warnings.catch_warnings():
@@ -175,22 +189,24 @@ def run_job(job: RunJob, *, progress: bool = False) -> Outcome:
                     num_warmup=settings.num_warmup,
                     num_samples=settings.num_samples,
                     num_chains=settings.num_chains,
+                    until=settings.budget,
                     model_args=job.target.model_args,
                     model_kwargs=job.target.model_kwargs,
                     store=job.store,
-                    resume=job.store is not None,
+                    resume=job.store is not None and not begins_anew,
                     progress=progress,
                 )
         is_complete = bool(dt.attrs["complete"])
         # reading a scalar at a time from a disk is slow
-        measured = measure(dt if job.store is None else dt.load(), job.target)
+        dt = thinned(dt if job.store is None else dt.load())
+        measured = measure(dt, job.target)
     except KeyboardInterrupt:
         return Outcome(None, None, {"failure": "interrupted before its end"}, True)
     except Exception as error:
         why = failure(error) if is_complete else "interrupted before its first draw"
         row = {"exact": getattr(kernel, "exact", None), "failure": why}
         return Outcome(None, None, row, not is_complete)
-    kept = dt if job.store is None else az.from_zarr(str(job.store))
+    kept = dt if job.store is None else thinned(az.from_zarr(str(job.store)))
     return Outcome(kept, measured, measured.row, not is_complete)
 
 
@@ -272,7 +288,7 @@ def run_jobs(
                 row = {"failure": f"its process died: {failure(error)}"}
                 outcome = Outcome(None, None, row)
             if job.store is not None and outcome.measured is not None:
-                outcome = outcome._replace(dt=az.from_zarr(str(job.store)))
+                outcome = outcome._replace(dt=thinned(az.from_zarr(str(job.store))))
             start(job.name)
             yield job, outcome
     except KeyboardInterrupt:

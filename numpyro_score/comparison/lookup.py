@@ -1,6 +1,7 @@
 """Kernels and targets by name, or as they are given."""
 
 from numpyro_score import plugins
+from numpyro_score.comparison.external.protocol import ExternalSampler
 from numpyro_score.comparison.jobs import KernelFactory
 from numpyro_score.targets import Target
 
@@ -11,7 +12,7 @@ def find_kernel(kernel: str | KernelFactory) -> KernelFactory:
     Parameters
     ----------
     kernel
-        A function from a model to a kernel, a name of the entry-point group
+        A function from a model to a kernel, an algorithm of others, a name of the entry-point group
         `numpyro_score.kernels`, or `package.module:name` or `file.py:name` of a user's own.
 
     Raises
@@ -29,7 +30,8 @@ def find_kernel(kernel: str | KernelFactory) -> KernelFactory:
     if not isinstance(kernel, str):
         return kernel
     if ":" in kernel:
-        return plugins.load_model(kernel)
+        found = plugins.load_attribute(kernel, "kernel")
+        return found if isinstance(found, ExternalSampler) else plugins.load_model(kernel)
     return plugins.load(plugins.KERNELS, kernel)
 
 

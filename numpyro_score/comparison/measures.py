@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from numpyro_score.comparison.needed import more_evaluations
 from numpyro_score.comparison.table import make_row
 from numpyro_score.diagnostics.assessment import Assessment, assess
-from numpyro_score.diagnostics.cost import GRADIENT_COST, Costs, costs
+from numpyro_score.diagnostics.cost import Costs, costs
 from numpyro_score.diagnostics.discrepancy.sliced import lines, wasserstein_along
 from numpyro_score.diagnostics.posterior import posterior
 from numpyro_score.groups import SAMPLE_DIMS
@@ -94,11 +95,10 @@ def error_curve(dt: xr.DataTree, expectations: Sequence[Expectation], spent: Cos
         squares.append((((means - known.truth) / known.sd) ** 2).reshape(len(ends), -1))
     error = np.sqrt(np.concatenate(squares, axis=1).mean(axis=1))
     part = ends / num_draws
-    sampling = spent.num_logdensity + GRADIENT_COST * spent.num_grad
     return pd.DataFrame(
         {
             "num_draws": num_chains * ends,
-            "evaluations": spent.evaluations - (1 - part) * sampling,
+            "evaluations": spent.evaluations - (1 - part) * spent.sampling,
             "seconds": spent.seconds - (1 - part) * spent.seconds_sampling,
             "error_sd": error,
         }
@@ -174,4 +174,5 @@ def measure(dt: xr.DataTree, target: Target) -> Measured:
     """
     found, spent = assess(dt, target, with_discrepancy=False), costs(dt)
     row = make_row(dt, found, spent, distance(dt, target))
+    row["evaluations_needed"] = more_evaluations(dt, found.verdict, spent)
     return Measured(row, found, found.errors, error_curve(dt, target.expectations, spent))

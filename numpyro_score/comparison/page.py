@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from numpyro_score.comparison.columns import columns, shown
+from numpyro_score.comparison.columns import main_columns, more_columns, shown
 from numpyro_score.comparison.result import Comparison
 from numpyro_score.comparison.target_view import row_fields, rows_of, target_view
 from numpyro_score.diagnostics.assessment import Assessment, assess
@@ -29,8 +29,8 @@ def _assessment(comparison: Comparison, target: str, kernel: str) -> Assessment:
 def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool = True) -> Path:
     """Write a comparison as one self-contained HTML page.
 
-    A summary, the table, and for every run its findings, ranks, traces with warmup, autocorrelation
-    and growth of the effective sample size.
+    Error against cost and effective draws at equal cost, the table, and for every run its findings,
+    ranks, traces with warmup, autocorrelation and growth of the effective sample size.
 
     Parameters
     ----------
@@ -76,9 +76,9 @@ def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool
     }
     comparison = dataclasses.replace(comparison, assessments=assessments)
     done = comparison.table.index[comparison.table["failure"] == ""]
-    specs = shown(
-        columns(settings.num_chains),
-        [row_fields(comparison, target, kernel) for target, kernel in done],
+    rows = [row_fields(comparison, target, kernel) for target, kernel in done]
+    specs, more = (
+        shown(wanted(settings.num_chains), rows) for wanted in (main_columns, more_columns)
     )
     with TaskProgress("report", len(comparison.runs), is_shown=progress) as bar:
 
@@ -97,7 +97,7 @@ def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool
             return run
 
         targets = [
-            target_view(comparison, name, place, specs, make_run)
+            target_view(comparison, name, place, (specs, more), make_run)
             for place, name in enumerate(comparison.descriptions)
         ]
     html = render(
@@ -105,6 +105,7 @@ def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool
         title="Samplers compared",
         targets=targets,
         columns=specs,
+        more_columns=more,
         settings=settings,
         num_kernels=len(comparison.table.index.unique("kernel")),
         is_complete=comparison.is_complete,

@@ -10,6 +10,7 @@ import xarray as xr
 
 from numpyro_score.diagnostics.assessment import Assessment
 from numpyro_score.diagnostics.verdict import Verdict
+from numpyro_score.run.budget import Budget
 
 
 @final
@@ -20,22 +21,25 @@ class Settings:
     Attributes
     ----------
     num_warmup, num_samples
-        Steps of the two phases, a chain.
+        Steps of the two phases, a chain; `num_samples` is None where the budget alone ends a run.
     num_chains
         Chains.
     num_seeds
         Runs of each kernel on each target, with keys of their own.
+    budget
+        What each run may cost in all, or None.
 
     Examples
     --------
     >>> Settings(num_warmup=500, num_samples=1000, num_chains=16)
-    Settings(num_warmup=500, num_samples=1000, num_chains=16, num_seeds=1)
+    Settings(num_warmup=500, num_samples=1000, num_chains=16, num_seeds=1, budget=None)
     """
 
     num_warmup: int
-    num_samples: int
+    num_samples: int | None
     num_chains: int
     num_seeds: int = 1
+    budget: Budget | None = None
 
 
 @final
@@ -56,9 +60,11 @@ class Comparison:
         certain share of a mode) and `jumps_per_1000`, `distance` (sliced Wasserstein, to exact
         draws, in sds) and `distance_floor` (what exact draws have), mean `acceptance` of the draws,
         number of `divergences`, `num_grad` and `num_logdensity` (gradients, and log densities
-        without a gradient, of all chains, warmup included) and the share of them in warmup,
-        seconds, and the worst error of a mean, of a second moment and of any other known
-        expectation in Monte Carlo standard errors and in the target's standard deviations. Of
+        without a gradient, of all chains, warmup included), `evaluations` (a gradient counts as
+        two), `evaluations_needed` (how many more to converge, from how R-hat and effective draws
+        went; infinite where that is not foreseeable), the shares of them in training and in warmup
+        with training, seconds, and the worst error of a mean, of a second moment and of any other
+        known expectation in Monte Carlo standard errors and in the target's standard deviations. Of
         several seeds (`num_seeds` went through) numbers are medians. `failure` is empty, or says
         why there are no figures.
     errors

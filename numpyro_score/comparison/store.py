@@ -20,7 +20,9 @@ import xarray as xr
 
 from numpyro_score.comparison.result import Comparison, Settings
 from numpyro_score.comparison.table import with_types
+from numpyro_score.comparison.thin import thinned
 from numpyro_score.diagnostics.verdict import Verdict
+from numpyro_score.run import Evaluations, Seconds
 
 RECORD = "numpyro_score_comparison"
 """Attribute of the root: the settings of the comparison."""
@@ -29,6 +31,27 @@ RUNS, RESULTS = "runs", "results"
 
 FORMAT = 2
 """Of Zarr: format 3 has no stable way yet to store text."""
+
+
+def plain_settings(settings: Settings) -> dict[str, Any]:
+    """Settings as JSON holds them; without a budget as they were before there were budgets.
+
+    Examples
+    --------
+    >>> plain_settings(Settings(10, None, 4, budget=Evaluations(1000)))["budget"]
+    ['Evaluations', 1000]
+    """
+    plain = dict(vars(settings))
+    budget = plain.pop("budget")
+    return plain if budget is None else plain | {"budget": [type(budget).__name__, budget.number]}
+
+
+def _settings(plain: dict[str, Any]) -> Settings:
+    if "budget" not in plain:
+        return Settings(**plain)
+    name, number = plain["budget"]
+    unit = {one.__name__: one for one in (Evaluations, Seconds)}[name]
+    return Settings(**(plain | {"budget": unit(number)}))
 
 
 def run_path(store: Path, target: str, kernel: str, seed: int) -> Path:
@@ -149,7 +172,7 @@ def save(comparison: Comparison, path: Path, runs: dict[tuple[str, str], str]) -
     }
     root = xr.Dataset(
         attrs={
-            "settings": json.dumps(asdict(comparison.settings)),
+            "settings": json.dumps(plain_settings(comparison.settings)),
             "descriptions": json.dumps(dict(comparison.descriptions)),
             "is_complete": int(comparison.is_complete),
             "verdicts": json.dumps(
@@ -204,7 +227,7 @@ def load_comparison(path: str | Path) -> Comparison:
     tables = {name: _to_table(node.to_dataset()) for name, node in tree.children.items()}
     nothing = pd.DataFrame(columns=["target", "kernel", "seed"])
     runs = {
-        (target, kernel): az.from_zarr(str(path / RUNS / name))
+        (target, kernel): thinned(az.from_zarr(str(path / RUNS / name)))
         for target, kernel, name in json.loads(tree.attrs["runs"])
     }
     return Comparison(
@@ -217,7 +240,7 @@ def load_comparison(path: str | Path) -> Comparison:
             for target, kernel, fields in json.loads(tree.attrs["verdicts"])
         },
         descriptions=json.loads(tree.attrs["descriptions"]),
-        settings=Settings(**json.loads(tree.attrs["settings"])),
+        settings=_settings(json.loads(tree.attrs["settings"])),
         is_complete=bool(tree.attrs["is_complete"]),
         seeds={(target, kernel): seed for target, kernel, seed in json.loads(tree.attrs["seeds"])},
     )

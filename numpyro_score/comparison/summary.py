@@ -1,11 +1,13 @@
 """What a comparison found on one target, in a few sentences."""
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
 
+from numpyro_score.comparison.needed import rounded
 from numpyro_score.diagnostics import chance_limit
-from numpyro_score.diagnostics.formatting import listed, number, times
+from numpyro_score.diagnostics.formatting import count, listed, number, times
 from numpyro_score.diagnostics.status import Status
 from numpyro_score.diagnostics.wording import Remark
 
@@ -34,6 +36,23 @@ def _cheapest(table: pd.DataFrame, kernels: list[str]) -> str:
             ratio = times(values.iloc[-1] / values.iloc[-2])
             parts.append(f"per {unit} {values.index[-1]} ({ratio} the next)")
     return f"Most effective draws {' and '.join(parts)}." if parts else ""
+
+
+def _more(table: pd.DataFrame, kernels: list[str]) -> str:
+    """How many more evaluations some kernels need."""
+    needed = table.loc[kernels, "evaluations_needed"]
+    known = [
+        f"{kernel} about {count(rounded(value))}"
+        for kernel, value in needed.items()
+        if 0 < value < math.inf
+    ]
+    sentences = [f"More evaluations needed: {', '.join(known)}."] if known else []
+    if unknown := [kernel for kernel, value in needed.items() if value == math.inf]:
+        sentences.append(
+            f"How many more {listed(unknown, most=6)} would need is not foreseeable: R-hat or the "
+            "effective sample size did not improve as draws were added."
+        )
+    return " ".join(sentences)
 
 
 def summary(table: pd.DataFrame, statuses: Mapping[str, Status]) -> list[Remark]:
@@ -87,11 +106,12 @@ def summary(table: pd.DataFrame, statuses: Mapping[str, Status]) -> list[Remark]
         finding = f"{listed(odd, most=6)} converged, but another diagnostic found a problem."
         found.append(Remark("fair", finding, "See the findings of each run."))
     if short := those(Status.SHORT):
-        found.append(Remark("fair", f"{listed(short, most=6)} nearly converged.", "Run longer."))
+        finding = f"{listed(short, most=6)} nearly converged."
+        found.append(Remark("fair", finding, _more(table, short) or "Run longer."))
     if unclear := those(Status.UNKNOWN):
         found.append(Remark("fair", f"{listed(unclear, most=6)} cannot be judged.", "Run longer."))
     if apart := those(Status.APART):
-        advice = "Do not use these draws; see their pictures."
+        advice = f"Do not use these draws; see their pictures. {_more(table, apart)}".strip()
         found.append(Remark("bad", f"{listed(apart, most=6)} did not converge.", advice))
     for kernel in biased:
         if statuses[kernel] is not Status.FAILED:

@@ -4,12 +4,14 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
+from numpyro_score.comparison.equal_cost import equal_cost
 from numpyro_score.comparison.pareto import pareto_plan
 from numpyro_score.comparison.result import Comparison
 from numpyro_score.comparison.summary import summary
-from numpyro_score.diagnostics.formatting import number
+from numpyro_score.diagnostics.formatting import count, number
 from numpyro_score.diagnostics.known_values import MOMENTS
 from numpyro_score.diagnostics.section import Cell, Column
 from numpyro_score.diagnostics.status import Status, status_of
@@ -17,6 +19,9 @@ from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN
 from numpyro_score.diagnostics.wording import Remark
 from numpyro_score.report.pictures import Picture, pictures
 from numpyro_score.report.run_view import RunView
+
+Specs = tuple[tuple[Column, ...], tuple[Column, ...]]
+"""Columns that are always seen, and those that are folded away."""
 
 MAX_KNOWN = 12
 """Known expectations, other than moments, that are listed for a target."""
@@ -35,12 +40,18 @@ class ChartBar(NamedTuple):
         Length of the bar.
     css_class
         Of its status.
+    interval
+        Ends of the interval over seeds as a percentage, if there is one.
+    said
+        The interval in words, or nothing.
     """
 
     kernel: str
     text: str
     percent: float
     css_class: str
+    interval: tuple[float, float] | None = None
+    said: str = ""
 
 
 class Chart(NamedTuple):
@@ -58,6 +69,7 @@ class RowView(NamedTuple):
     status: Status
     exactness: str
     cells: list[Cell]
+    more: list[Cell]
     failure: str
 
 
@@ -99,26 +111,34 @@ def _exactness(exact: object) -> str:
     return "exact" if exact else "approximate"
 
 
-def _chart(title: str, values: "pd.Series[float]", statuses: dict[str, Status]) -> Chart:
-    most = values.max()
-    bars = [
-        ChartBar(
-            kernel=str(kernel),
-            text=number(value),
-            percent=0.0 if math.isnan(value) or not most > 0 else float(100 * value / most),
-            css_class=statuses[str(kernel)].css_class,
+def _chart(
+    comparison: Comparison, table: pd.DataFrame, unit: str, statuses: dict[str, Status]
+) -> Chart | None:
+    """Effective draws at equal cost; None where no kernel says what it spent."""
+    cost, found = equal_cost(table, comparison.settings, unit)
+    if math.isnan(cost):
+        return None
+    most = float(np.nanmax([found["ess"].max(), found["high"].max(), 0.0]))
+
+    def share(value: float) -> float:
+        return 0.0 if math.isnan(value) or not most > 0 else 100 * value / most
+
+    bars = []
+    for kernel, row in found.iterrows():
+        ends = (share(row["low"]), share(row["high"])) if row["low"] > 0 else None
+        said = f"{count(row['low'])} to {count(row['high'])}" if ends else ""
+        css_class = statuses[str(kernel)].css_class
+        bars.append(
+            ChartBar(str(kernel), count(row["ess"]), share(row["ess"]), css_class, ends, said)
         )
-        for kernel, value in values.items()
-    ]
-    return Chart(title, bars)
+    given = count(cost) if unit == "evaluations" else number(cost)
+    return Chart(f"Effective draws at {given} {unit}", bars)
 
 
-def _row(
-    kernel: str, anchor: str, row: Mapping[str, Any], found: Status, specs: tuple[Column, ...]
-) -> RowView:
+def _row(kernel: str, anchor: str, row: Mapping[str, Any], found: Status, specs: Specs) -> RowView:
     failure = row["failure"]
-    cells = [] if failure else [spec.cell(row) for spec in specs]
-    return RowView(kernel, anchor, found, _exactness(row["exact"]), cells, failure)
+    cells, more = ([] if failure else [spec.cell(row) for spec in group] for group in specs)
+    return RowView(kernel, anchor, found, _exactness(row["exact"]), cells, more, failure)
 
 
 def _known(errors: pd.DataFrame) -> KnownView:
@@ -163,7 +183,7 @@ def target_view(
     comparison: Comparison,
     name: str,
     place: int,
-    specs: tuple[Column, ...],
+    specs: Specs,
     make_run: Callable[[str, str, str], RunView | None],
 ) -> TargetView:
     """What the page says about one target.
@@ -175,7 +195,7 @@ def target_view(
     name, place
         The target, and its place among the targets.
     specs
-        Columns of the table.
+        Columns of the table, and those that are folded away.
     make_run
         `(target, kernel, anchor)` -> what the page says about a run; None for one that failed.
     """
@@ -183,20 +203,14 @@ def target_view(
     statuses = {str(kernel): _status(comparison, name, str(kernel)) for kernel in table.index}
     pareto = pareto_plan(rows_of(comparison.curves, target=name))
     anchors = {kernel: f"run-{place}-{i}" for i, kernel in enumerate(statuses)}
+    charts = [_chart(comparison, table, unit, statuses) for unit in ("evaluations", "seconds")]
     runs = [make_run(name, kernel, anchor) for kernel, anchor in anchors.items()]
     return TargetView(
         name=name,
         description=comparison.descriptions[name],
         anchor=f"target-{place}",
         remarks=summary(table, statuses),
-        charts=[
-            _chart(
-                "Effective draws for 1,000 evaluations",
-                1e3 * table["ess_per_evaluation"],
-                statuses,
-            ),
-            _chart("Effective draws a second", table["ess_per_second"], statuses),
-        ],
+        charts=[chart for chart in charts if chart is not None],
         pareto=pictures([] if pareto is None else [pareto], name),
         rows=[
             _row(kernel, anchors[kernel], row_fields(comparison, name, kernel), found, specs)

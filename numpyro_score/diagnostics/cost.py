@@ -66,6 +66,17 @@ class Costs(NamedTuple):
         return self.num_logdensity + self.num_logdensity_warmup + GRADIENT_COST * self.gradients
 
     @property
+    def sampling(self) -> float:
+        """Evaluations that the draws took, without warmup and training."""
+        return self.num_logdensity + GRADIENT_COST * self.num_grad
+
+    @property
+    def training_share(self) -> float:
+        """Share of the evaluations that exploring and training took."""
+        training = GRADIENT_COST * self.num_grad_training
+        return training / self.evaluations if self.evaluations else math.nan
+
+    @property
     def warmup_share(self) -> float:
         """Share of the evaluations that warmup and training took."""
         before = self.num_grad_warmup + self.num_grad_training

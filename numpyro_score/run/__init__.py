@@ -1,5 +1,7 @@
-"""`sample`: any NumPyro kernel run to a `DataTree`."""
+"""`sample`: any NumPyro kernel run to a `DataTree`, of a given length or within a budget."""
 
+from numpyro_score.run.budget import Evaluations, Seconds
 from numpyro_score.run.runner import sample
+from numpyro_score.run.within import BudgetExceededError
 
-__all__ = ["sample"]
+__all__ = ["BudgetExceededError", "Evaluations", "Seconds", "sample"]

@@ -15,9 +15,11 @@ from numpyro.infer.mcmc import MCMCKernel
 from numpyro_score.constants import Constants
 from numpyro_score.progress import Bar
 from numpyro_score.run.arguments import check_key, check_lengths, check_starts
+from numpyro_score.run.budget import Budget, Evaluations, check_affordable
 from numpyro_score.run.check import KeptDraws, warn
 from numpyro_score.run.claim import check_store
 from numpyro_score.run.fields import attributes, kept_fields
+from numpyro_score.run.goal import check_goal, make_goal, most_samples
 from numpyro_score.run.identity import identity
 from numpyro_score.run.layout import make_layout
 from numpyro_score.run.loop import chunks, compile_for, gathered, num_fitting
@@ -25,12 +27,12 @@ from numpyro_score.run.memory import Memory
 from numpyro_score.run.program import Program, by_phase
 from numpyro_score.run.progress import ChunkText
 from numpyro_score.run.protocol import is_exact, reporting_progress
-from numpyro_score.run.recommend import MAX_SAMPLES, NUM_WARMUP, choose
+from numpyro_score.run.recommend import NUM_WARMUP, choose
 from numpyro_score.run.rehearsal import rehearse
 from numpyro_score.run.start import check_superchains, init, superchains
 from numpyro_score.run.store import ZarrStore
 from numpyro_score.run.tree import SAMPLING, WARMUP, Converter
-from numpyro_score.run.until import Until, check_until, chunks_until, usual_goal
+from numpyro_score.run.until import usual_goal
 from numpyro_score.types import RngKey
 
 
@@ -41,7 +43,7 @@ def sample(
     num_warmup: int | None = None,
     num_samples: int | None = None,
     num_chains: int,
-    until: int | None = None,
+    until: int | Budget | None = None,
     model_args: tuple[Any, ...] = (),
     model_kwargs: Mapping[str, Any] | None = None,
     thinning: int = 1,
@@ -78,7 +80,8 @@ def sample(
         Effective sample size, bulk and tail, at which the run ends: when every parameter has it
         and R-hat is at most 1.01, or after `num_samples` draws of each chain. By default 100 per
         chain for a model or a log density without `num_samples`; otherwise None, and the run has
-        its full length. The draws are kept in memory until the end.
+        its full length. The draws are kept in memory until the end. Or a budget,
+        `Evaluations(200_000)` or `Seconds(10)`: the run ends when its total cost reaches it.
     model_args, model_kwargs
         What the model is called with.
     thinning
@@ -129,8 +132,9 @@ def sample(
         distribution, 0 if not, left out where neither is known),
         `independent_draws` (1 where draws do not depend on the ones before), `complete` (0 after an
         interrupt), `kernel_choice` (the rule, where the kernel was chosen here), `until` and
-        `until_reached`, `num_restarts`, seconds spent compiling, in warmup and sampling, and, of a
-        kernel that learns of its target first, `num_grad_training`, `seconds_training` and more.
+        `until_reached`, or `budget` and `budget_reached`, `num_restarts`, seconds spent compiling,
+        in warmup and sampling, and, of a kernel that learns of its target first,
+        `num_grad_training`, `seconds_training` and more.
 
     Raises
     ------
@@ -138,6 +142,8 @@ def sample(
         If a length is not positive, `rng_key` is no key, a field is unknown, the start is not
         usable, the chains cannot be laid out as asked, the result cannot hold a name or a type of
         the model's, or the store holds another run.
+    BudgetExceededError
+        If a budget is used up before the first draw.
     FileExistsError, BlockingIOError, OSError
         If the store is there already, is written to by another run, or cannot be written.
 
@@ -170,10 +176,12 @@ def sample(
         num_warmup = NUM_WARMUP if num_warmup is None else num_warmup
         if num_samples is None and until is None:
             until = usual_goal(num_chains)
+    check_goal(until, resume=resume, keep_warmup=keep_warmup)
     if until is not None and num_samples is None:
-        num_samples = MAX_SAMPLES
+        num_samples = most_samples(until, num_chains)
     num_warmup, num_samples = check_lengths(num_warmup, num_samples, num_chains, thinning)
-    check_until(until, resume=resume)
+    if isinstance(until, Evaluations):
+        check_affordable(until, num_warmup, num_chains)
     check_key(rng_key)
     check_superchains(kernel, num_chains, num_superchains)
     if num_superchains is None:
@@ -218,7 +226,6 @@ def sample(
             **({} if exact is None else {"exact": int(exact)}),
             "complete": 0,
             **({} if reason is None else {"kernel_choice": reason}),
-            **({} if until is None else {"until": until}),
             "num_warmup": num_warmup,
             "num_chains": num_chains,
             "thinning": thinning,
@@ -249,16 +256,15 @@ def sample(
             if learned != known:
                 # what was learned in this call has a place of its own
                 seconds["compile"] -= learned["seconds_training"]
-            goal = None if until is None else Until(until, converter)
+            stored = path if is_streamed and sink.rows else None
+            goal = make_goal(until, program, converter, num_warmup, learned, stored)
             drawn: Iterator[Any]
             kept = KeptDraws(num_chains, sink.rows.get(SAMPLING, 0)) if is_streamed else None
             bar.start(WARMUP, total, done=sum(sink.rows.values()) * thinning)
             try:
                 began = time.perf_counter()
-                if goal is None:
-                    drawn = chunks(programs, state, buffers, num_steps, sink.rows, arrays)
-                else:
-                    drawn = chunks_until(programs, state, buffers, num_steps, arrays, goal)
+                draw = chunks if goal is None else goal.chunks
+                drawn = draw(programs, state, buffers, num_steps, sink.rows, arrays)
                 if is_streamed:
                     drawn = gathered(drawn, layout)
                 for chunk, new_state, steps in drawn:
@@ -276,7 +282,7 @@ def sample(
                 **attributes(kernel, state),
                 **learned,
                 "complete": int(is_complete),
-                **({} if goal is None else {"until_reached": int(goal.is_reached)}),
+                **({} if goal is None else goal.attributes),
                 **{f"seconds_{name}": value for name, value in seconds.items()},
             }
             tree = sink.finish(attrs)

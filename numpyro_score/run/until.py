@@ -22,7 +22,7 @@ GROWTH = 1.5
 """Ratio of the draws at one check to those at the check before."""
 
 
-def check_until(until: int | None, *, resume: bool) -> None:
+def check_until(until: int, *, resume: bool) -> None:
     """Check the goal of a run.
 
     Raises
@@ -31,9 +31,12 @@ def check_until(until: int | None, *, resume: bool) -> None:
         If `until` is no whole number above 0, or is given for a run that is resumed, or one of
         several processes.
     """
-    if until is None:
-        return
-    check_whole("until", until, hint="the effective sample size that each parameter should have")
+    check_whole(
+        "until",
+        until,
+        hint="the effective sample size that each parameter should have; or a budget, "
+        "Evaluations(200_000)",
+    )
     if resume or jax.process_count() > 1:
         raise ValueError(
             "until cannot be used in a run that is resumed, or runs on several processes: it needs "
@@ -88,6 +91,39 @@ class Until:
         self.is_reached = verdict.has_mixed and verdict.ess_min >= self.wanted
         return self.is_reached
 
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What the run says of its goal."""
+        return {"until": self.wanted, "until_reached": int(self.is_reached)}
+
+    def chunks(
+        self,
+        programs: Mapping[str, Program],
+        state: Any,
+        buffers: tuple[Buffers, Buffers],
+        num_steps: Mapping[str, int],
+        done: Mapping[str, int],
+        arrays: Any,
+    ) -> Iterator[tuple[Chunk, Any, int]]:
+        """As `numpyro_score.run.loop.chunks`, until the goal is reached or the run is over."""
+        program = programs[SAMPLING]
+        thinning = program.thinning
+        rows = dict(done)
+        for num_rows in looks(num_steps[SAMPLING] // thinning, program.block or 1):
+            part = {**num_steps, SAMPLING: num_rows * thinning}
+            drawing = chunks(programs, state, buffers, part, rows, arrays)
+            while True:
+                try:
+                    chunk, state, steps = next(drawing)
+                except StopIteration as end:
+                    buffers = end.value
+                    break
+                self.add(chunk)
+                rows[chunk.phase] = chunk.first + chunk.num_draws
+                yield chunk, state, steps
+            if self.look():
+                return
+
 
 def looks(num_rows: int, multiple: int) -> list[int]:
     """Numbers of kept draws per chain at which the run is checked; the last is its end.
@@ -112,31 +148,3 @@ def looks(num_rows: int, multiple: int) -> list[int]:
             found.append(rows)
         size *= GROWTH
     return [*found, num_rows]
-
-
-def chunks_until(
-    programs: Mapping[str, Program],
-    state: Any,
-    buffers: tuple[Buffers, Buffers],
-    num_steps: Mapping[str, int],
-    arrays: Any,
-    until: Until,
-) -> Iterator[tuple[Chunk, Any, int]]:
-    """As `chunks`, of a run from its beginning, until `until` is reached or the run is over."""
-    program = programs[SAMPLING]
-    thinning = program.thinning
-    rows: dict[str, int] = {}
-    for num_rows in looks(num_steps[SAMPLING] // thinning, program.block or 1):
-        part = {**num_steps, SAMPLING: num_rows * thinning}
-        drawing = chunks(programs, state, buffers, part, rows, arrays)
-        while True:
-            try:
-                chunk, state, steps = next(drawing)
-            except StopIteration as end:
-                buffers = end.value
-                break
-            until.add(chunk)
-            rows[chunk.phase] = chunk.first + chunk.num_draws
-            yield chunk, state, steps
-        if until.look():
-            return

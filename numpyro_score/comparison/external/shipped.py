@@ -1,0 +1,15 @@
+"""The algorithms of BlackJAX that ship with the package, and what is known of them."""
+
+from numpyro_score.comparison.external.ensembles import chees, meads
+from numpyro_score.comparison.external.microcanonical import tuned_adjusted_mclmc, tuned_mclmc
+from numpyro_score.comparison.external.nested import nested_slices
+from numpyro_score.comparison.external.protocol import ExternalSampler
+from numpyro_score.comparison.external.windows import window_nuts
+
+blackjax_nuts = ExternalSampler(window_nuts, is_exact=True)
+blackjax_mclmc = ExternalSampler(tuned_mclmc, is_exact=False)
+blackjax_adjusted_mclmc = ExternalSampler(tuned_adjusted_mclmc, is_exact=True)
+blackjax_meads = ExternalSampler(meads, is_exact=True)
+blackjax_chees = ExternalSampler(chees, is_exact=True)
+# its points are draws of a constrained prior up to the correlation of short slice chains
+blackjax_nested = ExternalSampler(nested_slices, is_exact=False, is_independent=True)
