@@ -75,6 +75,30 @@ def between_0_and_1(text: str) -> float:
     return value
 
 
+def budget(text: str) -> tuple[str, float]:
+    """A number, and its unit: nothing for evaluations, s for seconds."""
+    number = text.removesuffix("s")
+    try:
+        value = float(number.replace("_", ""))
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a budget: give a number of evaluations (200000) or of seconds (10s)"
+        )
+    return text[len(number) :], value
+
+
+def add_budget(parser: argparse.ArgumentParser) -> None:
+    """Option of what ends by its cost."""
+    parser.add_argument(
+        "--budget",
+        type=budget,
+        metavar="N",
+        help="what each run may cost in all: N evaluations of the log density, or seconds as 10s",
+    )
+
+
 def add_lengths(
     parser: argparse.ArgumentParser,
     *,

@@ -11,10 +11,11 @@ from numpyro_score.cli.common import (
     say,
     use_cache,
 )
-from numpyro_score.comparison import compare, find_kernel, find_target
+from numpyro_score.comparison import compare, find_target
+from numpyro_score.comparison.lookup import find_sampler
 from numpyro_score.run import Evaluations, Seconds
 
-UNITS = {"": Evaluations, "s": Seconds}
+UNITS: dict[str, type[Evaluations | Seconds]] = {"": Evaluations, "s": Seconds}
 """Ending of a budget -> what it counts."""
 
 
@@ -22,7 +23,7 @@ def do(args: argparse.Namespace) -> int:
     """Run what is asked for and write the report."""
     use_cache(args.cache)
     with checking():
-        kernels = {name: find_kernel(name) for name in args.kernel}
+        kernels = {name: find_sampler(name) for name in args.kernel}
         targets = [find_target(name) for name in dict.fromkeys(args.target)]
     try:
         comparison = compare(

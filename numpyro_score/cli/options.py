@@ -14,6 +14,7 @@ from numpyro_score import plugins
 from numpyro_score.cli.common import (
     MAX_SEED,
     BadInput,
+    add_budget,
     add_cache,
     add_lengths,
     add_output,
@@ -68,20 +69,6 @@ def _list(commands: Any) -> None:
     _add_command(commands, "list", "listing", _check_nothing, text)
 
 
-def _budget(text: str) -> tuple[str, float]:
-    """A number, and its unit: nothing for evaluations, s for seconds."""
-    number = text.removesuffix("s")
-    try:
-        value = float(number.replace("_", ""))
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a budget: give a number of evaluations (200000) or of seconds (10s)"
-        )
-    return text[len(number) :], value
-
-
 def _compare(commands: Any) -> None:
     text = "Compare kernels on targets and write a report."
     added = _add_command(commands, "compare", "comparing", _check_compare, text)
@@ -94,12 +81,7 @@ def _compare(commands: Any) -> None:
             help=f"as `list` names it, or FILE.py:{name.upper()} of your own; may be given again",
         )
     add_lengths(added, samples=None)
-    added.add_argument(
-        "--budget",
-        type=_budget,
-        metavar="N",
-        help="what each run may cost in all: N evaluations of the log density, or seconds as 10s",
-    )
+    add_budget(added)
     added.add_argument(
         "--seeds", type=whole(1), default=1, help="runs of each, for intervals (default 1)"
     )

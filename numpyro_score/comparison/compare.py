@@ -11,7 +11,7 @@ from numpyro.infer.mcmc import MCMCKernel
 from numpyro_score.checks import check_whole
 from numpyro_score.comparison.external.protocol import ExternalSampler
 from numpyro_score.comparison.jobs import (
-    KernelFactory,
+    Comparable,
     Outcome,
     RunJob,
     check_picklable,
@@ -47,7 +47,7 @@ def _find_targets(targets: Sequence[str | Target]) -> list[Target]:
     return found
 
 
-def _check_kernels(kernels: Mapping[str, KernelFactory]) -> None:
+def _check_kernels(kernels: Mapping[str, Comparable]) -> None:
     if not isinstance(kernels, Mapping):
         raise TypeError(
             f"kernels must be a dict from a name to a function of the model, got "
@@ -94,7 +94,7 @@ def _outcome(row: Mapping[str, Any]) -> str:
 
 
 def compare(
-    kernels: Mapping[str, KernelFactory],
+    kernels: Mapping[str, Comparable],
     targets: Sequence[str | Target],
     rng_key: RngKey,
     *,

@@ -34,9 +34,11 @@ from numpyro_score.run.zarr_group import COMMIT, committed
 from numpyro_score.targets import Target
 from numpyro_score.types import RngKey
 
-type KernelFactory = Callable[[Any], MCMCKernel] | ExternalSampler
-"""NumPyro model -> kernel: a kernel's class, or a function that sets its options. Or an algorithm
-of others."""
+type KernelFactory = Callable[[Any], MCMCKernel]
+"""NumPyro model -> kernel: a kernel's class, or a function that sets its options."""
+
+type Comparable = KernelFactory | ExternalSampler
+"""What can be compared: kernels, and whole algorithms of others."""
 
 OPTIONS = (
     "jax_enable_x64",
@@ -69,7 +71,7 @@ class RunJob(NamedTuple):
     target: Target
     kernel: str
     seed: int
-    factory: KernelFactory
+    factory: Comparable
     key_data: tuple[Any, str]
     settings: Settings
     store: Path | None
@@ -171,14 +173,13 @@ def run_job(job: RunJob, *, progress: bool = False) -> Outcome:
         dt = _finished(job.store)
         # seconds that were spent before are not known
         begins_anew = isinstance(settings.budget, Seconds)
-        if dt is None:
-            if job.store is not None and begins_anew:
-                shutil.rmtree(job.store, ignore_errors=True)
-            if isinstance(job.factory, ExternalSampler):
-                dt = run_external(
-                    job.factory, job.kernel, job.target, _key(job), settings, job.store
-                )
-        if dt is None:
+        if dt is None and job.store is not None and begins_anew:
+            shutil.rmtree(job.store, ignore_errors=True)
+        if dt is not None:
+            pass
+        elif isinstance(job.factory, ExternalSampler):
+            dt = run_external(job.factory, job.kernel, job.target, _key(job), settings, job.store)
+        else:
             kernel = job.factory(job.target.model)
             with warnings.catch_warnings():
                 # the comparison says it of every run

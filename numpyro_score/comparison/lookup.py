@@ -2,7 +2,7 @@
 
 from numpyro_score import plugins
 from numpyro_score.comparison.external.protocol import ExternalSampler
-from numpyro_score.comparison.jobs import KernelFactory
+from numpyro_score.comparison.jobs import Comparable, KernelFactory
 from numpyro_score.targets import Target
 
 
@@ -12,7 +12,7 @@ def find_kernel(kernel: str | KernelFactory) -> KernelFactory:
     Parameters
     ----------
     kernel
-        A function from a model to a kernel, an algorithm of others, a name of the entry-point group
+        A function from a model to a kernel, a name of the entry-point group
         `numpyro_score.kernels`, or `package.module:name` or `file.py:name` of a user's own.
 
     Raises
@@ -30,9 +30,33 @@ def find_kernel(kernel: str | KernelFactory) -> KernelFactory:
     if not isinstance(kernel, str):
         return kernel
     if ":" in kernel:
-        found = plugins.load_attribute(kernel, "kernel")
-        return found if isinstance(found, ExternalSampler) else plugins.load_model(kernel)
+        return plugins.load_model(kernel)
     return plugins.load(plugins.KERNELS, kernel)
+
+
+def find_sampler(kernel: str | Comparable) -> Comparable:
+    """As `find_kernel`; `package.module:name` may also be a whole algorithm of others.
+
+    Parameters
+    ----------
+    kernel
+        What is compared, or its name.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        As `find_kernel`.
+
+    Examples
+    --------
+    >>> find_sampler("numpyro_score.comparison.external:blackjax_nuts").is_exact
+    True
+    """
+    if isinstance(kernel, str) and ":" in kernel:
+        found = plugins.load_attribute(kernel, "kernel")
+        if isinstance(found, ExternalSampler):
+            return found
+    return kernel if isinstance(kernel, ExternalSampler) else find_kernel(kernel)
 
 
 def find_target(target: str | Target) -> Target:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from numpyro_score import Evaluations
-from numpyro_score.comparison import compare, external, find_kernel, load_comparison
+from numpyro_score.comparison import compare, external, load_comparison
 from numpyro_score.comparison.external import Drawn, ExternalSampler, Task
+from numpyro_score.comparison.lookup import find_sampler
 from numpyro_score.diagnostics.cost import Costs
 from numpyro_score.targets import eight_schools, std_gaussian
 
@@ -91,7 +92,7 @@ def test_it_is_stored_and_not_run_again(found: Any, store: Any) -> None:
 
 
 def test_it_is_found_by_name() -> None:
-    kernel = find_kernel("numpyro_score.comparison.external:blackjax_chees")
+    kernel = find_sampler("numpyro_score.comparison.external:blackjax_chees")
     assert isinstance(kernel, ExternalSampler)
 
 
