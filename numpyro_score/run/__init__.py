@@ -2,6 +2,5 @@
 
 from numpyro_score.run.budget import Evaluations, Seconds
 from numpyro_score.run.runner import sample
-from numpyro_score.run.within import BudgetExceededError
 
-__all__ = ["BudgetExceededError", "Evaluations", "Seconds", "sample"]
+__all__ = ["Evaluations", "Seconds", "sample"]

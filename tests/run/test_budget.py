@@ -11,8 +11,9 @@ from numpyro.infer import NUTS, SA
 
 import numpyro_score as ns
 from numpyro_score.diagnostics.cost import GRADIENT_COST, costs
-from numpyro_score.run import BudgetExceededError, within
+from numpyro_score.run import within
 from numpyro_score.run.budget import MAX_DRAWS
+from numpyro_score.run.within import BudgetExceededError
 
 KEY = jax.random.key(0)
 LENGTHS: dict[str, Any] = {

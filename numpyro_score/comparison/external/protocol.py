@@ -26,6 +26,13 @@ class Reference(NamedTuple):
         Random key -> a point `(dim,)`.
     logdensity_fn
         Its log density.
+
+    Examples
+    --------
+    >>> import jax
+    >>> wide = Reference(lambda key: 10 * jax.random.normal(key, (2,)), lambda x: -(x @ x) / 200)
+    >>> wide.draw(jax.random.key(0)).shape
+    (2,)
     """
 
     draw: Callable[[RngKey], Float[Array, " dim"]]
@@ -51,6 +58,15 @@ class Task(NamedTuple):
         Draws of each chain, at most; None for no limit.
     budget
         What adaptation and draws may cost in all, or None.
+
+    Examples
+    --------
+    >>> import jax
+    >>> prior = Reference(lambda key: jax.random.normal(key, (2,)), lambda x: -(x @ x) / 2)
+    >>> start = np.zeros((4, 2), np.float32)
+    >>> task = Task(lambda x: -(x @ x) / 2, start, prior, jax.random.key(0), 100, 500, None)
+    >>> task.num_chains
+    4
     """
 
     logdensity_fn: LogDensityFn
@@ -78,6 +94,13 @@ class Drawn(NamedTuple):
         Gradients, and log densities without a gradient, of each draw.
     spent
         The cost of all; of it, the counts of the draws are those above.
+
+    Examples
+    --------
+    >>> ones = np.ones((4, 500), int)
+    >>> spent = Costs(2000.0, 0.0, 400.0, 0.0, 1.0, 0.1, 0.5)
+    >>> Drawn(np.zeros((4, 500, 2), np.float32), ones, 0 * ones, spent).spent.evaluations
+    4800.0
     """
 
     positions: Float[np.ndarray, "chain draw dim"]

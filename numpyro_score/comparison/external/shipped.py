@@ -7,9 +7,20 @@ from numpyro_score.comparison.external.protocol import ExternalSampler
 from numpyro_score.comparison.external.windows import window_nuts
 
 blackjax_nuts = ExternalSampler(window_nuts, is_exact=True)
+"""NUTS with window adaptation of each chain."""
+
 blackjax_mclmc = ExternalSampler(tuned_mclmc, is_exact=False)
+"""Microcanonical Langevin, tuned in each chain: approximate."""
+
 blackjax_adjusted_mclmc = ExternalSampler(tuned_adjusted_mclmc, is_exact=True)
+"""Microcanonical trajectories with Metropolis-Hastings, tuned in each chain."""
+
 blackjax_meads = ExternalSampler(meads, is_exact=True)
+"""Generalised HMC that chains tune for each other; for 32 chains and more."""
+
 blackjax_chees = ExternalSampler(chees, is_exact=True)
+"""HMC whose length all chains learn together."""
+
 # its points are draws of a constrained prior up to the correlation of short slice chains
 blackjax_nested = ExternalSampler(nested_slices, is_exact=False, is_independent=True)
+"""Nested slice sampling, resampled to independent draws: approximate."""
