@@ -184,6 +184,14 @@ def _tune(tuning: Tuning, rng_key: Any, state: SamplerState, info: StepInfo) -> 
     flat = jax.vmap(ravel)(chains.position)
     num_chains, dim = flat.shape
     functions = tuning.warmup(has_grad=grad is not None)
+    num_steps = None
+    assert state.adapt is not None
+    if (trajectory := state.adapt.trajectory) is not None:
+        # not from the gradients: a kernel may try several trajectories in a step
+        length_at = tuning.algorithm.facts.num_steps_at
+        assert length_at is not None
+        num_steps = jax.vmap(length_at, (0, None))(chains.step - 1, trajectory.mean_num_steps)
+        num_steps = num_steps.astype(flat.dtype)
     adapt, source = functions.update(
         state.adapt,
         rng_key,
@@ -191,7 +199,7 @@ def _tune(tuning: Tuning, rng_key: Any, state: SamplerState, info: StepInfo) -> 
         None if grad is None else jax.vmap(ravel)(grad),
         chains.logdensity,
         info.acceptance_rate,
-        info.num_grad / tuning.algorithm.facts.grads_per_step,
+        num_steps,
     )
     if num_chains > 1:
         chains = jax.tree.map(lambda x: x[source], chains)

@@ -23,7 +23,7 @@ from numpyro_score.kernels.microcanonical import (
     TARGET_ACCEPTANCE_RATE as MAMS_ACCEPTANCE_RATE,
 )
 from numpyro_score.kernels.microcanonical import initial_step_size as mams_step_size
-from numpyro_score.kernels.microcanonical import mams
+from numpyro_score.kernels.microcanonical import mams, num_steps_at
 from numpyro_score.kernels.parallel_tempering import parallel_tempering
 from numpyro_score.kernels.random_walk import (
     TARGET_ACCEPTANCE_RATE as RANDOM_WALK_ACCEPTANCE_RATE,
@@ -75,8 +75,9 @@ class Facts(NamedTuple):
         dim -> step size that is right for a target of covariance `P`; None if not known.
     takes_factored
         Whether the kernel accepts a `Preconditioner` as `inverse_mass_matrix`.
-    grads_per_step
-        Gradients of one step of the kernel's integrator.
+    num_steps_at
+        (step of the chain, mean number) -> integration steps of its trajectory, for kernels whose
+        mean number of them warmup can learn; None for all others.
     """
 
     is_exact: bool
@@ -84,7 +85,7 @@ class Facts(NamedTuple):
     target_acceptance_rate: float = 0.8
     optimal_step_size: Callable[[int], float] | None = None
     takes_factored: bool = False
-    grads_per_step: int = 1
+    num_steps_at: Callable[[Any, Any], Any] | None = None
 
 
 LANGEVIN = Facts(
@@ -101,7 +102,7 @@ MICROCANONICAL = Facts(
     target_acceptance_rate=MAMS_ACCEPTANCE_RATE,
     optimal_step_size=mams_step_size,
     takes_factored=True,
-    grads_per_step=MAMS_GRADIENTS,
+    num_steps_at=num_steps_at,
 )
 
 OWN: tuple[tuple[KernelApi, Facts], ...] = (
