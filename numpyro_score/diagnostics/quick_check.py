@@ -24,6 +24,7 @@ from scipy import stats
 from numpyro_score.diagnostics.acceptance import missed_acceptance
 from numpyro_score.diagnostics.apart import apart
 from numpyro_score.diagnostics.finding import Finding, Severity, by_severity
+from numpyro_score.diagnostics.goal import missed_goal
 from numpyro_score.diagnostics.jumps import LONG_REFUSAL, jump_tail
 from numpyro_score.diagnostics.jumps_findings import WORDINGS as OF_JUMPS
 from numpyro_score.diagnostics.jumps_findings import heavy_tail, refused_jumps
@@ -55,7 +56,7 @@ MIN_PER_CHAIN = 50
 WORDINGS = {**OF_VERDICT, **OF_JUMPS}
 """Code -> wording, of all that can be found here."""
 
-WITH_ADVICE = ("frozen", "precision")
+WITH_ADVICE = ("frozen", "goal_missed", "precision")
 """Codes of findings whose advice is as much a part of the message as what was found."""
 
 PACKAGE = str(Path(__file__).parents[1])
@@ -116,7 +117,8 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
     Returns
     -------
     Findings with the codes `nonfinite`, `frozen` or `all_frozen`, `rhat`, `apart`, `divergent`,
-    `refused`, `heavy_tail`, `acceptance_missed` and `precision`, the most severe first.
+    `refused`, `heavy_tail`, `acceptance_missed`, `goal_missed` and `precision`,
+    the most severe first.
 
     Raises
     ------
@@ -167,6 +169,8 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
     if "acceptance_rate" in statistics:
         rate = float(statistics["acceptance_rate"].mean())
         found += missed_acceptance(rate, dt.attrs.get("target_accept_prob", math.nan))
+    if all(one.code != "rhat" for one in found):
+        found += missed_goal(dt.attrs)
     if found:
         share = divergent / num_steps
         found += too_coarse(precision_of(dt, data), share, len(frozen) / num_chains)

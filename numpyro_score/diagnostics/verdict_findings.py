@@ -11,6 +11,7 @@ from numpyro_score.diagnostics.acceptance import missed_words
 from numpyro_score.diagnostics.apart import apart_words
 from numpyro_score.diagnostics.finding import Finding, Severity
 from numpyro_score.diagnostics.formatting import count, listed, number, rhat, times
+from numpyro_score.diagnostics.goal import goal_words
 from numpyro_score.diagnostics.precision import Precision, too_coarse
 from numpyro_score.diagnostics.verdict import (
     ESS_PER_CHAIN,
@@ -290,6 +291,7 @@ WORDINGS: Wordings = {
     "interrupted": lambda found: Words(f"Interrupted after {count(found.value)} draws per chain."),
     "precision": _precision,
     "acceptance_missed": missed_words,
+    "goal_missed": goal_words,
     "apart": apart_words,
 }
 """Code -> its wording."""

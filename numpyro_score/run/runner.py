@@ -131,10 +131,10 @@ def sample(
         root say how it was made: `sampler`, `exact` (1 if the target is the stationary
         distribution, 0 if not, left out where neither is known),
         `independent_draws` (1 where draws do not depend on the ones before), `complete` (0 after an
-        interrupt), `kernel_choice` (the rule, where the kernel was chosen here), `until` and
-        `until_reached`, or `budget` and `budget_reached`, `num_restarts`, seconds spent compiling,
-        in warmup and sampling, and, of a kernel that learns of its target first,
-        `num_grad_training`, `seconds_training` and more.
+        interrupt), `kernel_choice` (the rule, where the kernel was chosen here), `until`,
+        `until_reached`, `until_rhat` and `until_ess`, or `budget` and `budget_reached`,
+        `num_restarts`, seconds spent compiling, in warmup and sampling, and, of a kernel that
+        learns of its target first, `num_grad_training`, `seconds_training` and more.
 
     Raises
     ------

@@ -72,6 +72,7 @@ class Until:
     def __init__(self, wanted: int, converter: Converter) -> None:
         self.wanted = wanted
         self.is_reached = False
+        self._found: dict[str, float] = {}
         self._converter = converter
         self._chunks: list[Chunk] = []
 
@@ -89,12 +90,13 @@ class Until:
         posterior = self._converter.posterior(self._chunks[0])
         verdict = judge(xr.DataTree.from_dict({"posterior": posterior}))
         self.is_reached = verdict.has_mixed and verdict.ess_min >= self.wanted
+        self._found = {"until_rhat": verdict.rhat_max, "until_ess": verdict.ess_min}
         return self.is_reached
 
     @property
     def attributes(self) -> dict[str, Any]:
         """What the run says of its goal."""
-        return {"until": self.wanted, "until_reached": int(self.is_reached)}
+        return {"until": self.wanted, "until_reached": int(self.is_reached), **self._found}
 
     def chunks(
         self,

@@ -80,9 +80,10 @@ def test_draws_are_those_of_a_run_of_that_length_and_a_limit_is_kept() -> None:
     assert num_draws < 2000
     whole = ns.sample(ns.MALA(normals), KEY, **lengths, model_args=(2,), num_samples=num_draws)
     np.testing.assert_array_equal(short.posterior["x"], whole.posterior["x"])
-    limited = ns.sample(
-        ns.MALA(normals), KEY, **lengths, model_args=(2,), until=10**6, num_samples=120
-    )
+    with pytest.warns(ns.ConvergenceWarning, match=r"without its goal: .* of 1,000,000\. Raise"):
+        limited = ns.sample(
+            ns.MALA(normals), KEY, **lengths, model_args=(2,), until=10**6, num_samples=120
+        )
     assert limited.posterior.sizes["draw"] == 120
     assert limited.attrs["until_reached"] == 0
 

@@ -1,0 +1,41 @@
+"""Whether a run that was to end at a goal (`until=`) has ended without it."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from numpyro_score.diagnostics.finding import Finding, Severity
+from numpyro_score.diagnostics.formatting import count, rhat
+from numpyro_score.diagnostics.wording import Words
+
+
+def missed_goal(attrs: Mapping[Any, Any]) -> list[Finding]:
+    """That a run ended at its largest number of draws, without its goal; nothing of other runs.
+
+    Parameters
+    ----------
+    attrs
+        Attributes of the run: `until`, `until_reached`, and R-hat and the smallest effective sample
+        size at the end, `until_rhat` and `until_ess`.
+
+    Examples
+    --------
+    >>> missed_goal({"until": 400, "until_reached": 1})
+    []
+    >>> missed_goal({"until": 400, "until_reached": 0, "complete": 1})[0].code
+    'goal_missed'
+    """
+    if attrs.get("until_reached", 1) or not attrs.get("complete", 1):
+        return []
+    ess = float(attrs.get("until_ess", math.nan))
+    details = {"rhat": float(attrs.get("until_rhat", math.nan))}
+    return [Finding("goal_missed", Severity.WARNING, (), ess, float(attrs["until"]), details)]
+
+
+def goal_words(found: Finding) -> Words:
+    """The finding of `missed_goal` in words."""
+    return Words(
+        f"The run ended without its goal: R-hat {rhat(found.details['rhat'])} (limit 1.01), "
+        f"effective sample size {count(found.value)} of {count(found.limit)}.",
+        "Raise num_samples.",
+    )
