@@ -29,7 +29,7 @@ ORDER = [
     {"localization"},
     {"training"},
     {"learned", "distributions"},
-    {"infer"},
+    {"infer", "latent"},
     {"diagnostics", "amortised"},
     {"run", "report"},
     {"comparison", "calibration"},

@@ -15,6 +15,7 @@ from numpyro_score.cli.common import (
 )
 from numpyro_score.diagnostics.files import read_draws
 from numpyro_score.diagnostics.posterior import posterior
+from numpyro_score.latent import LatentScore, fit_latent
 from numpyro_score.training import fit_consistency, fit_score, load, save
 
 
@@ -44,6 +45,11 @@ def do(args: argparse.Namespace) -> int:
     if history.attrs["stopped"] != "finished":
         say(f"training stopped after {history.attrs['num_steps']} steps of {args.steps}")
     print(f"The {what} of {', '.join(variables)} is at {path}")
+    if isinstance(model, LatentScore):
+        print(
+            f"Reconstruction error: {model.error.rmse:.3g}, a share {model.error.unexplained:.2g} "
+            "of the variance; draws cannot be better than that"
+        )
     return INTERRUPTED if history.attrs["stopped"] == "interrupted" else 0
 
 
@@ -51,4 +57,7 @@ def _training(args: argparse.Namespace) -> tuple[Callable[..., Any], str]:
     """What trains the model that was asked for, and what it is."""
     if args.teacher is not None:
         return partial(fit_consistency, teacher=load(args.teacher)), "consistency model"
+    if args.latent is not None:
+        options = {"latent": args.latent, "width": args.width, "depth": args.depth}
+        return partial(fit_latent, **options), f"score of {args.latent} latent coordinates"
     return partial(fit_score, width=args.width, depth=args.depth), "score"

@@ -17,6 +17,7 @@ from numpyro_score.cli.common import (
 from numpyro_score.cli.options import SAMPLER_STEPS
 from numpyro_score.diagnostics.files import write_draws
 from numpyro_score.infer.score_samplers import LONG_STEP
+from numpyro_score.latent.model import CLASSES, LatentScore
 from numpyro_score.samplers import (
     annealed_langevin,
     consistency,
@@ -71,9 +72,11 @@ def do(args: argparse.Namespace) -> int:
     make = SAMPLERS[args.sampler]
     steps = SAMPLER_STEPS[args.sampler] if args.steps is None else args.steps
     with checking():
-        score = load(args.score)
+        loaded = load(args.score, CLASSES)
+        score: Any = loaded.score if isinstance(loaded, LatentScore) else loaded
         _check_kind(args, score)
-        variables = _variables(about_model(args.score).get("variables", []), score.shape)
+        point = getattr(loaded, "event_shape", score.shape)
+        variables = _variables(about_model(args.score).get("variables", []), point)
         shape = score.shape
         if shape is None:
             shape = _joined(variables)
@@ -88,6 +91,8 @@ def do(args: argparse.Namespace) -> int:
         )
         if whitening is not None:
             draws = whitening.unwhiten(draws)
+        if isinstance(loaded, LatentScore):
+            draws = loaded.decode_many(draws, batch_size=args.batch_size)
         tree = _tree(draws, variables)
         tree.attrs |= {
             "sampler": args.sampler,

@@ -246,6 +246,9 @@ def _fit(commands: Any) -> None:
     added.add_argument("--width", type=whole(1), default=64, help="(default %(default)s)")
     added.add_argument("--depth", type=whole(1), default=3, help="(default %(default)s)")
     added.add_argument(
+        "--latent", type=whole(1), metavar="N", help="train a score of N latent coordinates instead"
+    )
+    added.add_argument(
         "--teacher",
         type=Path,
         metavar="FILE",
@@ -261,6 +264,8 @@ def _fit(commands: Any) -> None:
 def _check_fit(args: argparse.Namespace) -> None:
     check_output(args.out)
     _check_files([args.draws])
+    if args.teacher is not None and args.latent is not None:
+        raise BadInput("give --teacher or --latent, not both: distil the score of codes in Python")
     if args.teacher is not None and not args.teacher.is_file():
         raise BadInput(f"there is no file {args.teacher}; numpyro-score fit writes one")
 

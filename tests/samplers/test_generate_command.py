@@ -79,6 +79,31 @@ def test_draws_to_score_to_consistency_model_to_draws(tmp_path: Path) -> None:
     assert (abs(draws.mean(axis=0) - 1000) < 0.5).all()
 
 
+@pytest.mark.slow
+def test_fields_to_latent_score_to_fields(tmp_path: Path, capsys: Any) -> None:
+    codes, axes = np.random.default_rng(0).normal(size=(400, 2)), np.ones((2, 3, 4))
+    axes[1, 0] = -2.0
+    fields = (np.tensordot(codes, axes, 1) + 7.0)[None]
+    dims = ("chain", "draw", "x_dim_0", "x_dim_1")
+    xr.DataTree.from_dict({"posterior": xr.Dataset({"x": (dims, fields)})}).to_netcdf(
+        tmp_path / "x.nc", engine="h5netcdf"
+    )
+    files = {name: str(tmp_path / name) for name in ("x.nc", "latent.eqx", "new.nc")}
+    options = ["--steps", "200", "--no-progress"]
+    latent = ["--latent", "2", "--out", files["latent.eqx"]]
+    assert main(["fit", files["x.nc"], *latent, *options]) == 0
+    assert "Reconstruction error" in capsys.readouterr().out
+    assert main(["generate", files["latent.eqx"], "--out", files["new.nc"], "--no-progress"]) == 0
+    with xr.open_datatree(files["new.nc"], engine="h5netcdf") as tree:
+        draws = tree.posterior["x"].values[0]
+    assert draws.shape == (1000, 3, 4)
+    assert abs(draws.mean() - 7.0) < 0.5
+    both = ["--latent", "2", "--teacher", files["latent.eqx"]]
+    assert main(["fit", files["x.nc"], *both]) == 2
+    assert main(["fit", files["x.nc"], "--latent", "13", "--no-progress"]) == 2
+    assert "have 12 coordinates" in capsys.readouterr().err
+
+
 def test_bad_input(score: Path, tmp_path: Path, capsys: Any) -> None:
     def fails(path: Path, *options: str) -> str:
         assert main(["generate", str(path), "--no-progress", *options]) == 2

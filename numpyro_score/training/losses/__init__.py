@@ -19,6 +19,7 @@ from numpyro_score.training.losses.levels import (
 from numpyro_score.training.losses.likelihood import MaximumLikelihood, gaussian_start
 from numpyro_score.training.losses.localization import LocalizationRegression
 from numpyro_score.training.losses.persistent import PersistentContrastiveDivergence
+from numpyro_score.training.losses.reconstruction import Reconstruction
 from numpyro_score.training.losses.sliced import (
     ExplicitSlicedScoreMatching,
     SlicedScoreMatching,
@@ -44,6 +45,7 @@ __all__ = [
     "Loss",
     "MaximumLikelihood",
     "PersistentContrastiveDivergence",
+    "Reconstruction",
     "SlicedScoreMatching",
     "StatefulLoss",
     "TargetScoreMatching",
