@@ -70,14 +70,27 @@ MOST_MAPS = 30_000
 """Memory maps of a process after which compiled programs are dropped; Linux allows 65,530."""
 
 
-@pytest.fixture(autouse=True, scope="module")
-def few_programs() -> Iterator[None]:
-    """Every compiled program holds memory maps, and XLA ends in a crash where there are no more."""
-    yield
+@pytest.fixture(scope="session")
+def drop_programs() -> Callable[[], None]:
+    """Drop compiled programs where there are many.
+
+    Every one holds memory maps, and XLA ends in a crash where there are no more.
+    """
     maps = Path("/proc/self/maps")
-    if maps.exists() and len(maps.read_bytes().splitlines()) > MOST_MAPS:
-        jax.clear_caches()
-        gc.collect()
+
+    def drop() -> None:
+        if maps.exists() and len(maps.read_bytes().splitlines()) > MOST_MAPS:
+            jax.clear_caches()
+            gc.collect()
+
+    return drop
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_programs(drop_programs: Callable[[], None]) -> Iterator[None]:
+    """After every file, programs are dropped where there are many."""
+    yield
+    drop_programs()
 
 
 @contextmanager

@@ -171,7 +171,8 @@ def test_any_model(shape: Shape) -> None:
 @pytest.mark.slow
 @given(shapes())
 @settings(bounded, max_examples=200)
-def test_two_hundred_models(shape: Shape) -> None:
+def test_two_hundred_models(shape: Shape, drop_programs: Callable[[], None]) -> None:
+    drop_programs()
     check_all_ways(shape)
 
 
