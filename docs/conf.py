@@ -94,6 +94,8 @@ ORDER = (
     "compare_samplers",
     "label_switching",
     "learned_prior",
+    "yesterdays_posterior",
+    "simulator_in_a_hierarchy",
     "amortised_posterior",
     "metropolis_hastings",
     "langevin",

@@ -14,6 +14,7 @@ import time
 import jax
 import numpy as np
 from matplotlib import pyplot as plt
+from numpyro.diagnostics import effective_sample_size
 from numpyro.infer import NUTS
 
 import numpyro_score as ns
@@ -33,9 +34,10 @@ posterior = ns.fit_posterior(
     jax.random.key(1),
     model_args=target.model_args,
     model_kwargs=target.model_kwargs,
-    num_simulations=2000 if SHORT else 50_000,
-    num_steps=200 if SHORT else 10_000,
-    num_flow_steps=8 if SHORT else 24,
+    num_simulations=2000 if SHORT else 20_000,
+    num_steps=200 if SHORT else 3000,
+    num_flow_steps=8,
+    width=64,
     progress=False,
 )
 seconds_training = time.perf_counter() - began
@@ -64,26 +66,18 @@ def run(kernel, y, num_chains, num_samples):
         model_args=(sigma,),
         model_kwargs={"y": y},
         jit_model_args=True,
-        warn=False,
         progress=False,
     )
     draws = dt.posterior["mu"].values
-    ess = float(jax.device_get(ess_of(draws)))
+    ess = float(effective_sample_size(draws))
     error = draws.std() / np.sqrt(ess)
     return draws.mean(), error, time.perf_counter() - began, dt
-
-
-def ess_of(draws):
-    """Effective sample size of `(chain, draw)`."""
-    from numpyro.diagnostics import effective_sample_size
-
-    return effective_sample_size(draws)
 
 
 amortised, rows = posterior.as_kernel(target.model), []
 reference = NUTS(target.model)
 for y in data_sets:
-    corrected = run(amortised, y, 32, 300)
+    corrected = run(amortised, y, 16, 300)
     exact = run(reference, y, 4, 300 if SHORT else 1000)
     approximate = np.asarray(posterior.sample(KEY, y, 4000)["mu"])
     rate = float(corrected[3].sample_stats["global_accept_prob"].mean())
