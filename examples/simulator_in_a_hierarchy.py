@@ -21,7 +21,7 @@ import numpyro_score as ns
 
 SHORT = "--short" in sys.argv
 NUM_VILLAGES, SIZE, NUM_DAYS, WEEKS = 20, 200, 28, 4
-NUM_SIMULATIONS = 3000 if SHORT else 20_000
+NUM_SIMULATIONS = 5000 if SHORT else 10_000
 
 
 # %%
@@ -64,8 +64,9 @@ likelihood = ns.LearnedConditional.fit(
     continuous(rng, counts),
     log_rates,
     rng_key=jax.random.key(1),
-    width=64,
-    num_steps=300 if SHORT else 2500,
+    width=48,
+    depth=2,
+    num_steps=800 if SHORT else 2000,
     num_flow_steps=6,
     progress=False,
 )
@@ -90,10 +91,10 @@ keys = jax.random.split(jax.random.key(2), NUM_VILLAGES)
 observed = np.asarray(simulate_many(keys, jnp.asarray(true_rates, jnp.float32)))
 y = jnp.asarray(continuous(rng, observed), jnp.float32)
 dt = ns.sample(
-    ns.MALA(model, init_strategy=numpyro.infer.init_to_sample),
+    ns.MALA(model, dense_mass=True, init_strategy=numpyro.infer.init_to_median),
     jax.random.key(3),
-    num_warmup=100 if SHORT else 300,
-    num_samples=100 if SHORT else 300,
+    num_warmup=250 if SHORT else 400,
+    num_samples=150 if SHORT else 400,
     num_chains=8,
     model_args=(y,),
     progress=False,

@@ -22,43 +22,37 @@ import numpyro_score as ns
 
 SHORT = "--short" in sys.argv
 KEY = jax.random.key(0)
-NAMES = ("amplitude", "rate")
+NAMES = ("intensity", "efficiency")
 
 # %%
-# A signal that decays: ``y = amplitude exp(-rate time)``, with noise. The first day's times are so
-# short that amplitude and rate cannot be told apart well; their posterior is curved and skewed.
-TIMES = {"first": jnp.linspace(0.1, 0.6, 5), "second": jnp.linspace(1.0, 3.0, 5)}
-TRUTH, NOISE_SD = (2.0, 1.2), 0.25
-
-
-def decay(amplitude, rate, times):
-    return amplitude * jnp.exp(-rate * times)
-
-
-rng = np.random.default_rng(1)
-data = {
-    day: decay(*TRUTH, times) + NOISE_SD * rng.normal(size=5).astype(np.float32)
-    for day, times in TIMES.items()
+# On the first day a detector measures a source: the product of the source's intensity and of the
+# detector's efficiency, so that their posterior is a curved ridge. On the second day the intensity
+# alone is measured.
+TRUTH, NOISE_SD = {"intensity": 2.5, "efficiency": 1.0}, 0.5
+MEANS = {
+    "first": lambda intensity, efficiency: intensity * efficiency,
+    "second": lambda intensity, efficiency: intensity,
 }
+rng = np.random.default_rng(0)
+data = {day: mean(**TRUTH) + NOISE_SD * rng.normal(size=3) for day, mean in MEANS.items()}
 
 
 def model(days, joint=None):
     """The data of some days, with the first prior or a joint one of both parameters."""
     if joint is None:
-        amplitude = numpyro.sample("amplitude", dist.LogNormal(0.0, 1.0))
-        rate = numpyro.sample("rate", dist.LogNormal(0.0, 1.0))
+        values = {name: numpyro.sample(name, dist.LogNormal(0.0, 1.0)) for name in NAMES}
     else:
-        both = joint.split(numpyro.sample("joint", joint))
-        amplitude = numpyro.deterministic("amplitude", both["amplitude"])
-        rate = numpyro.deterministic("rate", both["rate"])
+        values = joint.split(numpyro.sample("joint", joint))
+        for name in NAMES:
+            numpyro.deterministic(name, values[name])
     for day in days:
-        mean = decay(amplitude, rate, TIMES[day])
-        numpyro.sample(f"y_{day}", dist.Normal(mean, NOISE_SD), obs=data[day])
+        mean = MEANS[day](**values)
+        numpyro.sample(f"y_{day}", dist.Normal(mean, NOISE_SD), obs=jnp.asarray(data[day]))
 
 
 def run(*args):
     """Draws of both parameters, `(chain, draw)` each, and the run."""
-    kernel = ns.MALA(model, init_strategy=numpyro.infer.init_to_sample)
+    kernel = ns.MALA(model, dense_mass=True, init_strategy=numpyro.infer.init_to_sample)
     dt = ns.sample(
         kernel,
         KEY,
@@ -75,7 +69,7 @@ first, first_run = run(("first",))
 
 # %%
 # The prior for the second day, learned from the first day's draws. Its support is stated, so that
-# no draw and no chain has a negative rate.
+# no draw and no chain has a negative intensity.
 prior = ns.LearnedDistribution.fit(
     {name: x.reshape(-1) for name, x in first.items()},
     rng_key=jax.random.key(1),
@@ -92,17 +86,17 @@ at_once, _ = run(("first", "second"))
 # posterior is computed on a grid.
 points = np.stack([first[name].reshape(-1) for name in NAMES])
 mean, precision = points.mean(axis=1), np.linalg.inv(np.cov(points))
-grid = np.stack(np.meshgrid(np.linspace(-1, 8, 400), np.linspace(-2, 8, 400), indexing="ij"))
+grid = np.stack(np.meshgrid(np.linspace(-2, 12, 600), np.linspace(-6, 8, 600), indexing="ij"))
 away = grid - mean[:, None, None]
 log_p = -0.5 * np.einsum("iab,ij,jab->ab", away, precision, away)
-for time, value in zip(np.asarray(TIMES["second"]), np.asarray(data["second"]), strict=True):
-    log_p = log_p - 0.5 * ((value - grid[0] * np.exp(-grid[1] * time)) / NOISE_SD) ** 2
+for value in data["second"]:
+    log_p = log_p - 0.5 * ((value - grid[0]) / NOISE_SD) ** 2
 mass = np.exp(log_p - log_p.max())
 mass /= mass.sum()
 gaussian_mean = (mass * grid).sum(axis=(1, 2))
 gaussian_sd = np.sqrt((mass * grid**2).sum(axis=(1, 2)) - gaussian_mean**2)
 
-print("posterior of both days     amplitude      rate")
+print("posterior of both days    intensity      efficiency")
 rows = {}
 for label, draws in (("all data at once", at_once), ("learned prior", updated)):
     rows[label] = np.array([(draws[name].mean(), draws[name].std()) for name in NAMES])
@@ -127,8 +121,9 @@ for ax, draws, title in (
     (axes[1], updated, "today's posterior (grey: all data at once)"),
 ):
     if ax is axes[1]:
-        ax.plot(at_once["amplitude"][:, ::10], at_once["rate"][:, ::10], ".", color="0.75", ms=3)
-    ax.plot(draws["amplitude"][:, ::10], draws["rate"][:, ::10], ".", color="#4477aa", ms=2)
-    ax.set(xlabel="amplitude", ylabel="rate", title=title, xlim=(0.5, 5), ylim=(0, 6))
+        every = [at_once[name][:, ::10].reshape(-1) for name in NAMES]
+        ax.plot(*every, ".", color="0.75", ms=3)
+    ax.plot(*(draws[name][:, ::10].reshape(-1) for name in NAMES), ".", color="#4477aa", ms=2)
+    ax.set(xlabel=NAMES[0], ylabel=NAMES[1], title=title, xlim=(0, 8), ylim=(0, 6))
 figure.savefig("yesterdays_posterior.png", dpi=120)
 print("picture: yesterdays_posterior.png")

@@ -240,7 +240,7 @@ def main(arguments=None):
             told = ", ".join(f"{score:.3f}" for score in scores)
             print(f"| {name} | {seed} | {told} | {seconds:.0f} |", flush=True)
     print(
-        "\n| model | data sets | apart | within 4 | accepted: mean, least | seconds, NUTS | training |"
+        "\n| model | sets | apart | within 4 | accepted: mean, least | seconds, NUTS | training |"
     )
     print("|---|---|---|---|---|---|---|")
     for name in options.models:
