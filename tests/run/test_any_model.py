@@ -169,7 +169,7 @@ def test_any_model(shape: Shape) -> None:
 
 
 @pytest.mark.slow
-@given(shapes())
+@given(shape=shapes())
 @settings(bounded, max_examples=200)
 def test_two_hundred_models(shape: Shape, drop_programs: Callable[[], None]) -> None:
     drop_programs()
