@@ -4,7 +4,8 @@ A run passes at a number of draws if R-hat is at most 1.01, every parameter has 
 effective draws (bulk and tail), means and second moments are within 4 standard errors of the truth
 (those of estimate and truth together), and weights of modes are as near as those of as many exact
 draws as there are effective ones, to 4 standard errors. It passes for good at the smallest number
-of draws from which on it passes at every larger one that is looked at.
+of draws from which on it passes at every larger one that is looked at. Independent draws are not
+added one by one: to those of a population or of nested sampling its whole cost counts.
 """
 
 import math
@@ -72,6 +73,8 @@ def passed(dt: xr.DataTree, target: Target) -> dict[str, Any]:
     dt = thinned(dt, MAX_DRAWS)
     spent = costs(dt)
     looks = [look(dt, target, part, spent) for part in PARTS]
+    if looks[-1].passes and dt.attrs.get("independent_draws"):
+        looks = looks[-1:]
     fails = [i for i, one in enumerate(looks) if not one.passes]
     first = fails[-1] + 1 if fails else 0
     last = looks[-1]

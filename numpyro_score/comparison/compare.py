@@ -136,7 +136,7 @@ def compare(
         What each run may cost in all, exploring, training, warmup and draws of all chains together:
         `Evaluations(200_000)` of the log density, where a gradient counts as two, or `Seconds(10)`.
         Each run ends when it has reached it. A run whose warmup alone costs more is a failed row.
-        More than 10,000 draws per chain are thinned before they are measured.
+        More than 5,000 draws per chain are thinned before they are measured.
     num_seeds
         Runs of each kernel on each target, with keys of their own; from 2 on, effective draws per
         gradient and per second have intervals. Draws are kept of the run with the smallest

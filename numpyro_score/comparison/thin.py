@@ -9,7 +9,7 @@ import xarray as xr
 
 from numpyro_score.run.program import SUMMED
 
-MAX_DRAWS = 10_000
+MAX_DRAWS = 5_000
 """Draws of each chain that are measured, at most."""
 
 

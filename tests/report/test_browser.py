@@ -110,6 +110,13 @@ def test_it_fits_the_window_and_every_picture_is_shown(browse, name, width):
     assert all(natural > 50 and shown > min(width, 600) / 2 for natural, shown in sizes)
 
 
+def test_the_table_of_a_comparison_fits_and_the_rest_is_folded_away(browse):
+    page = browse("comparison")
+    table = page.locator("#table .scroll").first
+    assert table.evaluate("region => region.scrollWidth <= region.clientWidth")
+    assert not page.locator("#table details").evaluate("details => details.open")
+
+
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_light_and_dark_follow_the_reader(browse, name, scheme, width, tmp_path):
