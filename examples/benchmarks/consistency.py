@@ -76,7 +76,7 @@ def of_mixture(dim, num=50_000, repeats=3):
         data,
         ConsistencyDistillation(teacher),
         rng_key=jax.random.key(2),
-        num_steps=4000,
+        num_steps=3000,
         optimizer=cosine_adam(1e-3),
         progress=False,
     )
