@@ -95,7 +95,6 @@ ORDER = (
     "label_switching",
     "learned_prior",
     "yesterdays_posterior",
-    "simulator_in_a_hierarchy",
     "amortised_posterior",
     "metropolis_hastings",
     "langevin",
