@@ -99,8 +99,8 @@ def run_external(
         {
             "posterior": posterior,
             "sample_stats": {
-                "num_grad": drawn.num_grad,
-                "num_logdensity": drawn.num_logdensity,
+                "num_grad": np.asarray(drawn.num_grad),
+                "num_logdensity": np.asarray(drawn.num_logdensity),
             },
         }
     )
