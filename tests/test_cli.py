@@ -68,6 +68,16 @@ def test_version(capsys):
     assert capsys.readouterr().out.strip() == version("numpyro-score")
 
 
+def test_the_package_runs_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "numpyro_score", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("usage: numpyro-score")
+
+
 def test_list_names_kernels_and_targets(capsys):
     assert main(["list"]) == 0
     out = capsys.readouterr().out

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "numpyro_score"
 NAME = PACKAGE.name
 
 ORDER = [
-    {"types", "checks", "deprecation", "divergence", "fingerprint", "progress"},
+    {"types", "checks", "deprecation", "divergence", "fingerprint", "hints", "progress"},
     {
         "constants",
         "preconditioner",

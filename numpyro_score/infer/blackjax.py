@@ -8,7 +8,7 @@ from numpyro.infer.initialization import init_to_uniform
 from numpyro_score.infer.markov import markov
 from numpyro_score.infer.numpyro_kernel import NumPyroKernel
 from numpyro_score.infer.problem import Problem
-from numpyro_score.infer.warmup import WarmupOptions
+from numpyro_score.infer.warmup import WarmupOptions, check_options
 from numpyro_score.kernels.api import KernelApi
 from numpyro_score.kernels.signature import algorithm_of
 from numpyro_score.types import LogDensityFn
@@ -73,6 +73,7 @@ class BlackJAXKernel(NumPyroKernel):
         init_strategy: Callable[..., Any] = init_to_uniform,
         **warmup: Unpack[WarmupOptions],
     ) -> None:
+        check_options(type(self), warmup)
         if not isinstance(algorithm, KernelApi):
             raise TypeError(
                 f"algorithm must be a blackjax.GenerateSamplingAPI such as blackjax.hmc, but is a "

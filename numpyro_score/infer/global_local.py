@@ -15,7 +15,7 @@ from numpyro_score.infer.markov import markov
 from numpyro_score.infer.numpyro_kernel import NumPyroKernel
 from numpyro_score.infer.problem import Problem
 from numpyro_score.infer.sampler import Context, prepared
-from numpyro_score.infer.warmup import WarmupOptions
+from numpyro_score.infer.warmup import WarmupOptions, check_options
 from numpyro_score.kernels.api import KernelApi
 from numpyro_score.kernels.mala import mala
 from numpyro_score.kernels.proposals import IndependentProposal
@@ -140,6 +140,7 @@ class GlobalLocal(NumPyroKernel):
         progress: bool = True,
         **warmup: Unpack[WarmupOptions],
     ) -> None:
+        check_options(type(self), warmup)
         check_whole("num_particles", num_particles, 16)
         check_whole("rounds", rounds)
         check_whole("global_every", global_every)

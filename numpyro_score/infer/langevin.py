@@ -9,7 +9,7 @@ from numpyro_score.infer.markov import markov
 from numpyro_score.infer.numpyro_kernel import NumPyroKernel
 from numpyro_score.infer.problem import Problem
 from numpyro_score.infer.unadjusted import unadjusted
-from numpyro_score.infer.warmup import PreconditionerOptions, WarmupOptions
+from numpyro_score.infer.warmup import PreconditionerOptions, WarmupOptions, check_options
 from numpyro_score.kernels.langevin import ula
 from numpyro_score.kernels.local_mala import local_mala, warming
 from numpyro_score.kernels.mala import mala
@@ -87,6 +87,7 @@ class MALA(NumPyroKernel):
         local_step_size: bool = False,
         **warmup: Unpack[WarmupOptions],
     ) -> None:
+        check_options(type(self), warmup)
         if local_step_size:
             if callable(temperature) or temperature != 1.0:
                 raise ValueError(
@@ -163,7 +164,7 @@ class ULA(NumPyroKernel):
     ) -> None:
         super().__init__(
             *unadjusted(
-                type(self).__name__,
+                type(self),
                 (model, potential_fn, logdensity_fn, init_strategy),
                 algorithm_of(ula, {"score_fn": score_fn, "temperature": temperature}),
                 mala,
@@ -182,14 +183,11 @@ class UnderdampedLangevin(NumPyroKernel):
 
     Parameters
     ----------
-    model, potential_fn, logdensity_fn, score_fn, step_size, init_strategy, temperature
+    model, potential_fn, logdensity_fn, score_fn, step_size, adapt_step_size
+    init_strategy, temperature, preconditioner
         As for `ULA`.
     friction
         Friction per unit of time in whitened coordinates; large values make it `ULA`.
-    adapt_step_size
-        Must be False.
-    preconditioner
-        Options of the preconditioner, as for `ULA`.
 
     Raises
     ------
@@ -225,7 +223,7 @@ class UnderdampedLangevin(NumPyroKernel):
         parameters = {"score_fn": score_fn, "temperature": temperature, "friction": friction}
         super().__init__(
             *unadjusted(
-                type(self).__name__,
+                type(self),
                 (model, potential_fn, logdensity_fn, init_strategy),
                 algorithm_of(underdamped_langevin, parameters),
                 adjusted,
@@ -276,6 +274,7 @@ class ScoreMetropolis(NumPyroKernel):
         num_nodes: int = NUM_NODES,
         **warmup: Unpack[WarmupOptions],
     ) -> None:
+        check_options(type(self), warmup)
         if not callable(score_fn):
             raise TypeError(f"score_fn must be callable, but is a {type(score_fn).__name__}.")
         check_nodes(num_nodes)

@@ -9,7 +9,7 @@ from numpyro_score.infer.markov import markov
 from numpyro_score.infer.numpyro_kernel import NumPyroKernel
 from numpyro_score.infer.problem import Problem
 from numpyro_score.infer.sampler import Context
-from numpyro_score.infer.warmup import WarmupOptions
+from numpyro_score.infer.warmup import WarmupOptions, check_options
 from numpyro_score.kernels.independence import independence
 from numpyro_score.kernels.metropolis import Proposal, metropolis_hastings
 from numpyro_score.kernels.proposals import IndependentProposal, from_distribution
@@ -111,6 +111,7 @@ class RandomWalkMetropolis(NumPyroKernel):
         temperature: Temperature = 1.0,
         **warmup: Unpack[WarmupOptions],
     ) -> None:
+        check_options(type(self), warmup)
         super().__init__(
             Problem(type(self).__name__, model, potential_fn, logdensity_fn, init_strategy),
             markov(algorithm_of(random_walk, {"temperature": temperature}), **warmup),

@@ -8,7 +8,7 @@ from numpyro.infer.initialization import init_to_uniform
 from numpyro_score.infer.markov import markov
 from numpyro_score.infer.numpyro_kernel import NumPyroKernel
 from numpyro_score.infer.problem import Problem
-from numpyro_score.infer.warmup import WarmupOptions
+from numpyro_score.infer.warmup import WarmupOptions, check_options
 from numpyro_score.kernels.local_mams import local_mams, warming
 from numpyro_score.kernels.microcanonical import check_mean_num_steps, mams
 from numpyro_score.kernels.signature import algorithm_of
@@ -75,6 +75,7 @@ class MAMS(NumPyroKernel):
         init_strategy: Callable[..., Any] = init_to_uniform,
         **warmup: Unpack[WarmupOptions],
     ) -> None:
+        check_options(type(self), warmup)
         parameters = {}
         if mean_num_steps is not None:
             check_mean_num_steps(mean_num_steps)

@@ -6,13 +6,13 @@ from typing import Any
 from numpyro_score.infer.markov import markov
 from numpyro_score.infer.problem import Problem
 from numpyro_score.infer.sampler import Sampler
-from numpyro_score.infer.warmup import PreconditionerOptions, WarmupOptions
+from numpyro_score.infer.warmup import PreconditionerOptions, WarmupOptions, check_options
 from numpyro_score.kernels.api import KernelApi
 from numpyro_score.kernels.signature import Algorithm
 
 
 def unadjusted(
-    owner: str,
+    owner: type,
     target: tuple[Any, Any, Any, Callable[..., Any]],
     algorithm: Algorithm,
     warmup_api: KernelApi,
@@ -26,7 +26,7 @@ def unadjusted(
     Parameters
     ----------
     owner
-        Name of the kernel, for messages.
+        Class of the kernel, for messages.
     target
         Model, potential energy, log density and starting strategy, as `Problem` takes them.
     algorithm
@@ -45,23 +45,24 @@ def unadjusted(
     ValueError, TypeError
         If asked to adapt the step size, or to learn a preconditioner from a score alone.
     """
-    for name in options:
-        if name not in PreconditionerOptions.__optional_keys__:
-            raise TypeError(
-                f"{owner} takes no argument {name!r}: it accepts every move, and has no acceptance "
-                "to tune by."
-            )
+    name, known = owner.__name__, PreconditionerOptions.__optional_keys__
+    if "target_accept_prob" in options:
+        raise TypeError(
+            f"{name} has no argument 'target_accept_prob': it accepts every move, and has no "
+            "acceptance to tune by."
+        )
+    check_options(owner, options, known)
     if adapt_step_size:
         raise ValueError(
-            f"{owner} accepts every move, so its step size cannot be adapted to an acceptance "
+            f"{name} accepts every move, so its step size cannot be adapted to an acceptance "
             "rate; give step_size (smaller is less biased), or use MALA."
         )
     has_score = algorithm.parameters["score_fn"] is not None
     wish = options.get("adapt_mass_matrix")
     if has_score and wish:
         raise ValueError(
-            f"{owner} learns its preconditioner in MALA steps, which need a log density, but has a "
-            "score_fn; give inverse_mass_matrix, or leave score_fn out."
+            f"{name} learns its preconditioner from MALA steps, which need a log density, but has "
+            "a score_fn; give inverse_mass_matrix, or leave score_fn out."
         )
     learns = not has_score if wish is None else wish
     if learns:
@@ -72,4 +73,4 @@ def unadjusted(
         "step_size": step_size,
         "adapt_step_size": False,
     }
-    return Problem(owner, *target, needs_density=not has_score), markov(algorithm, **warmup)
+    return Problem(name, *target, needs_density=not has_score), markov(algorithm, **warmup)

@@ -1,6 +1,7 @@
 """Options of the warmup, for every kernel in one place, and the warmup that they ask for."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 
 from numpyro_score.adaptation.metric import fisher, sample_covariance
 from numpyro_score.adaptation.pooled import PooledWarmup, pooled_warmup
+from numpyro_score.hints import no_such_argument
 from numpyro_score.kernels.signature import Algorithm
 from numpyro_score.preconditioner import (
     Preconditioner,
@@ -148,6 +150,49 @@ class Tuning(NamedTuple):
         )
 
 
+def check_options(
+    kernel: type,
+    options: Mapping[str, Any],
+    known: Collection[str] = WarmupOptions.__optional_keys__,
+) -> None:
+    """Check the names of what a kernel was given besides its own arguments.
+
+    Parameters
+    ----------
+    kernel
+        The class of the kernel.
+    options
+        What was given by name, its own arguments left out.
+    known
+        Options that it takes.
+
+    Raises
+    ------
+    TypeError
+        If one is unknown, with the name that may be meant, and all names.
+
+    Examples
+    --------
+    >>> from numpyro_score.infer import MAMS
+    >>> check_options(MAMS, {"local_stepsize": True})  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    TypeError: MAMS has no argument 'local_stepsize'; did you mean 'local_step_size'? It has ...
+    """
+    parameters = inspect.signature(kernel).parameters.values()
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    own = [parameter.name for parameter in parameters if parameter.kind in named]
+    _check_names(kernel.__name__, options, own, known)
+
+
+def _check_names(
+    owner: str, options: Mapping[str, Any], own: Sequence[str], known: Collection[str]
+) -> None:
+    for name in options:
+        if name not in known:
+            names = [*own, *sorted(known)]
+            raise TypeError(f"{no_such_argument(owner, name, names)} It has {', '.join(names)}.")
+
+
 def make_tuning(algorithm: Algorithm, options: Mapping[str, Any]) -> Tuning:
     """Check the options of a kernel's warmup.
 
@@ -163,13 +208,7 @@ def make_tuning(algorithm: Algorithm, options: Mapping[str, Any]) -> Tuning:
     ValueError, TypeError
         If one is unknown or cannot be used, with what to give instead.
     """
-    known = WarmupOptions.__optional_keys__
-    unknown = [name for name in options if name not in known]
-    if unknown:
-        raise TypeError(
-            f"the kernel takes no argument {', '.join(map(repr, unknown))}; options of the warmup "
-            f"are {', '.join(sorted(known))}."
-        )
+    _check_names("the warmup", options, (), WarmupOptions.__optional_keys__)
     step_size = options.get("step_size")
     inverse_mass_matrix = options.get("inverse_mass_matrix")
     dense_mass = options.get("dense_mass", False)

@@ -16,6 +16,8 @@ import jax
 from jax.flatten_util import ravel_pytree
 from numpyro.infer.mcmc import MCMCKernel
 
+from numpyro_score.run.model_arguments import calling
+
 MAX_DENSE = 100
 """Largest number of coordinates with a dense preconditioner."""
 NUM_WARMUP = 300
@@ -93,7 +95,8 @@ def _dimension(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
     def start(rng_key: Any) -> Any:
         return initialize(rng_key, model, args, dict(kwargs))[0]
 
-    position = jax.eval_shape(start, jax.random.key(0))
+    with calling(model, args, kwargs):
+        position = jax.eval_shape(start, jax.random.key(0))
     return sum(x.size for x in jax.tree.leaves(position))
 
 
@@ -103,7 +106,9 @@ def _for(target: Mapping[str, Any], dim: int) -> Choice:
     if dim < 2:
         return Choice(MALA(**target), "MALA: one coordinate")
     if dim <= MAX_DENSE:
-        reason = f"MAMS, dense: {dim} coordinates, at most {MAX_DENSE}"
-        return Choice(MAMS(**target, dense_mass=True), reason)
-    reason = f"MAMS, diagonal: {dim} coordinates, more than {MAX_DENSE}"
-    return Choice(MAMS(**target), reason)
+        return Choice(MAMS(**target, dense_mass=True), _reason("dense", dim))
+    return Choice(MAMS(**target), _reason("diagonal", dim))
+
+
+def _reason(kind: str, dim: int) -> str:
+    return f"MAMS with a {kind} preconditioner: {dim} coordinates (dense up to {MAX_DENSE})"

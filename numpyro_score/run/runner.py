@@ -24,6 +24,7 @@ from numpyro_score.run.identity import identity
 from numpyro_score.run.layout import make_layout
 from numpyro_score.run.loop import chunks, compile_for, gathered, num_fitting
 from numpyro_score.run.memory import Memory
+from numpyro_score.run.model_arguments import arguments_apart, calling
 from numpyro_score.run.program import Program, by_phase
 from numpyro_score.run.progress import ChunkText
 from numpyro_score.run.protocol import is_exact, reporting_progress
@@ -36,6 +37,7 @@ from numpyro_score.run.until import usual_goal
 from numpyro_score.types import RngKey
 
 
+@arguments_apart
 def sample(
     kernel: MCMCKernel | Callable[..., Any],
     rng_key: RngKey,
@@ -205,10 +207,11 @@ def sample(
         program = Program(kernel, constants, (), thinning, layout)
         keys = jax.random.split(rng_key, num_chains)
         points = init_params
-        if num_superchains is not None:
-            points = superchains(program, keys, num_warmup, init_params, num_superchains)
         known = getattr(kernel, "attributes", {})
-        with reporting_progress(kernel, bar.report):
+        called = calling(getattr(kernel, "model", None), constants.args, constants.kwargs)
+        with called, reporting_progress(kernel, bar.report):
+            if num_superchains is not None:
+                points = superchains(program, keys, num_warmup, init_params, num_superchains)
             state = init(program, keys, num_warmup, points, jit_model_args=jit_model_args)
         learned = getattr(kernel, "attributes", {})
         bar.start("compiling the step", total)

@@ -251,3 +251,23 @@ def test_supports_that_depend_on_sites_are_refused_in_gibbs() -> None:
     kernel = Gibbs([(ns.MALA(nested), ["above"]), (ns.RandomWalkMetropolis(nested), ["low"])])
     with pytest.raises(ValueError, match=r"support of a site depends on another site"):
         kernel.init(jax.random.key(0), 0, None, (), {})
+
+
+@pytest.mark.parametrize(
+    ("make", "given", "meant"),
+    [
+        (ns.MALA, "stepsize", "step_size"),
+        (ns.MAMS, "local_stepsize", "local_step_size"),
+        (ns.ULA, "tempreature", "temperature"),
+        (ns.UnderdampedLangevin, "frictoin", "friction"),
+        (ns.RandomWalkMetropolis, "dense_mas", "dense_mass"),
+        (ns.GlobalLocal, "n_particles", "num_particles"),
+        (ns.ScoreMetropolis, "n_nodes", "num_nodes"),
+    ],
+)
+def test_a_misspelled_option_names_the_kernel_and_the_option(
+    make: Any, given: str, meant: str
+) -> None:
+    message = f"{make.__name__} has no argument '{given}'; did you mean '{meant}'.*step_size"
+    with pytest.raises(TypeError, match=message):
+        make(model, **{given: 1})

@@ -59,7 +59,7 @@ def test_one_call_ends_when_there_is_enough() -> None:
         warnings.simplefilter("error", ns.ConvergenceWarning)
         dt = ns.sample(normals, KEY, num_chains=8, model_args=(3,), progress=False)
     assert dt.attrs["sampler"] == "MAMS"
-    assert dt.attrs["kernel_choice"].startswith("MAMS, dense: 3 coordinates")
+    assert dt.attrs["kernel_choice"].startswith("MAMS with a dense preconditioner: 3 coordinates")
     assert dt.attrs["until"] == 800
     assert dt.attrs["until_reached"] == dt.attrs["complete"] == 1
     assert dt.attrs["mean_num_steps"] >= 1
@@ -120,3 +120,37 @@ def test_what_cannot_be_used_is_refused() -> None:
         ns.sample(kernel, KEY, num_warmup=10, num_chains=4, until=0)
     with pytest.raises(ValueError, match="resumed"):
         ns.sample(kernel, KEY, num_warmup=10, num_chains=4, until=10, resume=True, store="a.zarr")
+
+
+def regression(x: Any, y: Any) -> None:
+    slope = numpyro.sample("slope", dist.Normal(0.0, 1.0))
+    numpyro.sample("y", dist.Normal(slope * x, 1.0), obs=y)
+
+
+def test_arguments_of_the_model_in_the_wrong_place() -> None:
+    """Every such call is told where they belong."""
+    place = r"model_args=\(\.\.\.\), model_kwargs="
+    call: Any = ns.sample
+    x = jnp.ones(3)
+    with pytest.raises(TypeError, match=f"kernel and rng_key by position.*{place}"):
+        call(regression, KEY, x, x, num_chains=2)
+    with pytest.raises(TypeError, match=f"no argument 'x'.*{place}"):
+        call(regression, KEY, x=x, num_chains=2)
+    with pytest.raises(TypeError, match="no argument 'num_chain'; did you mean 'num_chains'"):
+        call(regression, KEY, num_chain=2, model_args=(x, x))
+
+
+def test_a_model_without_its_arguments() -> None:
+    """The error names the model and what it lacks, for a model and for a kernel of it."""
+    message = r"regression\(x, y\) cannot be called.*'y'; give the model's arguments as model_args"
+    with pytest.raises(TypeError, match=message):
+        ns.sample(regression, KEY, num_chains=2, model_args=(1.0,), progress=False)
+    lengths = {"num_warmup": 2, "num_samples": 2, "num_chains": 2}
+    with pytest.raises(TypeError, match=message):
+        ns.sample(ns.MALA(regression), KEY, **lengths, model_args=(1.0,), progress=False)
+
+    def at_fault(x: Any) -> None:
+        raise TypeError("an argument of mine")
+
+    with pytest.raises(TypeError, match="an argument of mine"):
+        ns.sample(at_fault, KEY, num_chains=2, model_args=(1.0,), progress=False)
