@@ -145,7 +145,7 @@ def test_a_model_without_its_arguments() -> None:
     message = r"regression\(x, y\) cannot be called.*'y'; give the model's arguments as model_args"
     with pytest.raises(TypeError, match=message):
         ns.sample(regression, KEY, num_chains=2, model_args=(1.0,), progress=False)
-    lengths = {"num_warmup": 2, "num_samples": 2, "num_chains": 2}
+    lengths: dict[str, Any] = {"num_warmup": 2, "num_samples": 2, "num_chains": 2}
     with pytest.raises(TypeError, match=message):
         ns.sample(ns.MALA(regression), KEY, **lengths, model_args=(1.0,), progress=False)
 
