@@ -16,11 +16,12 @@ ordinary single-chain warmup. For `N` steps:
 
 A chain contributes to the moments only if its log density is above the median over chains minus
 `10 dim`, and, after the opening, only if it is not far below the others (`stuck.py`). At the end of
-the opening, and of every window after it, a chain far below the others restarts from the position
-of another chain. Both prevent chains that are stuck in the tails or in a mode of far lower density
-from distorting `P`. Restarts happen in warmup only. They are counted, except those of chains whose
-log density rose by at least a tenth of the distance to the others within the window. Switch
-restarts off for targets whose modes differ greatly in density.
+the opening and of every window after it a chain far below the others restarts from the position of
+another chain, and so does one that accepts nothing where the others do, at the end of the warmup
+too. Otherwise chains stuck in the tails, or in a mode of far lower density, would distort `P`, or
+never move again. Restarts happen in warmup only. They are counted, except those of chains whose log
+density rose by at least a tenth of the distance to the others within the window. Switch restarts
+off for targets whose modes differ greatly in density.
 """
 
 from collections.abc import Callable
@@ -32,9 +33,10 @@ from jaxtyping import Array, Float, Int
 
 from numpyro_score.adaptation import moments
 from numpyro_score.adaptation.metric import Estimator
+from numpyro_score.adaptation.restart import nothing_accepted, restart
 from numpyro_score.adaptation.state import PooledState
 from numpyro_score.adaptation.step_size import correct, log_found, start_search, update_search
-from numpyro_score.adaptation.stuck import MAX_DEPTH, far_below, is_arriving
+from numpyro_score.adaptation.stuck import MAX_DEPTH, far_below, is_arriving, is_frozen
 from numpyro_score.adaptation.trajectory import close_trajectory, record, start_trajectory
 from numpyro_score.adaptation.windows import (
     OPENING,
@@ -124,7 +126,7 @@ def pooled_warmup(
     adapt_step_size, adapt_mass_matrix
         Whether to adapt each; otherwise it stays as given.
     restart_stuck_chains
-        Whether chains with far lower log densities restart from another chain at a window's end.
+        Whether stuck chains restart from another chain.
     adapt_trajectory
         Whether to learn how many integration steps a trajectory has (`trajectory.py`). In the
         opening it has one.
@@ -157,6 +159,8 @@ def pooled_warmup(
             grads=nothing,
             level=jnp.full(num_chains, -jnp.inf, position.dtype),
             num_restarts=jnp.zeros(num_chains, jnp.int32),
+            accepted=jnp.zeros(num_chains, position.dtype),
+            num_looked=jnp.zeros((), jnp.int32),
             trajectory=start_trajectory(position, opening_end) if adapt_trajectory else None,
         )
 
@@ -168,7 +172,6 @@ def pooled_warmup(
     ) -> tuple[PooledState, Int[Array, " chain"]]:
         """Re-estimate `P`, restart the search for the step size, restart stuck chains."""
         num_chains, dim = position.shape
-        source = jnp.arange(num_chains)
         if adapt_mass_matrix:
             new = estimator.estimate(state.draws, state.grads)
             is_usable = _is_usable(new) & (state.draws.num_draws > 2)
@@ -191,17 +194,14 @@ def pooled_warmup(
                 log_step_size=jnp.where(is_opening, state.log_step_size, jnp.log(start)),
                 dual_averaging=start_search(start),
             )
-        if restart_stuck_chains and num_chains > 1:
+        source = jnp.arange(num_chains)
+        if restart_stuck_chains:
             has_opened = state.window_end >= fraction(OPENING, state.num_warmup)
-            is_stuck = far_below(logdensity, dim) & has_opened
-            donors = jnp.where(is_stuck, -jnp.inf, 0.0)
-            donor = jax.random.categorical(rng_key, donors, shape=(num_chains,))
-            source = jnp.where(is_stuck, donor, source)
-            counts = is_stuck & ~is_arriving(state.level, logdensity)
-            state = state._replace(
-                log_step_size=state.log_step_size[source],
-                num_restarts=state.num_restarts + counts,
-            )
+            frozen = is_frozen(state.accepted, state.num_looked) & has_opened
+            is_stuck = frozen | (far_below(logdensity, dim) & has_opened)
+            is_counted = frozen | ~is_arriving(state.level, logdensity)
+            state, source = restart(state, rng_key, is_stuck, is_counted)
+        state = nothing_accepted(state)
         state = state._replace(level=logdensity[source].astype(state.level.dtype))
         if state.trajectory is not None:
             trajectory = close_trajectory(
@@ -216,6 +216,12 @@ def pooled_warmup(
             state.window_end, state.window_length, state.num_warmup, first_window
         )
         return state._replace(window_end=window_end, window_length=window_length), source
+
+    def close_warmup(state: PooledState, rng_key: RngKey) -> tuple[PooledState, Array]:
+        """Restart what froze while only the step size was adapted."""
+        if not restart_stuck_chains:
+            return state, jnp.arange(state.level.size)
+        return restart(state, rng_key, is_frozen(state.accepted, state.num_looked))
 
     def update(
         state: PooledState,
@@ -265,11 +271,19 @@ def pooled_warmup(
                     lambda new, old: jnp.where(is_searching, new, old), shared, state.dual_averaging
                 ),
             )
-        state = state._replace(step=state.step + 1)
-        return jax.lax.cond(
-            state.step == state.window_end,
-            lambda: close_window(state, rng_key, position, logdensity),
-            lambda: (state, jnp.arange(num_chains)),
+        state = state._replace(
+            step=state.step + 1,
+            accepted=state.accepted + acceptance_rate.astype(state.accepted.dtype),
+            num_looked=state.num_looked + 1,
+        )
+        ends = jnp.array([state.step == state.window_end, state.step == state.num_warmup])
+        return jax.lax.switch(
+            jnp.where(jnp.any(ends), 1 + jnp.argmax(ends), 0),
+            (
+                lambda: (state, jnp.arange(num_chains)),
+                lambda: close_window(state, rng_key, position, logdensity),
+                lambda: close_warmup(state, rng_key),
+            ),
         )
 
     def final(state: PooledState) -> PooledState:

@@ -32,6 +32,9 @@ class PooledState(NamedTuple):
         Log density of each chain at the start of the window, shape `(chain,)`.
     num_restarts
         Restarts of each chain, except those of a rising chain (`stuck.py`), shape `(chain,)`.
+    accepted, num_looked
+        Sum of each chain's acceptance rates since it was last looked at, shape `(chain,)`, and the
+        number of steps since.
     trajectory
         Search for the length of trajectories; None where there is nothing to search.
     """
@@ -47,6 +50,8 @@ class PooledState(NamedTuple):
     grads: Moments
     level: Float[Array, " chain"]
     num_restarts: Int[Array, " chain"]
+    accepted: Float[Array, " chain"]
+    num_looked: Int[Array, ""]
     trajectory: TrajectorySearch | None = None
 
 
@@ -60,4 +65,5 @@ def map_per_chain(change: Callable[[Array], Array], state: PooledState) -> Poole
         log_step_size=change(state.log_step_size),
         level=change(state.level),
         num_restarts=change(state.num_restarts),
+        accepted=change(state.accepted),
     )

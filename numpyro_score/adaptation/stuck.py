@@ -1,4 +1,4 @@
-"""Which chains have a log density far below that of the others, and which of them are rising.
+"""Which chains are stuck: far below the others, or refused at every step.
 
 Across chains of one mode the log density varies by about `sqrt(dim / 2)`, as on a Gaussian, or by
 more on a target of heavy tails or of a funnel's shape. A chain is far below if, in the order of
@@ -10,12 +10,15 @@ the log densities,
 
 The first rule finds chains in a mode of far lower density, in any dimension. Chains in modes that
 differ in log density by less than the gap are left where they are.
+
+A chain is frozen if it accepted next to nothing in a window in which the chains accepted well on
+average: where it is, the shared step size is far too long, whatever its log density.
 """
 
 import math
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 MAX_GAP = 10.0
 """Gap in log density below chains, in units of their spread, that separates others from them."""
@@ -25,6 +28,13 @@ QUANTILE = 0.9
 """Quantile of the log densities to which a chain's distance is measured."""
 LEAST_RISE = 0.1
 """Smallest rise in a window, as a share of the distance to the others, of a rising chain."""
+
+FROZEN = 0.02
+"""Mean acceptance rate in a window below which a chain is frozen, if others accept."""
+ACCEPTING = 0.2
+"""Mean acceptance rate of all chains from which one below `FROZEN` is an exception."""
+LEAST_WINDOW = 10
+"""Steps of a window below which nothing is said of the acceptance of a single chain."""
 
 _DEEP = 1e15
 """What stands for an infinite depth: its square is finite in float32."""
@@ -98,3 +108,26 @@ def is_arriving(
     distance = jnp.maximum(depth - _of_good(jnp.sort(depth)), 0.0)
     # a chain that had no density, and has none, does not rise
     return jnp.isfinite(now) & (now - before >= LEAST_RISE * distance)
+
+
+def is_frozen(accepted: Float[Array, " chain"], num_steps: Int[Array, ""]) -> Bool[Array, " chain"]:
+    """Chains that accepted next to nothing where the others did; never all of them.
+
+    Parameters
+    ----------
+    accepted
+        Sum of each chain's acceptance rates in a window, shape `(chain,)`.
+    num_steps
+        Steps of the window.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> is_frozen(jnp.array([18.0, 0.01, 12.0]), jnp.array(20)).tolist()
+    [False, True, False]
+    >>> is_frozen(jnp.array([0.02, 0.01, 0.03]), jnp.array(20)).tolist()
+    [False, False, False]
+    """
+    rate = accepted / jnp.maximum(num_steps, 1)
+    is_known = (num_steps >= LEAST_WINDOW) & (jnp.mean(rate) >= ACCEPTING)
+    return (rate < FROZEN) & is_known

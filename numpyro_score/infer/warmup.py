@@ -36,10 +36,10 @@ class PreconditionerOptions(TypedDict, total=False):
     dense_mass
         Whether `P` is a full matrix; by default a diagonal.
     restart_stuck_chains
-        Whether, in warmup, a chain whose log density is far below the others' restarts from
-        another chain's position; by default it does. Switch it off where modes
-        that count differ in log density by more than ten times the spread of the chains in the
-        higher one, or by more than `10 dim`.
+        Whether, in warmup, a chain whose log density is far below the others', or which accepts
+        nothing where they do, restarts from another chain's position; by default it does. Switch it
+        off where modes that count differ in log density by more than ten times the spread of the
+        chains in the higher one, or by more than `10 dim`.
 
     Examples
     --------
@@ -101,7 +101,7 @@ class Tuning(NamedTuple):
     target_accept_prob
         Acceptance that the step size is tuned to.
     restart_stuck_chains
-        Whether chains of far lower log density than the others restart, in warmup.
+        Whether chains that are stuck restart, in warmup.
     """
 
     algorithm: Algorithm

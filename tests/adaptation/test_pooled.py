@@ -137,6 +137,40 @@ def test_stuck_chains_go_on_from_another_s_place_and_are_counted() -> None:
     assert np.asarray(state.preconditioner.inverse_mass_matrix).max() < 10
 
 
+def test_a_chain_that_accepts_nothing_restarts_whatever_its_density() -> None:
+    """Chain 3 is refused at every step of the middle, chain 5 in the close alone."""
+    functions = warmup_of(restart_stuck_chains=True)
+    rng = np.random.default_rng(2)
+    state = functions.init(jnp.zeros((8, 2)), jnp.ones((8, 2)), 0.5, None, 100)
+    update = jax.jit(functions.update)
+    restarted: dict[int, list[int]] = {}
+    for step in range(1, 101):
+        rate = np.full(8, 0.6)
+        rate[3] = 0.6 if step <= 20 or restarted else 0.0
+        rate[5] = 0.0 if step > 80 else 0.6
+        x = jnp.asarray(rng.normal(size=(8, 2)), jnp.float32)
+        key = jax.random.key(step)
+        level = jnp.full(8, -1.0)
+        state, source = update(state, key, x, -x, level, jnp.asarray(rate, jnp.float32))
+        if (moved := np.flatnonzero(np.asarray(source) != np.arange(8))).size:
+            restarted[step] = moved.tolist()
+    first, last = restarted
+    assert 20 < first < 80
+    assert last == 100  # the end of the warmup
+    assert restarted == {first: [3], last: [5]}
+    assert state.num_restarts.tolist() == [0, 0, 0, 1, 0, 1, 0, 0]
+
+
+def test_chains_that_all_accept_nothing_are_left_where_they_are() -> None:
+    functions = warmup_of(restart_stuck_chains=True)
+    state = functions.init(jnp.zeros((4, 2)), jnp.ones((4, 2)), 0.5, None, 60)
+    update = jax.jit(functions.update)
+    for step in range(60):
+        x = jnp.zeros((4, 2))
+        state, source = update(state, jax.random.key(step), x, -x, jnp.zeros(4), jnp.zeros(4))
+        np.testing.assert_array_equal(source, np.arange(4))
+
+
 def test_restarts_can_be_switched_off() -> None:
     state, source = stuck_run(restart=False)
     np.testing.assert_array_equal(source, np.broadcast_to(np.arange(8), (100, 8)))
