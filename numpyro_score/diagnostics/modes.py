@@ -1,8 +1,9 @@
 """Which modes the draws are in, in what proportion, and how often chains jump between them.
 
 Modes are found in the draws (`clustering.py`) or given by their centres; every draw is in one of
-them. The share of a mode is the mean of an indicator, with the Monte Carlo standard error of
-arviz-stats, which allows for the autocorrelation that rare jumps make. Two things are flagged:
+them. Chains that never moved make no mode of their own. The share of a mode is the mean of an
+indicator, with the Monte Carlo standard error of arviz-stats, which allows for the autocorrelation
+that rare jumps make. Two things are flagged:
 
 * Chains that are in modes for different shares of the time, `sum_c (p_c - p)^2 N / (p (1 - p) tau)`
   above the quantile of chi^2 with one degree of freedom less than chains; `tau` is the
@@ -57,7 +58,10 @@ def _found(draws: FlatDraws, reasons: list[str]) -> tuple[Labels, int]:
     shape = num_chains, num_draws
     if not used:
         return np.zeros(shape, int), 1
-    clusters = find_modes(np.moveaxis(draws.values[used, :, ::step], 0, -1))
+    # a chain that never moved is a point, which would be the densest mode of all
+    moved = draws.has_moved.any(axis=1)
+    chains = moved if moved.any() else ~moved
+    clusters = find_modes(np.moveaxis(draws.values[used][:, chains, ::step], 0, -1))
     if clusters.classifier is None:
         return np.zeros(shape, int), 1
     return _assign(draws.values, used, clusters).reshape(shape), clusters.num_modes

@@ -279,6 +279,8 @@ def sample(
                     seconds[chunk.phase] += time.perf_counter() - began
                     began = time.perf_counter()
                 is_complete = True
+                if goal is not None and bar.is_shown and goal.ending:
+                    bar.write(goal.ending)
             except KeyboardInterrupt:
                 bar.write("interrupted: returning the draws so far (attribute complete=0)")
             attrs |= {

@@ -94,6 +94,13 @@ class Until:
         return self.is_reached
 
     @property
+    def ending(self) -> str:
+        """Why the run ended before its last draw; empty if it did not."""
+        if not self.is_reached:
+            return ""
+        return "R-hat and the effective sample sizes suffice: no more draws are needed"
+
+    @property
     def attributes(self) -> dict[str, Any]:
         """What the run says of its goal."""
         return {"until": self.wanted, "until_reached": int(self.is_reached), **self._found}

@@ -100,6 +100,11 @@ class Within:
         return self._budget.number - self._budget.of(self._spent)
 
     @property
+    def ending(self) -> str:
+        """Why the run ended before its last draw; empty if it did not."""
+        return f"the budget of {self._budget} is spent" if self.left <= 0 else ""
+
+    @property
     def attributes(self) -> dict[str, Any]:
         """What the run says of its budget."""
         return {"budget": str(self._budget), "budget_reached": int(self.left <= 0)}

@@ -229,3 +229,12 @@ def test_a_small_spread_is_no_rounding(tree):
     verdict = assess(tree(x=x)).verdict
     assert verdict.num_constant == 0
     assert verdict.is_converged
+
+
+def test_a_chain_that_never_moved_is_no_mode(tree):
+    x = np.random.default_rng(8).normal(size=(4, 400, 3))
+    x[2] = x[2, :1] + 6.0
+    assert modes(tree(x=x)).attrs["num_modes"] == 1
+    # where it moves a little, it is
+    x[2] += 0.01 * np.random.default_rng(9).normal(size=(400, 3))
+    assert modes(tree(x=x)).attrs["num_modes"] == 2

@@ -54,10 +54,11 @@ def test_a_log_density_is_told_from_a_model_and_a_kernel_is_left_alone() -> None
     assert choose(kernel, (), {}, None) == (kernel, None)
 
 
-def test_one_call_ends_when_there_is_enough() -> None:
+def test_one_call_ends_when_there_is_enough(capsys: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", ns.ConvergenceWarning)
-        dt = ns.sample(normals, KEY, num_chains=8, model_args=(3,), progress=False)
+        dt = ns.sample(normals, KEY, num_chains=8, model_args=(3,), progress=True)
+    assert "no more draws are needed" in capsys.readouterr().err
     assert dt.attrs["sampler"] == "MAMS"
     assert dt.attrs["kernel_choice"].startswith("MAMS with a dense preconditioner: 3 coordinates")
     assert dt.attrs["until"] == 800
