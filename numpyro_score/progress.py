@@ -160,6 +160,8 @@ class TaskProgress:
         Number of tasks, or None if it is not known.
     is_shown
         Whether to show anything.
+    unit
+        What a task is called.
 
     Examples
     --------
@@ -168,18 +170,21 @@ class TaskProgress:
     ...     progress.done("converged")
     """
 
-    def __init__(self, title: str, total: int | None = None, *, is_shown: bool = True) -> None:
-        self._title, self._total = title, total
+    def __init__(
+        self, title: str, total: int | None = None, *, is_shown: bool = True, unit: str = "task"
+    ) -> None:
+        self._title, self._total, self._unit = title, total, unit
         self._num_done = 0
         has_bar = is_shown and can_draw_bars()
         self._has_lines = is_shown and not has_bar
-        self._bar = Bar(total, progress=has_bar, phase=title, unit="task", leave=True)
+        self._bar = Bar(total, progress=has_bar, phase=title, unit=unit, leave=True)
         self._task = ""
         self._began = time.perf_counter()
 
     def __enter__(self) -> Self:
         if self._has_lines:
-            in_all = "" if self._total is None else f" {self._total} in all"
+            several = "" if self._total == 1 else "s"
+            in_all = "" if self._total is None else f" {self._total} {self._unit}{several}"
             self._line(f"{self._title}:{in_all}")
         return self
 

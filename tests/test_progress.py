@@ -30,7 +30,7 @@ def test_a_log_has_whole_lines(monkeypatch):
     monkeypatch.setattr(sys, "stderr", log)
     go()
     lines = log.getvalue().splitlines()
-    assert lines[0] == "testing: 2 in all"
+    assert lines[0] == "testing: 2 tasks"
     assert [line.split(" (")[0] for line in lines[1:]] == ["[1/2] one: fine", "[2/2] two: fine"]
     assert "\r" not in log.getvalue()
 

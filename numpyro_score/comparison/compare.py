@@ -221,7 +221,7 @@ def compare(
         check_picklable(jobs)
     done: dict[tuple[str, str, int], Outcome] = {}
     title = f"comparing {_counted(kernels, 'kernel')} on {_counted(found, 'target')}"
-    with TaskProgress(title, len(jobs), is_shown=progress) as bar:
+    with TaskProgress(title, len(jobs), is_shown=progress, unit="run") as bar:
         shows = progress and can_draw_bars()
         for job, outcome in run_jobs(jobs, num_processes, bar.start, progress=shows):
             done[*job.place, job.seed] = outcome

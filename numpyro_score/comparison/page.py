@@ -80,7 +80,7 @@ def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool
     specs, more = (
         shown(wanted(settings.num_chains), rows) for wanted in (main_columns, more_columns)
     )
-    with TaskProgress("report", len(comparison.runs), is_shown=progress) as bar:
+    with TaskProgress("report", len(comparison.runs), is_shown=progress, unit="run") as bar:
 
         def make_run(target: str, kernel: str, anchor: str) -> RunView | None:
             if (target, kernel) not in comparison.runs:

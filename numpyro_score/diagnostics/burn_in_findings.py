@@ -37,6 +37,10 @@ def findings(burn_in: xr.Dataset, verdict: Verdict | None) -> list[Finding]:
         return [Finding("transient", severity, labels, recommended, num_warmup, details)]
     if not np.isfinite(burn_in.ess.values).any():
         return [Finding("no_burn_in", Severity.NOTE)]
+    rhat = burn_in.num_dropped.sel(estimator="rhat").values[(burn_in.reason == "").values]
+    if np.isnan(rhat).any() or recommended > num_warmup:
+        details["rhat_stays"] = bool(np.isnan(rhat).any())
+        return [Finding("burn_in_unsure", Severity.NOTE, (), recommended, num_warmup, details)]
     code = "burn_in_over" if recommended > 0 else "no_transient"
     return [Finding(code, Severity.OK, (), recommended, num_warmup, details)]
 
@@ -51,12 +55,25 @@ def _transient(found: Finding) -> Words:
     )
 
 
+def _unsure(found: Finding) -> Words:
+    num_warmup = found.details["num_warmup"]
+    after = f" after the warmup of {count(num_warmup)} steps" if num_warmup else ""
+    fine = f"No initial transient is detected{after}"
+    if found.details["rhat_stays"]:
+        return Words(
+            f"{fine}, but R-hat stays above its limit whatever is dropped: whether burn-in is over "
+            "is not known."
+        )
+    return Words(f"{fine}, but the longest estimate of burn-in is {count(found.value)} steps.")
+
+
 WORDINGS: Wordings = {
     "drift": lambda found: Words(
         f"{listed(found.parameters)} drifts through the first half of the chains: run longer, from "
         "better starting points."
     ),
     "transient": _transient,
+    "burn_in_unsure": _unsure,
     "no_burn_in": lambda _: Words("Burn-in cannot be estimated from these draws."),
     "burn_in_over": lambda found: Words(
         f"Burn-in ended after {count(found.value)} steps, within the warmup of "

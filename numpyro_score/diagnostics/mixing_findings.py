@@ -1,6 +1,6 @@
 """What `mixing` finds, how that is worded, and what it adds to the table of a comparison."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import xarray as xr
 
@@ -71,6 +71,10 @@ def _on_chains(table: xr.Dataset) -> list[Finding]:
     return found
 
 
+def _chains(labels: Sequence[str]) -> str:
+    return f"chain{'s' * (len(labels) > 1)} {listed(labels)}"
+
+
 WORDINGS: Wordings = {
     **OF_VERDICT,
     "rstar": lambda found: Words(
@@ -85,12 +89,12 @@ WORDINGS: Wordings = {
     ),
     "stuck": lambda found: Words(
         f"Some chains did not move for up to {found.value:.0f} of {found.details['num_steps']} "
-        f"steps (limit {found.limit:.0%} of them): chains {listed(found.parameters)}.",
+        f"steps (limit {found.limit:.0%} of them): {_chains(found.parameters)}.",
         "Take smaller steps, or run a longer warmup.",
     ),
     "acceptance": lambda found: Words(
         f"The acceptance rate falls to {found.value:.2f}, below half of its target "
-        f"{found.limit:.2f}, in chains {listed(found.parameters)}.",
+        f"{found.limit:.2f}, in {_chains(found.parameters)}.",
         "Take smaller steps, or run a longer warmup.",
     ),
 }

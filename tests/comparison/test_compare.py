@@ -120,7 +120,7 @@ def test_nothing_that_runs_still_makes_a_table():
 def test_progress_in_a_log_is_one_line_a_run(capsys):
     small({"stop": interrupt}, [std_gaussian(1)], progress=True)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "comparing 1 kernel on 1 target: 1 in all"
+    assert lines[0] == "comparing 1 kernel on 1 target: 1 run"
     assert lines[1].startswith("[1/1] stop on std_gaussian: failed, interrupted")
     assert len(lines) == 2
 

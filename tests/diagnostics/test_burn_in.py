@@ -4,7 +4,9 @@ import pytest
 import xarray as xr
 
 from numpyro_score.diagnostics.burn_in import burn_in
+from numpyro_score.diagnostics.burn_in_findings import WORDINGS, findings
 from numpyro_score.diagnostics.drop import drop_burn_in
+from numpyro_score.diagnostics.finding import Severity
 
 DRAW = np.arange(1000)
 
@@ -112,6 +114,20 @@ def test_chains_apart_are_no_start(tree):
     assert result.attrs["is_flagged"] == 0
     assert (result.rhat > 1.1).all()
     assert any("R-hat stays above" in note for note in result.attrs["notes"])
+
+
+def test_burn_in_is_over_only_where_every_estimate_says_so(tree):
+    """No tick next to chains that disagree, or to an estimate that is longer than the warmup."""
+    x = normal(4, 4, 1000) + 20 * np.exp(-DRAW / 30)
+    result = burn_in(with_warmup(x, 300))
+    (over,) = findings(result, None)
+    assert (over.code, over.severity) == ("burn_in_over", Severity.OK)
+    longer = result.assign(recommended=322.0)
+    apart = burn_in(tree(x=normal(7, 4, 1000) + np.array([0, 0, 0, 3.0])[:, None]))
+    for table, words in ((longer, "is 322 steps"), (apart, "R-hat stays above its limit")):
+        (found,) = findings(table, None)
+        assert found.severity == Severity.NOTE
+        assert words in WORDINGS[found.code](found).finding
 
 
 def test_superchains_are_compared(tree):

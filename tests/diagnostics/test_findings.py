@@ -1,6 +1,7 @@
 """Findings are data: each code has a wording, and no wording decides what is shown."""
 
 import ast
+import re
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,16 @@ def test_rewording_drops_nothing(tree, monkeypatch, tmp_path):
     for group in before[0].findings.values():
         for one in group:
             assert f"&lt;{one.code}&gt; in other words." in page
+
+
+def test_an_advice_is_given_once(tree, tmp_path):
+    run = next(odd_runs(tree))
+    advice = [remark.advice for remark in assess(run).remarks() if remark.advice]
+    assert len(set(advice)) < len(advice)
+    page = write_report(run, tmp_path / "x.html", progress=False).read_text("utf-8")
+    for block in page.split("<h3>What to do</h3>")[1:]:
+        said = re.findall(r'<li class="do">(.*?)</li>', block.partition("</ul>")[0])
+        assert len(said) == len(set(said)) > 0
 
 
 def test_words_are_sentences(tree):

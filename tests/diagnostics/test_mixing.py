@@ -142,7 +142,7 @@ def test_acceptance_against_its_target(tree):
     table = mixing(dt)
     np.testing.assert_allclose(table.acceptance, [0.6, 0.6, 0.6, 0.2])
     assert table.attrs["findings"] == [
-        "The acceptance rate falls to 0.20, below half of its target 0.57, in chains 3."
+        "The acceptance rate falls to 0.20, below half of its target 0.57, in chain 3."
     ]
 
 
