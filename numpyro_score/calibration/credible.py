@@ -96,10 +96,10 @@ def coverage(
     Examples
     --------
     >>> coverage({DENSITY: np.array([0.9, 0.2]), DISTANCE: np.array([0.3, 0.6])}, np.array([0.5]))
-    {'highest density': array([0.5]), 'around a random point': array([0.5])}
+    {'highest density': array([0.5]), 'TARP': array([0.5])}
     """
     found = {}
-    for name, quantity in (("highest density", DENSITY), ("around a random point", DISTANCE)):
+    for name, quantity in (("highest density", DENSITY), ("TARP", DISTANCE)):
         rank = pit[quantity][np.isfinite(pit[quantity])]
         # the regions that hold the truth are those of at least this credibility
         at = 1 - rank if quantity == DENSITY else rank
