@@ -114,7 +114,7 @@ class Drawn(NamedTuple):
 class ExternalSampler:
     """An algorithm of others, as a value of the `kernels` of `compare`.
 
-    Attributes
+    Parameters
     ----------
     draw
         The algorithm; a function at the top of a module, where several processes are to run it.

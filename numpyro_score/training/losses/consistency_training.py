@@ -58,7 +58,8 @@ class ConsistencyTraining(StatefulLoss):
     >>> noise = VE(0.1, 10.0)
     >>> score = FunctionScore(lambda x, t: -x / noise.variance(t), noise)  # of data at 0
     >>> loss, model, x = ConsistencyTraining(100), ConsistencyModel(score), jnp.zeros((8, 2))
-    >>> error, step = loss.update(model, x, jax.random.key(0), loss.init(model, x, None))
+    >>> key = jax.random.key(0)
+    >>> error, step = loss.update(model, x, key, loss.init(model, x, key))
     >>> round(float(error), 5), int(step), [int(loss.num_levels(k)) for k in (0, 30, 99)]
     (0.0, 1, [10, 20, 160])
     """
