@@ -6,6 +6,7 @@ from typing import Any
 
 from numpyro_score.diagnostics.finding import Finding, Severity
 from numpyro_score.diagnostics.formatting import count, rhat
+from numpyro_score.diagnostics.verdict import RHAT_MAX
 from numpyro_score.diagnostics.wording import Words
 
 
@@ -35,7 +36,7 @@ def missed_goal(attrs: Mapping[Any, Any]) -> list[Finding]:
 def goal_words(found: Finding) -> Words:
     """The finding of `missed_goal` in words."""
     return Words(
-        f"The run ended without its goal: R-hat {rhat(found.details['rhat'])} (limit 1.01), "
+        f"The run ended without its goal: R-hat {rhat(found.details['rhat'])} (limit {RHAT_MAX}), "
         f"effective sample size {count(found.value)} of {count(found.limit)}.",
         "Raise num_samples.",
     )
