@@ -25,18 +25,25 @@ off for targets whose modes differ greatly in density.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from numpyro_score.adaptation import moments
 from numpyro_score.adaptation.metric import Estimator
 from numpyro_score.adaptation.restart import nothing_accepted, restart
 from numpyro_score.adaptation.state import PooledState
 from numpyro_score.adaptation.step_size import correct, log_found, start_search, update_search
-from numpyro_score.adaptation.stuck import MAX_DEPTH, far_below, is_arriving, is_frozen
+from numpyro_score.adaptation.stuck import (
+    MAX_DEPTH,
+    Depths,
+    depths,
+    far_below,
+    is_arriving,
+    is_frozen,
+)
 from numpyro_score.adaptation.trajectory import close_trajectory, record, start_trajectory
 from numpyro_score.adaptation.windows import (
     OPENING,
@@ -169,12 +176,22 @@ def pooled_warmup(
         rng_key: RngKey,
         position: Float[Array, "chain dim"],
         logdensity: Float[Array, " chain"],
+        levels: Depths,
+        is_low: Bool[Array, " chain"],
     ) -> tuple[PooledState, Int[Array, " chain"]]:
-        """Re-estimate `P`, restart the search for the step size, restart stuck chains."""
+        """Re-estimate `P`, restart the search for the step size, restart stuck chains.
+
+        At the end of the warmup, only restart what froze while only the step size was adapted.
+        """
         num_chains, dim = position.shape
+        is_end = state.step != state.window_end
+
+        def change(new: Any, old: Any) -> Any:
+            return jax.tree.map(lambda a, b: jnp.where(is_end, b, a), new, old)
+
         if adapt_mass_matrix:
             new = estimator.estimate(state.draws, state.grads)
-            is_usable = _is_usable(new) & (state.draws.num_draws > 2)
+            is_usable = _is_usable(new) & (state.draws.num_draws > 2) & ~is_end
             preconditioner = jax.tree.map(
                 lambda a, b: jnp.where(is_usable, a, b), new, state.preconditioner
             )
@@ -190,16 +207,17 @@ def pooled_warmup(
                 start = jnp.minimum(optimal, MAX_GROWTH * found)
             else:
                 start = found
+            keeps = is_opening | is_end
             state = state._replace(
-                log_step_size=jnp.where(is_opening, state.log_step_size, jnp.log(start)),
-                dual_averaging=start_search(start),
+                log_step_size=jnp.where(keeps, state.log_step_size, jnp.log(start)),
+                dual_averaging=change(start_search(start), state.dual_averaging),
             )
         source = jnp.arange(num_chains)
         if restart_stuck_chains:
             has_opened = state.window_end >= fraction(OPENING, state.num_warmup)
-            frozen = is_frozen(state.accepted, state.num_looked) & has_opened
-            is_stuck = frozen | (far_below(logdensity, dim) & has_opened)
-            is_counted = frozen | ~is_arriving(state.level, logdensity)
+            frozen = is_frozen(state.accepted, state.num_looked) & (has_opened | is_end)
+            is_stuck = frozen | (is_low & has_opened & ~is_end)
+            is_counted = frozen | ~is_arriving(state.level, logdensity, levels)
             state, source = restart(state, rng_key, is_stuck, is_counted)
         state = nothing_accepted(state)
         state = state._replace(level=logdensity[source].astype(state.level.dtype))
@@ -210,18 +228,12 @@ def pooled_warmup(
                 is_first=state.window_end <= fraction(OPENING, state.num_warmup),
                 is_last=state.window_end >= close_start(state.num_warmup),
             )
-            state = state._replace(trajectory=trajectory)
+            state = state._replace(trajectory=change(trajectory, state.trajectory))
         first_window = first_windows(estimator, num_chains, dim)[1]
         window_end, window_length = next_window(
             state.window_end, state.window_length, state.num_warmup, first_window
         )
         return state._replace(window_end=window_end, window_length=window_length), source
-
-    def close_warmup(state: PooledState, rng_key: RngKey) -> tuple[PooledState, Array]:
-        """Restart what froze while only the step size was adapted."""
-        if not restart_stuck_chains:
-            return state, jnp.arange(state.level.size)
-        return restart(state, rng_key, is_frozen(state.accepted, state.num_looked))
 
     def update(
         state: PooledState,
@@ -234,9 +246,11 @@ def pooled_warmup(
     ) -> tuple[PooledState, Int[Array, " chain"]]:
         num_chains, dim = position.shape
         is_opening = state.step < fraction(OPENING, state.num_warmup)
+        levels = depths(logdensity)
+        is_low = far_below(levels, dim)
         if adapt_mass_matrix or adapt_trajectory:
-            counts = logdensity > jnp.median(logdensity) - MAX_DEPTH * dim
-            counts &= is_opening | ~far_below(logdensity, dim)
+            counts = levels.depth < levels.median + MAX_DEPTH * dim
+            counts &= is_opening | ~is_low
             counts = (counts | (num_chains == 1)) & (state.step < close_start(state.num_warmup))
             weight = counts.astype(position.dtype)
         if state.trajectory is not None:
@@ -276,14 +290,10 @@ def pooled_warmup(
             accepted=state.accepted + acceptance_rate.astype(state.accepted.dtype),
             num_looked=state.num_looked + 1,
         )
-        ends = jnp.array([state.step == state.window_end, state.step == state.num_warmup])
-        return jax.lax.switch(
-            jnp.where(jnp.any(ends), 1 + jnp.argmax(ends), 0),
-            (
-                lambda: (state, jnp.arange(num_chains)),
-                lambda: close_window(state, rng_key, position, logdensity),
-                lambda: close_warmup(state, rng_key),
-            ),
+        return jax.lax.cond(
+            (state.step == state.window_end) | (state.step == state.num_warmup),
+            lambda: close_window(state, rng_key, position, logdensity, levels, is_low),
+            lambda: (state, jnp.arange(num_chains)),
         )
 
     def final(state: PooledState) -> PooledState:

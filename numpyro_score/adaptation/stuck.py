@@ -16,6 +16,7 @@ average: where it is, the shared step size is far too long, whatever its log den
 """
 
 import math
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -40,43 +41,61 @@ _DEEP = 1e15
 """What stands for an infinite depth: its square is finite in float32."""
 
 
-def _depth(logdensity: Float[Array, " chain"]) -> Float[Array, " chain"]:
-    """How far each chain is below the best; large where the log density is no number."""
-    level = jnp.where(jnp.isfinite(logdensity), logdensity, -jnp.inf)
-    best = jnp.max(level)
-    depth = jnp.where(jnp.isfinite(level), jnp.where(jnp.isfinite(best), best, 0.0) - level, _DEEP)
-    return jnp.minimum(depth, _DEEP)
+class Depths(NamedTuple):
+    """How far each chain is below the best of them; large where the log density is no number."""
+
+    depth: Float[Array, " chain"]
+    ordered: Float[Array, " chain"]
+
+    @property
+    def of_good(self) -> Float[Array, ""]:
+        """Depth of the lowest of the good chains."""
+        return self.ordered[int((1 - QUANTILE) * (self.ordered.size - 1))]
+
+    @property
+    def median(self) -> Float[Array, ""]:
+        """Depth of the chain in the middle, the higher of two."""
+        return self.ordered[(self.ordered.size - 1) // 2]
 
 
-def _of_good(ordered: Float[Array, " chain"]) -> Float[Array, ""]:
-    """Depth of the lowest of the good chains, from the depths in order."""
-    return ordered[int((1 - QUANTILE) * (ordered.size - 1))]
-
-
-def far_below(logdensity: Float[Array, " chain"], dim: int) -> Bool[Array, " chain"]:
-    """Chains far below the others; never all of them.
+def depths(logdensity: Float[Array, " chain"]) -> Depths:
+    """Depths of the chains, sorted once for all the rules.
 
     Parameters
     ----------
     logdensity
-        Log density of each chain's position, shape `(chain,)`; what is not finite is far below.
+        Log density of each chain's position, shape `(chain,)`.
+    """
+    level = jnp.where(jnp.isfinite(logdensity), logdensity, -jnp.inf)
+    best = jnp.max(level)
+    depth = jnp.where(jnp.isfinite(level), jnp.where(jnp.isfinite(best), best, 0.0) - level, _DEEP)
+    depth = jnp.minimum(depth, _DEEP)
+    return Depths(depth, jnp.sort(depth))
+
+
+def far_below(of: Depths, dim: int) -> Bool[Array, " chain"]:
+    """Chains far below the others; never all of them.
+
+    Parameters
+    ----------
+    of
+        The chains' depths; what has no log density is far below.
     dim
         Number of coordinates.
 
     Examples
     --------
     >>> import jax.numpy as jnp
-    >>> far_below(jnp.array([0.0, -1.0, -2.0, -1.5, -42.0]), dim=8).tolist()
+    >>> far_below(depths(jnp.array([0.0, -1.0, -2.0, -1.5, -42.0])), dim=8).tolist()
     [False, False, False, False, True]
-    >>> far_below(jnp.array([0.0, -8.0, -16.0, -24.0, -32.0]), dim=8).tolist()
+    >>> far_below(depths(jnp.array([0.0, -8.0, -16.0, -24.0, -32.0])), dim=8).tolist()
     [False, False, False, False, False]
     """
-    num_chains = logdensity.size
+    depth, ordered = of
+    num_chains = depth.size
     if num_chains == 1:
         return jnp.zeros(1, bool)
-    depth = _depth(logdensity)
-    ordered = jnp.sort(depth)
-    is_far = depth > _of_good(ordered) + MAX_DEPTH * dim
+    is_far = depth > of.of_good + MAX_DEPTH * dim
     above = jnp.arange(1, num_chains)
     count = above.astype(depth.dtype)
     mean = jnp.cumsum(ordered)[:-1] / count
@@ -89,7 +108,7 @@ def far_below(logdensity: Float[Array, " chain"], dim: int) -> Bool[Array, " cha
 
 
 def is_arriving(
-    before: Float[Array, " chain"], now: Float[Array, " chain"]
+    before: Float[Array, " chain"], now: Float[Array, " chain"], of: Depths
 ) -> Bool[Array, " chain"]:
     """Chains whose log density rose by at least a tenth of their distance to the others.
 
@@ -97,15 +116,17 @@ def is_arriving(
     ----------
     before, now
         Log density of each chain at the start and at the end of a window, shape `(chain,)`.
+    of
+        The depths at its end.
 
     Examples
     --------
     >>> import jax.numpy as jnp
-    >>> is_arriving(jnp.array([-1.0, -1e4, -500.0]), jnp.array([0.0, -200.0, -499.0])).tolist()
+    >>> before, now = jnp.array([-1.0, -1e4, -500.0]), jnp.array([0.0, -200.0, -499.0])
+    >>> is_arriving(before, now, depths(now)).tolist()
     [True, True, False]
     """
-    depth = _depth(now)
-    distance = jnp.maximum(depth - _of_good(jnp.sort(depth)), 0.0)
+    distance = jnp.maximum(of.depth - of.of_good, 0.0)
     # a chain that had no density, and has none, does not rise
     return jnp.isfinite(now) & (now - before >= LEAST_RISE * distance)
 

@@ -14,6 +14,7 @@ from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.constants import Constants
 from numpyro_score.progress import Bar
+from numpyro_score.run.ahead import import_ahead
 from numpyro_score.run.arguments import check_key, check_lengths, check_starts
 from numpyro_score.run.budget import Budget, Evaluations, check_affordable
 from numpyro_score.run.check import KeptDraws, warn
@@ -204,6 +205,7 @@ def sample(
     shown = progress and jax.process_index() == 0
     with Bar(total, progress=shown, phase="initialising the model") as bar:
         began = time.perf_counter()
+        import_ahead()
         program = Program(kernel, constants, (), thinning, layout)
         keys = jax.random.split(rng_key, num_chains)
         points = init_params

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from numpyro_score.adaptation.stuck import far_below, is_arriving
+from numpyro_score.adaptation.stuck import depths, far_below, is_arriving
 
 
 def gaussian_levels(rng: Any, num_chains: int, dim: int) -> Any:
@@ -22,7 +22,7 @@ def test_a_lesser_mode_is_found_whatever_its_share(num_low: int, dim: int) -> No
     rng = np.random.default_rng(0)
     levels = gaussian_levels(rng, 64, dim)
     levels[:num_low] -= 20 + 16 * np.sqrt(dim / 2)
-    found = np.asarray(far_below(jnp.asarray(levels), dim))
+    found = np.asarray(far_below(depths(jnp.asarray(levels)), dim))
     np.testing.assert_array_equal(found, np.arange(64) < num_low)
 
 
@@ -31,7 +31,7 @@ def test_chains_of_one_mode_are_left_alone(num_chains: int, dim: int) -> None:
     """In 2,000 sets of chains in equilibrium hardly one is taken to be stuck."""
     rng = np.random.default_rng(1)
     levels = jnp.asarray(np.stack([gaussian_levels(rng, num_chains, dim) for _ in range(2_000)]))
-    found = jax.vmap(lambda level: far_below(level, dim))(levels)
+    found = jax.vmap(lambda level: far_below(depths(level), dim))(levels)
     assert np.asarray(found).any(axis=1).mean() < 0.005
 
 
@@ -43,7 +43,7 @@ def test_neither_a_funnel_nor_heavy_tails_are_taken_for_modes() -> None:
     funnel = -(v**2) / 18 - 4.5 * v - 0.5 * (z**2).sum(axis=-1)
     student = -2.5 * np.log1p(rng.standard_t(3, size=(500, 64, 5)) ** 2 / 3).sum(axis=-1)
     for levels, dim in ((funnel, 10), (student, 5)):
-        found = jax.vmap(lambda level, dim=dim: far_below(level, dim))(jnp.asarray(levels))
+        found = jax.vmap(lambda level, dim=dim: far_below(depths(level), dim))(jnp.asarray(levels))
         assert np.asarray(found).any(axis=1).mean() < 0.01
 
 
@@ -51,17 +51,19 @@ def test_modes_that_count_are_kept() -> None:
     """Two groups 15 nats apart in eight dimensions: their weights may be alike."""
     levels = gaussian_levels(np.random.default_rng(3), 64, 8)
     levels[:20] -= 15
-    assert not np.asarray(far_below(jnp.asarray(levels), 8)).any()
+    assert not np.asarray(far_below(depths(jnp.asarray(levels)), 8)).any()
 
 
 @pytest.mark.parametrize("lost", [np.nan, -np.inf, np.inf])
 def test_what_is_no_number_is_far_below(lost: float) -> None:
     levels = jnp.array([-1.0, lost, -2.0, -3.0])
-    np.testing.assert_array_equal(far_below(levels, 3), [False, True, False, False])
-    assert not np.asarray(far_below(jnp.full(4, lost), 3)).any()
+    np.testing.assert_array_equal(far_below(depths(levels), 3), [False, True, False, False])
+    assert not np.asarray(far_below(depths(jnp.full(4, lost)), 3)).any()
 
 
 def test_a_chain_on_its_way_is_told_from_one_that_stays() -> None:
     before = jnp.array([-3.0, -1e6, -600.0, -600.0, -jnp.inf])
     now = jnp.array([-2.0, -400.0, -300.0, -599.0, -jnp.inf])
-    np.testing.assert_array_equal(is_arriving(before, now), [True, True, True, False, False])
+    np.testing.assert_array_equal(
+        is_arriving(before, now, depths(jnp.asarray(now))), [True, True, True, False, False]
+    )

@@ -70,7 +70,7 @@ class Shape(NamedTuple):
 
 # letters of several scripts, blanks, dots, slashes, and what files and shells trip over
 NAMES = st.text("abzAZ09_ ./-:+*'\"#%éßλ漢", min_size=1, max_size=8).filter(
-    lambda name: name not in (".", "..")  # no folder has such a name: a store refuses them
+    lambda name: stored_name(name) not in (".", "..")  # no folder has such a name
 )
 
 
