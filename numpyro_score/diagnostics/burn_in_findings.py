@@ -14,6 +14,31 @@ from numpyro_score.diagnostics.verdict import Verdict
 from numpyro_score.diagnostics.wording import Wordings, Words
 
 
+def rhat_stays(burn_in: xr.Dataset) -> bool:
+    """Whether R-hat of some parameter stays above its limit whatever is dropped.
+
+    Parameters
+    ----------
+    burn_in
+        As `burn_in` returns it.
+    """
+    known = (burn_in.reason == "").values
+    return bool(np.isnan(burn_in.num_dropped.sel(estimator="rhat").values[known]).any())
+
+
+def end(burn_in: xr.Dataset) -> float:
+    """Step at which burn-in ended, warmup included; 0 if it shows none, NaN if it is not known.
+
+    Parameters
+    ----------
+    burn_in
+        As `burn_in` returns it.
+    """
+    if not burn_in.is_flagged.values.any() and rhat_stays(burn_in):
+        return math.nan
+    return float(burn_in.recommended)
+
+
 def findings(burn_in: xr.Dataset, verdict: Verdict | None) -> list[Finding]:
     """Whether the draws still show the initial transient.
 
@@ -37,9 +62,9 @@ def findings(burn_in: xr.Dataset, verdict: Verdict | None) -> list[Finding]:
         return [Finding("transient", severity, labels, recommended, num_warmup, details)]
     if not np.isfinite(burn_in.ess.values).any():
         return [Finding("no_burn_in", Severity.NOTE)]
-    rhat = burn_in.num_dropped.sel(estimator="rhat").values[(burn_in.reason == "").values]
-    if np.isnan(rhat).any() or recommended > num_warmup:
-        details["rhat_stays"] = bool(np.isnan(rhat).any())
+    stays = rhat_stays(burn_in)
+    if stays or recommended > num_warmup:
+        details["rhat_stays"] = stays
         return [Finding("burn_in_unsure", Severity.NOTE, (), recommended, num_warmup, details)]
     code = "burn_in_over" if recommended > 0 else "no_transient"
     return [Finding(code, Severity.OK, (), recommended, num_warmup, details)]

@@ -44,7 +44,7 @@ MEANING = {
     "mser": "MSER-5: where the standard error of what is left is least",
     "geweke": "until the first tenth of no chain is off",
     "autocorrelation_time": "five autocorrelation times; unknown where chains are too short",
-    "rhat": "until R-hat is within its limit",
+    "rhat": "until R-hat is within its limit, which allows for the chains' length",
     "rhat_nested": "until nested R-hat is within its limit",
 }
 

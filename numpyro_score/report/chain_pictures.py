@@ -13,6 +13,8 @@ import xarray as xr
 from arviz_plots import plot_autocorr, plot_ess_evolution, plot_rank, plot_trace
 from matplotlib.axes import Axes
 
+from numpyro_score.diagnostics.burn_in_findings import end
+from numpyro_score.diagnostics.formatting import count
 from numpyro_score.diagnostics.rhat_ess import MIN_DRAWS
 from numpyro_score.diagnostics.verdict import RHAT_MAX
 from numpyro_score.report.canvas import INK, SHADE, blank, short, styled, to_svg
@@ -34,6 +36,9 @@ ESS_POINTS = 12
 RANK_LEVEL = 0.01
 """Level of the test of equal ranks, below which points are marked."""
 
+FAR_FROM_ENOUGH = 0.3
+"""Share of the recommended effective draws below which the recommended number is only named."""
+
 NUM_WINDOWS = 60
 """Windows over which the acceptance is averaged."""
 
@@ -53,10 +58,12 @@ def _ranks(shown: Shown) -> str:
     step = max(min(step, size // fewest), math.ceil(size / most), 1)
 
     def finish(axes: Sequence[Axes]) -> None:
-        for text in (text for ax in axes for text in ax.texts):
-            value = text.get_text().partition("(")[0].removeprefix("p=")
-            text.set_text("p < 0.01" if value == "0.00" else f"p = {value}")
         for ax in axes:
+            for text in ax.texts:
+                value = text.get_text().partition("(")[0].removeprefix("p=")
+                text.set_text("p < 0.01" if value == "0.00" else f"p = {value}")
+                # beside the title, where no line runs
+                text.set(transform=ax.transAxes, position=(1, 1.02), ha="right", va="bottom")
             ax.set_ylim(*(1.15 * limit for limit in ax.get_ylim()))
 
     return draw(
@@ -118,9 +125,20 @@ def _autocorrelation(shown: Shown) -> str:
 
 
 def _growth(shown: Shown, ess_needed: int) -> str:
+    def finish(axes: Sequence[Axes]) -> None:
+        for ax in axes:
+            drawn = [np.asarray(points.get_offsets()) for points in ax.collections]
+            reached = max(float(places[:, 1].max()) for places in drawn)
+            if reached < FAR_FROM_ENOUGH * ess_needed:
+                # a scale up to what is recommended would hide how it grows
+                ax.set_ylim(0, 1.3 * reached)
+                note = f"recommended: {count(ess_needed)}"
+                ax.text(1, 1.02, note, transform=ax.transAxes, ha="right", va="bottom", size=8.5)
+
     return draw(
         shown.draws,
         plot_ess_evolution,
+        finish,
         by_chain=False,
         n_points=min(ESS_POINTS, shown.draws.sizes["draw"] // MIN_DRAWS),
         min_ess=ess_needed,
@@ -156,9 +174,10 @@ def _rhat_by_burn_in(burn_in: xr.Dataset, places: list[int], labels: list[str]) 
             ax.plot(burn_in.dropped, burn_in.rhat.values[place], label=short(label, 24))
         ax.axhline(RHAT_MAX, color=INK, linewidth=0.9, linestyle=":")
         ax.axvspan(0, burn_in.attrs["num_warmup"], **SHADE)
-        recommended = float(burn_in.recommended)
-        if recommended > 0:
-            ax.axvline(recommended, color=INK, linewidth=1.3, linestyle=(0, (4, 2)))
+        ended = end(burn_in)
+        # NaN is not above 0
+        if ended > 0:
+            ax.axvline(ended, color=INK, linewidth=1.3, linestyle=(0, (4, 2)))
         ax.set_xlim(0, max(float(burn_in.dropped.max()), 1.0))
         ax.set_yscale("function", functions=(_stretch, _unstretch))
         top = float(np.nanmax(burn_in.rhat.values[places], initial=RHAT_MAX))
@@ -211,8 +230,8 @@ def mixing_plans(shown: Shown, ess_needed: int) -> list[Plan]:
         ),
         Plan(
             "Growth of the effective sample size",
-            "Blue: bulk, orange: tail, dashed: recommended. Straight lines upward: longer runs "
-            f"help. Bent or flat lines: they do not.{some}",
+            "Blue: bulk, orange: tail, dashed: recommended, only named where it is far above. "
+            f"Straight lines upward: longer runs help. Bent or flat lines: they do not.{some}",
             labels,
             partial(_growth, shown, ess_needed),
         ),
@@ -231,15 +250,15 @@ def trace_plan(shown: Shown, burn_in: xr.Dataset | None) -> Plan:
     burn_in
         As `burn_in` returns it, or None.
     """
-    recommended = math.nan if burn_in is None else float(burn_in.recommended)
+    ended = math.nan if burn_in is None else end(burn_in)
     warm = " Shaded: warmup, which is not used." if shown.warmup is not None else ""
-    line = " Dashed: where burn-in ends." if recommended > 0 else ""
+    line = " Dashed: where burn-in ends." if ended > 0 else ""
     return Plan(
         "Traces",
         "Draws in their order, one colour per chain. Chains that mixed look alike and without "
         f"trend; slow waves or separate levels are a problem.{warm}{line}{shown.selection}",
         ", ".join(shown.labels),
-        partial(_traces, shown, recommended),
+        partial(_traces, shown, ended),
     )
 
 
@@ -255,10 +274,11 @@ def rhat_plan(shown: Shown, burn_in: xr.Dataset) -> Plan | None:
     """
     if not np.isfinite(burn_in.rhat.values[shown.places]).any():
         return None
+    marks = "Shaded: warmup." + " Dashed: where burn-in ends." * (end(burn_in) > 0)
     return Plan(
         "R-hat as the start is dropped",
-        f"Dotted: its limit {RHAT_MAX}. A line that falls below it and stays there: the chains "
-        "differ in their initial transient only. Shaded: warmup. Dashed: where burn-in ends.",
+        f"Dotted: its limit {RHAT_MAX}, which short chains exceed by chance. A line that falls "
+        f"below it and stays there: the chains differ in their initial transient only. {marks}",
         ", ".join(shown.labels),
         partial(_rhat_by_burn_in, burn_in, shown.places, shown.labels),
     )
