@@ -29,6 +29,8 @@ class Costs(NamedTuple):
         Wall time.
     num_grad_training, seconds_training
         Gradients and seconds of training before the first step, compilation included.
+    num_grad_given_up, seconds_given_up
+        The same of a kernel that `sample` had chosen and given up.
 
     Examples
     --------
@@ -54,11 +56,14 @@ class Costs(NamedTuple):
     seconds_sampling: float
     num_grad_training: float = 0.0
     seconds_training: float = 0.0
+    num_grad_given_up: float = 0.0
+    seconds_given_up: float = 0.0
 
     @property
     def gradients(self) -> float:
-        """Gradients of training, warmup and draws."""
-        return self.num_grad + self.num_grad_warmup + self.num_grad_training
+        """Gradients of all that was run."""
+        before = self.num_grad_training + self.num_grad_given_up
+        return self.num_grad + self.num_grad_warmup + before
 
     @property
     def evaluations(self) -> float:
@@ -78,15 +83,16 @@ class Costs(NamedTuple):
 
     @property
     def warmup_share(self) -> float:
-        """Share of the evaluations that warmup and training took."""
-        before = self.num_grad_warmup + self.num_grad_training
+        """Share of the evaluations that were no draws': warmup, training, what was given up."""
+        before = self.num_grad_warmup + self.num_grad_training + self.num_grad_given_up
         warmup = self.num_logdensity_warmup + GRADIENT_COST * before
         return warmup / self.evaluations if self.evaluations else math.nan
 
     @property
     def seconds(self) -> float:
-        """Seconds of training, warmup and sampling; compilation of the latter two apart."""
-        return self.seconds_training + self.seconds_warmup + self.seconds_sampling
+        """Seconds of all that was run; compilation of warmup and sampling apart."""
+        before = self.seconds_training + self.seconds_given_up
+        return before + self.seconds_warmup + self.seconds_sampling
 
 
 def costs(dt: xr.DataTree) -> Costs:
@@ -130,4 +136,6 @@ def costs(dt: xr.DataTree) -> Costs:
         seconds_sampling=float(dt.attrs.get("seconds_sampling", math.nan)),
         num_grad_training=float(dt.attrs.get("num_grad_training", 0)),
         seconds_training=float(dt.attrs.get("seconds_training", 0)),
+        num_grad_given_up=float(dt.attrs.get("num_grad_given_up", 0)),
+        seconds_given_up=float(dt.attrs.get("seconds_given_up", 0)),
     )

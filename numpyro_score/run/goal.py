@@ -10,7 +10,7 @@ import xarray as xr
 from numpyro_score.checks import check_whole
 from numpyro_score.run.budget import Budget, Evaluations, Seconds
 from numpyro_score.run.program import Program
-from numpyro_score.run.recommend import MAX_SAMPLES
+from numpyro_score.run.recommend import MAX_SAMPLES, Choice
 from numpyro_score.run.tree import Converter
 from numpyro_score.run.until import Until, check_until
 from numpyro_score.run.within import Within
@@ -81,6 +81,7 @@ def make_goal(
     num_warmup: int,
     learned: Mapping[str, Any],
     stored: Path | None,
+    choice: Choice,
 ) -> Until | Within | None:
     """What counts during the run, and ends it.
 
@@ -94,11 +95,13 @@ def make_goal(
         Attributes of the run that are known before its first step.
     stored
         Folder with the earlier part of the run; None where there is none.
+    choice
+        The kernel, and what takes its place.
     """
     if until is None:
         return None
     if not isinstance(until, Evaluations | Seconds):
-        return Until(until, converter)
+        return Until(until, converter, choice)
     earlier = None if stored is None else xr.open_datatree(stored, engine="zarr")
     return Within(
         until, program.kernel, program.fields, program.thinning, num_warmup, learned, earlier

@@ -6,10 +6,14 @@ The rule, by the number of coordinates `d`:
 * `d >= 2`: `MAMS`, whose warmup learns the trajectory length from all chains: one step if the
   preconditioned posterior is nearly isotropic, dozens if it is not;
 * the preconditioner is dense up to `d = MAX_DENSE`, and diagonal above, where there are too few
-  draws to estimate a matrix.
+  draws to estimate a matrix;
+* a run of it that cannot reach its goal, and in which a chain stayed at one place for long
+  (`until.py`), is given up: the same kernel begins anew with a step size for every move, which
+  funnels need and which costs several times the gradients.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial, wraps
 from typing import Any, NamedTuple
 
 import jax
@@ -35,10 +39,70 @@ class Choice(NamedTuple):
         The kernel to run.
     reason
         The rule that chose it, in words; None for a kernel that was given.
+    otherwise
+        Makes the kernel to run where this one stays at one place for long; None if there is none.
+    spent
+        Attributes of the run that say what was spent on a kernel that was given up.
     """
 
     kernel: MCMCKernel
     reason: str | None
+    otherwise: Callable[[], MCMCKernel] | None = None
+    spent: Mapping[str, float | int] = {}
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What a run says of its kernel."""
+        return {} if self.reason is None else {"kernel_choice": self.reason, **self.spent}
+
+    def given_up(self, num_moves: int, spent: Mapping[str, float | int]) -> "Choice":
+        """The choice after a run in which a chain stayed at one place for `num_moves` moves."""
+        assert self.otherwise is not None
+        reason = (
+            f"{self.reason}, and a step size for every move: with one for all moves a chain "
+            f"stayed at one place for {num_moves} moves, and the goal was out of reach"
+        )
+        return Choice(self.otherwise(), reason, None, spent)
+
+
+class GivenUpError(Exception):
+    """The run of a chosen kernel is given up, for another choice.
+
+    Examples
+    --------
+    >>> from numpyro_score.infer import MALA
+    >>> kernel = MALA(logdensity_fn=lambda x: -(x @ x), local_step_size=True)
+    >>> raise GivenUpError(Choice(kernel, "MALA, and a step size for every move"))
+    Traceback (most recent call last):
+    numpyro_score.run.recommend.GivenUpError: MALA, and a step size for every move
+    """
+
+    def __init__(self, choice: Choice) -> None:
+        super().__init__(choice.reason)
+        self.choice = choice
+
+
+def beginning_anew[**P, R](sample: Callable[P, R]) -> Callable[P, R]:
+    """A `sample` that begins anew, with the other choice, where its kernel is given up.
+
+    Parameters
+    ----------
+    sample
+        Takes the kernel, or a `Choice`, first.
+    """
+
+    @wraps(sample)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return sample(*args, **kwargs)
+        except GivenUpError as given_up:
+            choice: Any = given_up.choice
+        again: Any = sample
+        if args:
+            return again(choice, *args[1:], **kwargs)
+        return again(**{**kwargs, "kernel": choice})
+
+    return run
 
 
 def choose(
@@ -49,8 +113,9 @@ def choose(
     Parameters
     ----------
     given
-        A kernel, a NumPyro model or a log density. A callable is a log density if it returns one
-        number when it is called with one of the positions in `init_params`.
+        A kernel, a choice that was made before, a NumPyro model or a log density. A callable is a
+        log density if it returns one number when it is called with one of the positions in
+        `init_params`.
     args, kwargs
         Arguments of a model.
     init_params
@@ -63,6 +128,8 @@ def choose(
     ValueError
         If the model has no continuous latent sites.
     """
+    if isinstance(given, Choice):
+        return given
     if isinstance(given, MCMCKernel):
         return Choice(given, None)
     if isinstance(given, type) or not callable(given):
@@ -103,11 +170,14 @@ def _dimension(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
 def _for(target: Mapping[str, Any], dim: int) -> Choice:
     from numpyro_score.infer import MALA, MAMS
 
+    make: Callable[..., MCMCKernel]
     if dim < 2:
-        return Choice(MALA(**target), "MALA: one coordinate")
-    if dim <= MAX_DENSE:
-        return Choice(MAMS(**target, dense_mass=True), _reason("dense", dim))
-    return Choice(MAMS(**target), _reason("diagonal", dim))
+        make, reason = partial(MALA, **target), "MALA: one coordinate"
+    elif dim <= MAX_DENSE:
+        make, reason = partial(MAMS, **target, dense_mass=True), _reason("dense", dim)
+    else:
+        make, reason = partial(MAMS, **target), _reason("diagonal", dim)
+    return Choice(make(), reason, partial(make, local_step_size=True))
 
 
 def _reason(kind: str, dim: int) -> str:

@@ -29,7 +29,7 @@ from numpyro_score.run.model_arguments import arguments_apart, calling
 from numpyro_score.run.program import Program, by_phase
 from numpyro_score.run.progress import ChunkText
 from numpyro_score.run.protocol import is_exact, reporting_progress
-from numpyro_score.run.recommend import NUM_WARMUP, choose
+from numpyro_score.run.recommend import NUM_WARMUP, Choice, GivenUpError, beginning_anew, choose
 from numpyro_score.run.rehearsal import rehearse
 from numpyro_score.run.start import check_superchains, init, superchains
 from numpyro_score.run.store import ZarrStore
@@ -39,8 +39,9 @@ from numpyro_score.types import RngKey
 
 
 @arguments_apart
+@beginning_anew
 def sample(
-    kernel: MCMCKernel | Callable[..., Any],
+    kernel: MCMCKernel | Callable[..., Any] | Choice,
     rng_key: RngKey,
     *,
     num_warmup: int | None = None,
@@ -70,8 +71,9 @@ def sample(
     ----------
     kernel
         Any `numpyro.infer.mcmc.MCMCKernel`: ours, NumPyro's, or another package's. Or a NumPyro
-        model, or a log density (with `init_params`), which is sampled by the recommended kernel:
-        `MALA` in one dimension, else `MAMS`, with a dense preconditioner up to 100 dimensions.
+        model, or a log density (with `init_params`), sampled by the recommended kernel: `MALA` in
+        one dimension, else `MAMS`, with a dense preconditioner up to 100 dimensions. Where chains
+        stay at one place, as in funnels, the run begins anew with a step size for every move.
     rng_key
         One key.
     num_warmup, num_samples
@@ -134,8 +136,9 @@ def sample(
         root say how it was made: `sampler`, `exact` (1 if the target is the stationary
         distribution, 0 if not, left out where neither is known),
         `independent_draws` (1 where draws do not depend on the ones before), `complete` (0 after an
-        interrupt), `kernel_choice` (the rule, where the kernel was chosen here), `until`,
-        `until_reached`, `until_rhat` and `until_ess`, or `budget` and `budget_reached`,
+        interrupt), `kernel_choice` (the rule, where the kernel was chosen here) and
+        `num_grad_given_up` (of one that was given up), `until`, `until_reached`, `until_rhat` and
+        `until_ess`, or `budget` and `budget_reached`,
         `num_restarts`, seconds spent compiling, in warmup and sampling, and, of a kernel that
         learns of its target first, `num_grad_training`, `seconds_training` and more.
 
@@ -174,8 +177,9 @@ def sample(
     >>> dict(dt.posterior.sizes), dt.attrs["exact"]
     ({'chain': 4, 'draw': 50}, 1)
     """
-    kernel, reason = choose(kernel, model_args, model_kwargs or {}, init_params)
-    if reason is not None:
+    choice = choose(kernel, model_args, model_kwargs or {}, init_params)
+    kernel = choice.kernel
+    if choice.reason is not None:
         num_warmup = NUM_WARMUP if num_warmup is None else num_warmup
         if num_samples is None and until is None:
             until = usual_goal(num_chains)
@@ -230,7 +234,7 @@ def sample(
             "sampler": type(kernel).__name__,
             **({} if exact is None else {"exact": int(exact)}),
             "complete": 0,
-            **({} if reason is None else {"kernel_choice": reason}),
+            **choice.attributes,
             "num_warmup": num_warmup,
             "num_chains": num_chains,
             "thinning": thinning,
@@ -241,10 +245,9 @@ def sample(
         rehearse(program, state, converter, {**attrs, **learned}, path)
         sink: Memory | ZarrStore
         is_streamed = path is not None and path.suffix != ".nc"
-        if not is_streamed:
+        if path is None or not is_streamed:
             sink = Memory(converter, layout, path)
         else:
-            assert path is not None
             who = identity(program, state, rng_key, num_steps, init_params, num_superchains)
             num_rows = {phase: -(-steps // thinning) for phase, steps in num_steps.items()}
             sink = ZarrStore(path, converter, layout, num_rows, who, attrs, resume=resume)
@@ -262,14 +265,15 @@ def sample(
                 # what was learned in this call has a place of its own
                 seconds["compile"] -= learned["seconds_training"]
             stored = path if is_streamed and sink.rows else None
-            goal = make_goal(until, program, converter, num_warmup, learned, stored)
-            drawn: Iterator[Any]
+            # what has been written to a store stays
+            choice = choice._replace(otherwise=None) if is_streamed else choice
+            goal = make_goal(until, program, converter, num_warmup, learned, stored, choice)
             kept = KeptDraws(num_chains, sink.rows.get(SAMPLING, 0)) if is_streamed else None
             bar.start(WARMUP, total, done=sum(sink.rows.values()) * thinning)
             try:
                 began = time.perf_counter()
                 draw = chunks if goal is None else goal.chunks
-                drawn = draw(programs, state, buffers, num_steps, sink.rows, arrays)
+                drawn: Iterator[Any] = draw(programs, state, buffers, num_steps, sink.rows, arrays)
                 if is_streamed:
                     drawn = gathered(drawn, layout)
                 for chunk, new_state, steps in drawn:
@@ -283,6 +287,10 @@ def sample(
                 is_complete = True
                 if goal is not None and bar.is_shown and goal.ending:
                     bar.write(goal.ending)
+            except GivenUpError as other:
+                if bar.is_shown:
+                    bar.write(f"beginning anew with {other}")
+                raise
             except KeyboardInterrupt:
                 bar.write("interrupted: returning the draws so far (attribute complete=0)")
             attrs |= {

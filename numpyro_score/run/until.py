@@ -1,25 +1,35 @@
 """Runs that end when R-hat and the effective sample sizes suffice.
 
 They are computed after fixed numbers of draws, each 1.5 times the one before, so that a run ends at
-the same draw on every machine.
+the same draw on every machine. The run of a kernel that was chosen here is given up where a chain
+stayed at one place for long and the effective sample sizes, if they grow as they did, will not
+suffice at the last draw.
 """
 
 import math
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 import xarray as xr
 
 from numpyro_score.checks import check_whole
 from numpyro_score.run.loop import chunks
 from numpyro_score.run.program import Buffers, Program
+from numpyro_score.run.recommend import Choice, GivenUpError
 from numpyro_score.run.tree import SAMPLING, Chunk, Converter, join
 
 FIRST_LOOK = 100
 """Draws of each chain at the first check."""
 GROWTH = 1.5
 """Ratio of the draws at one check to those at the check before."""
+FIRST_FORECAST = 300
+"""Draws of each chain before which nothing is said of whether the goal can be reached."""
+LONG_STAY = 40
+"""Moves at one place that tell that the step size is far too long there. Where it is right, not
+even half of the moves are rejected, and so many in a row have a probability below 1e-12."""
 
 
 def check_until(until: int, *, resume: bool) -> None:
@@ -67,17 +77,23 @@ class Until:
         Effective sample size, bulk and tail, of every parameter; the limit of R-hat is 1.01.
     converter
         Converts draws to a posterior dataset.
+    choice
+        The kernel, with the one that takes its place where chains stay at one place.
     """
 
-    def __init__(self, wanted: int, converter: Converter) -> None:
+    def __init__(self, wanted: int, converter: Converter, choice: Choice) -> None:
         self.wanted = wanted
         self.is_reached = False
+        self._choice = choice
+        self._num_grad = 0
+        self._began = time.perf_counter()
         self._found: dict[str, float] = {}
         self._converter = converter
         self._chunks: list[Chunk] = []
 
     def add(self, chunk: Chunk) -> None:
         """Keep the draws of a chunk."""
+        self._num_grad += int(np.sum(chunk.stats.get("num_grad", 0)))
         if chunk.phase == SAMPLING:
             self._chunks.append(chunk._replace(stats={}))
 
@@ -92,6 +108,26 @@ class Until:
         self.is_reached = verdict.has_mixed and verdict.ess_min >= self.wanted
         self._found = {"until_rhat": verdict.rhat_max, "until_ess": verdict.ess_min}
         return self.is_reached
+
+    def check_reachable(self, most: int) -> None:
+        """Look whether the goal can be reached in `most` draws of each chain.
+
+        Raises
+        ------
+        GivenUpError
+            If it cannot, a chain stayed at one place for long, and there is a kernel against that.
+        """
+        num_draws = self._chunks[0].num_draws
+        if self._choice.otherwise is None or num_draws < FIRST_FORECAST:
+            return
+        # NaN is not enough
+        if self._found["until_ess"] * most >= self.wanted * num_draws:
+            return
+        stay = longest_stay(self._chunks[0].samples)
+        if stay >= LONG_STAY:
+            seconds = time.perf_counter() - self._began
+            spent = {"num_grad_given_up": self._num_grad, "seconds_given_up": seconds}
+            raise GivenUpError(self._choice.given_up(stay, spent))
 
     @property
     def ending(self) -> str:
@@ -114,7 +150,13 @@ class Until:
         done: Mapping[str, int],
         arrays: Any,
     ) -> Iterator[tuple[Chunk, Any, int]]:
-        """As `numpyro_score.run.loop.chunks`, until the goal is reached or the run is over."""
+        """As `numpyro_score.run.loop.chunks`, until the goal is reached or the run is over.
+
+        Raises
+        ------
+        GivenUpError
+            As of `check_reachable`.
+        """
         program = programs[SAMPLING]
         thinning = program.thinning
         rows = dict(done)
@@ -132,6 +174,27 @@ class Until:
                 yield chunk, state, steps
             if self.look():
                 return
+            self.check_reachable(num_steps[SAMPLING] // thinning)
+
+
+def longest_stay(samples: Any) -> int:
+    """Most consecutive draws at which a chain did not move.
+
+    Parameters
+    ----------
+    samples
+        A pytree of draws, each `(chain, draw, ...)`.
+
+    Examples
+    --------
+    >>> longest_stay({"x": np.array([[1.0, 2.0, 2.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0, 5.0]])})
+    2
+    """
+    from numpyro_score.diagnostics.rejection import longest_rejection
+
+    leaves = [x.reshape(*x.shape[:2], -1) for x in jax.tree.leaves(samples)]
+    moves = [(np.diff(x, axis=1) != 0).any(axis=2) for x in leaves]
+    return int(longest_rejection(np.logical_or.reduce(moves)).max(initial=0))
 
 
 def looks(num_rows: int, multiple: int) -> list[int]:

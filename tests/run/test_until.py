@@ -11,9 +11,12 @@ import numpyro.distributions as dist
 import pytest
 
 import numpyro_score as ns
+from numpyro_score.diagnostics.cost import costs
 from numpyro_score.diagnostics.verdict import judge
-from numpyro_score.run.recommend import choose
-from numpyro_score.run.until import looks
+from numpyro_score.run.recommend import GivenUpError, beginning_anew, choose
+from numpyro_score.run.tree import SAMPLING, Chunk, Converter
+from numpyro_score.run.until import Until, looks
+from numpyro_score.targets import funnel
 
 KEY = jax.random.key(0)
 
@@ -51,7 +54,7 @@ def test_a_log_density_is_told_from_a_model_and_a_kernel_is_left_alone() -> None
 
     assert choose(model, (), {}, {"a": jnp.zeros((4, 2))}).kernel.model is not None
     kernel = ns.MALA(model)
-    assert choose(kernel, (), {}, None) == (kernel, None)
+    assert choose(kernel, (), {}, None)[:2] == (kernel, None)
 
 
 def test_one_call_ends_when_there_is_enough(capsys: Any) -> None:
@@ -81,7 +84,7 @@ def test_draws_are_those_of_a_run_of_that_length_and_a_limit_is_kept() -> None:
     assert num_draws < 2000
     whole = ns.sample(ns.MALA(normals), KEY, **lengths, model_args=(2,), num_samples=num_draws)
     np.testing.assert_array_equal(short.posterior["x"], whole.posterior["x"])
-    with pytest.warns(ns.ConvergenceWarning, match=r"without its goal: .* of 1,000,000\. Raise"):
+    with pytest.warns(ns.ConvergenceWarning, match=r"without its goal: .* of 1 M\. Raise"):
         limited = ns.sample(
             ns.MALA(normals), KEY, **lengths, model_args=(2,), until=10**6, num_samples=120
         )
@@ -155,3 +158,79 @@ def test_a_model_without_its_arguments() -> None:
 
     with pytest.raises(TypeError, match="an argument of mine"):
         ns.sample(at_fault, KEY, num_chains=2, model_args=(1.0,), progress=False)
+
+
+@pytest.mark.slow
+def test_a_funnel_is_begun_anew_with_a_step_size_for_every_move(capsys: Any) -> None:
+    target = funnel()
+    with warnings.catch_warnings():
+        # what so few draws of a funnel are worth is not the question
+        warnings.simplefilter("ignore", ns.ConvergenceWarning)
+        dt = ns.sample(
+            target.model,
+            KEY,
+            num_chains=64,
+            num_samples=400,
+            until=6_400,
+            model_args=target.model_args,
+            model_kwargs=target.model_kwargs,
+        )
+    assert "a step size for every move" in dt.attrs["kernel_choice"]
+    assert "beginning anew" in capsys.readouterr().err
+    # the run with one step size is paid for too
+    assert dt.attrs["num_grad_given_up"] > 64 * 600
+    assert costs(dt).gradients > dt.attrs["num_grad_given_up"]
+    steps = dt.sample_stats["step_size"].values
+    assert steps.max() > 4 * steps.min()
+
+
+@pytest.mark.parametrize(
+    ("stay", "num_draws", "wanted", "is_given_up"),
+    [
+        (60, 400, 10**6, True),
+        # chains that move; a goal within reach; too early to tell
+        (30, 400, 10**6, False),
+        (60, 400, 500, False),
+        (60, 200, 10**6, False),
+    ],
+)
+def test_a_run_is_given_up_where_a_chain_stays_and_the_goal_is_out_of_reach(
+    stay: int, num_draws: int, wanted: int, is_given_up: bool
+) -> None:
+    x = np.random.default_rng(1).normal(size=(4, num_draws, 3))
+    x[2, 50 : 50 + stay] = x[2, 50]
+    choice = choose(normals, (3,), {}, None)
+    converter = Converter(choice.kernel, (3,), {}, with_log_likelihood=False, thinning=1)
+    goal = Until(wanted, converter, choice)
+    goal.add(Chunk(SAMPLING, 0, {"x": x}, {"num_grad": np.full((4, num_draws), 7)}))
+    assert not goal.look()
+    if not is_given_up:
+        goal.check_reachable(800)
+        return
+    with pytest.raises(GivenUpError, match="a step size for every move") as caught:
+        goal.check_reachable(800)
+    other = caught.value.choice
+    assert other.attributes["num_grad_given_up"] == 7 * 4 * num_draws
+    # once is enough
+    assert other.otherwise is None
+
+
+def test_what_is_given_up_begins_anew_with_the_other_choice() -> None:
+    other = choose(normals, (3,), {}, None)
+
+    def run(kernel: Any, *, length: int) -> tuple[Any, int]:
+        if kernel is not other:
+            raise GivenUpError(other)
+        return kernel, length
+
+    assert beginning_anew(run)("first", length=3) == (other, 3)
+    assert beginning_anew(run)(kernel="first", length=3) == (other, 3)
+
+
+def test_chains_that_move_are_not_given_up() -> None:
+    """A goal that cannot be reached is no reason."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ns.ConvergenceWarning)
+        dt = ns.sample(normals, KEY, num_chains=8, num_samples=500, until=10**6, model_args=(3,))
+    assert "every move" not in dt.attrs["kernel_choice"]
+    assert dt.posterior.sizes["draw"] == 500
