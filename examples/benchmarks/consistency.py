@@ -1,9 +1,11 @@
 """Consistency models beside the samplers that they replace: mixtures and digits.
 
-    python examples/benchmarks/consistency.py [mixtures] [digits] [--picture FILE]
+    python examples/benchmarks/consistency.py [mixtures] [digits] [--dims 2 10] [--seeds N]
+        [--picture FILE]
 
 1. mixtures: sliced Wasserstein distance, mode weights and draws a second in 2 and 10 dimensions, by
-   DPM-Solver++ in 20 evaluations and by a model that was distilled from the same score.
+   DPM-Solver++ in 20 evaluations and by a model that was distilled from the same score; medians
+   over trainings, each with its own data.
 2. digits: a classifier's confidence in draws of one and two calls, and the distillation's time.
 """
 
@@ -28,13 +30,8 @@ from numpyro_score.training.losses import ConsistencyDistillation, ContinuousDen
 
 # -- 1. mixtures -----------------------------------------------------------------------------------
 
-MIDDLE = 1.0
-"""Noise at which the second of two steps starts, about the sd of one mode."""
-
-
-def two_steps(noise, middle, end=1e-3):
-    """A grid of two steps with a given noise between them."""
-    return lambda *_: jnp.array([1.0, float(noise.time_of(middle)), end])
+MIDDLE = partial(edm_times, rho=100.0)
+"""Grid of two steps whose second starts at the geometric mean of the largest and least noise."""
 
 
 def shares(draws, model):
@@ -54,19 +51,22 @@ def fastest(sampler, num, repeats=5):
     return min(seconds)
 
 
-def of_mixture(dim, num=50_000, repeats=3):
+def of_mixture(dim, seed, num=50_000, repeats=3):
     """Rows of name, evaluations, distances, worst error of a weight, draws a second."""
     noise = VE(sigma_min=0.02, sigma_max=40.0)
     truth = mixture(dim, noise)
     weights = np.exp(np.asarray(truth.log_weights.array))
-    data = np.asarray(truth.sample(jax.random.key(0), 20_000))
-    network = ResidualMLP(dim, 128, 3, rng_key=jax.random.key(0))
+    key_data, key_network, key_teacher, key_model = (
+        jax.random.key(100 * seed + i) for i in range(4)
+    )
+    data = np.asarray(truth.sample(key_data, 20_000))
+    network = ResidualMLP(dim, 128, 3, rng_key=key_network)
     began = time.process_time()
     teacher, _ = fit(
         ScoreNetwork(network, noise, data),
         data,
         ContinuousDenoising(),
-        rng_key=jax.random.key(1),
+        rng_key=key_teacher,
         num_steps=8000,
         progress=False,
     )
@@ -75,19 +75,21 @@ def of_mixture(dim, num=50_000, repeats=3):
         ConsistencyModel(teacher),
         data,
         ConsistencyDistillation(teacher),
-        rng_key=jax.random.key(2),
+        rng_key=key_model,
         num_steps=3000,
         optimizer=cosine_adam(1e-3),
         progress=False,
     )
     ended = time.process_time()
     print(
-        f"{dim} dimensions: CPU seconds {between - began:.0f}, distillation {ended - between:.0f}"
+        f"{dim} dimensions, seed {seed}: CPU seconds {between - began:.0f}, "
+        f"distillation {ended - between:.0f}"
     )
     samplers = {
         "DPM-Solver++": probability_flow(teacher, noise, (dim,), num_steps=20, method=dpm_solver),
         "one step": consistency(model, noise, (dim,)),
-        "two steps": consistency(model, noise, (dim,), num_steps=2, grid=two_steps(noise, MIDDLE)),
+        "two steps": consistency(model, noise, (dim,), num_steps=2, grid=MIDDLE),
+        "two steps, EDM": consistency(model, noise, (dim,), num_steps=2, grid=edm_times),
     }
     references = [in_exact_shares(truth, weights, num, 50 + i) for i in range(repeats)]
     exact = [np.asarray(truth.sample(jax.random.key(90 + i), num)) for i in range(repeats)]
@@ -101,17 +103,30 @@ def of_mixture(dim, num=50_000, repeats=3):
     return rows
 
 
-def print_mixtures():
-    for dim in (2, 10):
-        rows = of_mixture(dim)
-        base = {name: (np.mean(found), speed) for name, _, found, _, speed in rows}["DPM-Solver++"]
-        for name, calls, found, worst, speed in rows:
-            print(
-                f"{name:>14} {calls:3d} distance {np.mean(found):.4f} (sd {np.std(found):.4f}), "
-                f"ratio {np.mean(found) / base[0]:.2f}; weights within {worst:.3f}; "
-                f"draws a second x {speed / base[1]:.1f}",
-                flush=True,
-            )
+def print_mixtures(dims, seeds):
+    """Rows of each training, and medians over trainings."""
+    for dim in dims:
+        measured = {}
+        for seed in range(seeds):
+            rows = of_mixture(dim, seed)
+            base = {name: (np.mean(found), speed) for name, _, found, _, speed in rows}
+            distance, rate = base["DPM-Solver++"]
+            for name, calls, found, worst, speed in rows:
+                figures = np.mean(found), np.mean(found) / distance, worst, speed / rate
+                measured.setdefault((name, calls), []).append(figures)
+                print_row(name, calls, figures)
+        print(f"medians of {seeds} trainings")
+        for (name, calls), figures in measured.items():
+            print_row(name, calls, np.median(figures, axis=0))
+
+
+def print_row(name, calls, figures):
+    distance, ratio, worst, speed = figures
+    print(
+        f"{name:>14} {calls:3d} distance {distance:.4f}, ratio {ratio:.2f}; "
+        f"weights within {worst:.3f}; draws a second x {speed:.1f}",
+        flush=True,
+    )
 
 
 # -- 2. digits -------------------------------------------------------------------------------------
@@ -154,38 +169,62 @@ def pixel_score(images, num_steps=700):
     return score, time.process_time() - began, history.attrs["seconds"]
 
 
-def print_digits(picture, num=300, num_steps=900):
+def print_digits(picture, seeds, num=600, num_steps=600):
+    """One teacher, and figures of several distillations."""
     images, judge = digits()
     score, cpu, seconds = pixel_score(images)
     print(f"teacher: {cpu:.0f} CPU s, {seconds:.0f} s")
-    began = time.process_time()
-    model, history = fit(
-        ConsistencyModel(score),
-        images,
-        ConsistencyDistillation(score),
-        rng_key=jax.random.key(2),
-        num_steps=num_steps,
-        batch_size=64,
-        optimizer=cosine_adam(5e-4),
-        validation_fraction=0.0,
-        progress=False,
+    flow = probability_flow(
+        score, score.noise, SHAPE, num_steps=19, method=dpm_solver, denoise=True
     )
-    cpu = time.process_time() - began
-    print(f"distillation: {num_steps} steps, {cpu:.0f} CPU s, {history.attrs['seconds']:.0f} s")
-    noise, sample = score.noise, {}
-    flow = partial(probability_flow, score, noise, SHAPE, method=dpm_solver, denoise=True)
-    sample["DPM-Solver++, 20"] = flow(num_steps=19)
-    sample["one step"] = consistency(model, noise, SHAPE)
-    sample["two steps"] = consistency(model, noise, SHAPE, num_steps=2, grid=two_steps(noise, 0.8))
-    sample["two steps, EDM"] = consistency(model, noise, SHAPE, num_steps=2, grid=edm_times)
-    drawn = {"real": images[:num]}
-    for name, sampler in sample.items():
-        drawn[name] = sampler.sample(jax.random.key(3), num)
+    drawn = {"real": images[:num], "DPM-Solver++, 20": flow.sample(jax.random.key(3), num)}
+    print_judged(judge, images, drawn)
+    for seed in range(seeds):
+        began = time.process_time()
+        model, history = fit(
+            ConsistencyModel(score),
+            images,
+            ConsistencyDistillation(score),
+            rng_key=jax.random.key(10 + seed),
+            num_steps=num_steps,
+            batch_size=64,
+            optimizer=cosine_adam(1e-3),
+            validation_fraction=0.0,
+            progress=False,
+        )
+        cpu = time.process_time() - began
+        print(
+            f"seed {seed}: {num_steps} steps, {cpu:.0f} CPU s, {history.attrs['seconds']:.0f} s",
+            flush=True,
+        )
+        steps = partial(consistency, model, score.noise, SHAPE)
+        new = {
+            name: sampler.sample(jax.random.key(20 + seed), num)
+            for name, sampler in {
+                "one step": steps(),
+                "two steps": steps(num_steps=2, grid=MIDDLE),
+                "two steps, EDM": steps(num_steps=2, grid=edm_times),
+            }.items()
+        }
+        print_judged(judge, images, new)
+        if seed == 0 and picture is not None:
+            draw_digits(
+                {**drawn, **{name: new[name] for name in ("one step", "two steps")}}, picture
+            )
+
+
+def print_judged(judge, images, drawn):
+    """Confidence, classes, and the sliced distance to the real digits."""
+    real = images.reshape(len(images), -1)
     for name, x in drawn.items():
         confidence, classes = judged(judge, x)
-        print(f"{name:>18}: confidence {confidence:.3f}, {classes} classes", flush=True)
-    if picture is not None:
-        draw_digits({name: drawn[name] for name in list(drawn)[:4]}, picture)
+        flat = np.asarray(x).reshape(len(x), -1)
+        others = real[np.random.default_rng(0).permutation(len(real))[: len(x)]]
+        print(
+            f"{name:>18}: confidence {confidence:.3f}, {classes} classes, sliced distance "
+            f"{sliced(flat, others):.4f}",
+            flush=True,
+        )
 
 
 def draw_digits(drawn, picture):
@@ -195,7 +234,8 @@ def draw_digits(drawn, picture):
 
     figure, axes = plt.subplots(1, len(drawn), figsize=(9, 3), layout="constrained")
     for axis, (name, x) in zip(axes, drawn.items(), strict=True):
-        grid = np.pad(np.asarray(x)[:48].reshape(8, 6, 8, 8), ((0, 0), (0, 0), (1, 1), (1, 1)))
+        border = ((0, 0), (0, 0), (1, 1), (1, 1))
+        grid = np.pad(np.asarray(x)[:48].reshape(8, 6, 8, 8), border, constant_values=-1.0)
         tiles = grid.swapaxes(1, 2).reshape(80, 60)
         axis.imshow(tiles, cmap="gray_r", vmin=-1, vmax=1)
         axis.set(xticks=[], yticks=[])
@@ -206,9 +246,11 @@ def draw_digits(drawn, picture):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("parts", nargs="*", default=["mixtures", "digits"])
+    parser.add_argument("--dims", nargs="+", type=int, default=[2, 10])
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     if "mixtures" in options.parts:
-        print_mixtures()
+        print_mixtures(options.dims, options.seeds)
     if "digits" in options.parts:
-        print_digits(options.picture)
+        print_digits(options.picture, options.seeds)

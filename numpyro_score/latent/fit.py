@@ -17,6 +17,7 @@ from numpyro_score.noise import VE, ladder_from_data
 from numpyro_score.progress import ProgressCallback
 from numpyro_score.samplers.proposals import flow_proposal
 from numpyro_score.scores import ResidualMLP, ScoreNetwork
+from numpyro_score.scores.standardisation import check_data
 from numpyro_score.training import FitResult, fit
 from numpyro_score.training.data import as_points
 from numpyro_score.training.losses import ContinuousDenoising
@@ -87,6 +88,7 @@ def fit_latent(
     points = as_points(data)
     if isinstance(points.arrays, tuple):
         raise TypeError("data are a pair with conditions; give the points alone")
+    check_data(points.arrays)
     num_held_out = max(round(HELD_OUT * points.num), 1)
     check_latent(latent, points.arrays.shape[1:], points.num - num_held_out)
     key_split, key_coder, key_model, key_fit = jax.random.split(rng_key, 4)

@@ -143,6 +143,10 @@ def test_bad_input(latent: LatentScore) -> None:
         latent.encode(jnp.zeros((4, 3)))
     with pytest.raises(ValueError, match=r"the code has shape \(2,\)"):
         latent.decode(jnp.zeros(2))
+    with pytest.raises(ValueError, match=r"data have shape \(2000,\)"):
+        fit_latent(CODES[:, 0], 1, **OPTIONS)
+    with pytest.raises(TypeError, match="give one array"):
+        fit_latent([FIELDS[0], FIELDS[1], FIELDS[2].T], 2, **OPTIONS)
     with pytest.raises(TypeError, match="give the points alone"):
         fit_latent((FIELDS, CODES), 3, **OPTIONS)
     with pytest.raises(ValueError, match="kl_weight is -1"):

@@ -29,6 +29,7 @@ from numpyro_score.training.losses import (
     ConsistencyDistillation,
     ConsistencyTraining,
     consistency_distillation,
+    consistency_training,
 )
 
 SD = np.array([0.5, 2.0])
@@ -158,19 +159,35 @@ def test_the_bias_of_training_falls_with_the_levels() -> None:
     np.testing.assert_allclose([bias[0] / bias[1], bias[1] / bias[2]], 2.0, rtol=0.15)
 
 
-@pytest.mark.parametrize(("planted", "is_found"), [(0.0, False), (0.05, True)])
-def test_training_has_its_minimum_where_it_should(planted: float, is_found: bool) -> None:
-    """The gradient is 0 there, and not where the noise is 5% off."""
+def nearest_level(sigmas: Any, t: Any) -> Any:
+    return jnp.argmin(jnp.abs(jnp.log(sigmas / NOISE.sigma(t))))
+
+
+@pytest.mark.parametrize(
+    ("planted", "is_found"), [(0.0, False), (0.05, True), ("two levels", True)]
+)
+def test_training_has_its_minimum_where_it_should(
+    planted: Any, is_found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gradient is 0 there, and not where the noise is 5% off or a step crosses two levels."""
     num_levels = 10
     sigmas = edm_ratios(NOISE, jnp.linspace(1.0, 0.0, num_levels + 1))
+    if planted == "two levels":
+        planted = 0.0
+        right = consistency_training.noised
+
+        def too_far(noise: Any, x0: Any, z: Any, t: Any) -> Any:
+            lower = sigmas[jnp.maximum(nearest_level(sigmas, t) - 1, 0)]
+            return right(noise, x0, z, noise.time_of(lower))
+
+        monkeypatch.setattr(consistency_training, "noised", too_far)
     gains = jnp.asarray(gains_of_training(num_levels), jnp.float32)
     slopes = (1 - gains) / jnp.maximum(sigmas - END, 1e-6)[:, None]
     loss = ConsistencyTraining(1, num_levels, num_levels)
 
     def value(theta: Any, key: Any) -> Any:
         def predict(x: Any, t: Any) -> Any:
-            nearest = jnp.argmin(jnp.abs(jnp.log(sigmas / NOISE.sigma(t))))
-            return (1 + planted + theta) * slopes[nearest] * x
+            return (1 + planted + theta) * slopes[nearest_level(sigmas, t)] * x
 
         model = ConsistencyModel(FunctionScore(predict, NOISE, PredictNoise()))
         return loss.update(model, SD * jax.random.normal(key, (512, 2)), key, jnp.zeros((), int))[0]
@@ -228,9 +245,12 @@ def test_bad_input_is_refused_before_training() -> None:
         ConsistencyDistillation(other)(model, x, key)
     with pytest.raises(TypeError, match="takes a noise level"):
         ConsistencyModel(StaticScore(ResidualMLP(2, 8, 1, rng_key=key)))
-    level_free = ConsistencyModel(FunctionScore(lambda x: x, NOISE))
+    function = ConsistencyModel(FunctionScore(lambda x: x, NOISE))
     with pytest.raises(ValueError, match="does not take arguments of shapes"):
-        ConsistencyDistillation(TEACHER)(level_free, x, key)
+        ConsistencyDistillation(TEACHER)(function, x, key)
+    level_free = ScoreNetwork(eqx.nn.MLP(2, 2, 8, 1, key=key), NOISE)
+    with pytest.raises(ValueError, match="does not take arguments of shapes"):
+        fit_consistency(DATA, teacher=level_free, rng_key=key)
     with pytest.raises(TypeError, match="without an end"):
         ConsistencyDistillation(TEACHER)(TEACHER, x, key)
     with pytest.raises(TypeError, match="give a trained score model"):
