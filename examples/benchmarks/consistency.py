@@ -56,11 +56,9 @@ def of_mixture(dim, seed, num=50_000, repeats=3):
     noise = VE(sigma_min=0.02, sigma_max=40.0)
     truth = mixture(dim, noise)
     weights = np.exp(np.asarray(truth.log_weights.array))
-    key_data, key_network, key_teacher, key_model = (
-        jax.random.key(100 * seed + i) for i in range(4)
-    )
-    data = np.asarray(truth.sample(key_data, 20_000))
-    network = ResidualMLP(dim, 128, 3, rng_key=key_network)
+    key, key_teacher, key_model = (jax.random.key(100 * seed + i) for i in range(3))
+    data = np.asarray(truth.sample(key, 20_000))
+    network = ResidualMLP(dim, 128, 3, rng_key=key)
     began = time.process_time()
     teacher, _ = fit(
         ScoreNetwork(network, noise, data),

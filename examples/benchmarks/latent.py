@@ -11,6 +11,7 @@
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 
 import arviz as az
@@ -33,13 +34,18 @@ def print_digits(seeds, num=300):
     _, pixel_cpu, _ = pixel_score(images)
     print(f"pixel network: {pixel_cpu:.0f} CPU s")
     for name, coder in (
-        ("autoencoder", fit_autoencoder),
+        ("autoencoder", partial(fit_autoencoder, num_steps=1000, progress=False)),
         ("principal components", principal_components),
     ):
         for seed in range(seeds):
             began = time.process_time()
             latent, _ = fit_latent(
-                images, 16, coder=coder, rng_key=jax.random.key(seed), progress=False
+                images,
+                16,
+                coder=coder,
+                num_steps=2000,
+                rng_key=jax.random.key(seed),
+                progress=False,
             )
             cpu = time.process_time() - began
             confidence, classes = judged(judge, latent.sample(jax.random.key(3), num))
