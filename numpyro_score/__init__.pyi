@@ -24,6 +24,7 @@ from .comparison import compare, load_comparison
 from .diagnostics import ConvergenceWarning
 from .distributions import LearnedConditional, LearnedDistribution
 from .infer import (
+    GHMC,
     MALA,
     MAMS,
     ULA,
@@ -43,6 +44,7 @@ from .infer import (
     UnderdampedLangevin,
 )
 from .kernels import (
+    ghmc,
     global_local,
     independence,
     local_mala,
@@ -60,6 +62,7 @@ from .report import write_report
 from .run import Evaluations, Seconds, sample
 
 __all__ = [
+    "GHMC",
     "MALA",
     "MAMS",
     "ULA",
@@ -91,6 +94,7 @@ __all__ = [
     "diagnostics",
     "distributions",
     "fit_posterior",
+    "ghmc",
     "global_local",
     "independence",
     "infer",

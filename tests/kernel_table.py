@@ -104,6 +104,11 @@ KERNELS: dict[str, Kernel] = {
         lambda _: {"step_size": 0.3, "temperature": lambda step: 1.0 / (1 + step)},
         num_grad=1,
     ),
+    "ghmc": Kernel(
+        ns.ghmc,
+        lambda _: {"step_size": 0.8, "inverse_mass_matrix": COVARIANCE, "friction": 0.5},
+        num_grad=1,
+    ),
     "local_mala": Kernel(
         ns.local_mala,
         lambda _: {"step_size": 0.5, "inverse_mass_matrix": COVARIANCE},
@@ -184,6 +189,7 @@ CLASSES: dict[str, Entry] = {
     "MALA-local": Entry(lambda m: ns.MALA(m, local_step_size=True), True, num_grad=None),
     "MAMS": Entry(ns.MAMS, True, num_grad=None),
     "MAMS-local": Entry(lambda m: ns.MAMS(m, local_step_size=True), True, num_grad=None),
+    "GHMC": Entry(ns.GHMC, True),
     "ULA": Entry(ns.ULA, False),
     "UnderdampedLangevin": Entry(ns.UnderdampedLangevin, False),
     "ScoreMetropolis": Entry(

@@ -108,6 +108,26 @@ def covariance_metric(draws: Moments, grads: Moments) -> Preconditioner:
     return Preconditioner(factor @ factor.T, factor)
 
 
+def first_preconditioner(
+    position: Float[Array, "chain dim"], grad: Float[Array, "chain dim"] | None, *, is_dense: bool
+) -> Preconditioner:
+    """Diagonal `P` at the start: sd of the positions (1 if it is 0) over rms of the gradients."""
+    spread = jnp.std(position, axis=0)
+    # without gradients there is no scale: the identity
+    size = jnp.zeros_like(spread) if grad is None else jnp.sqrt(jnp.mean(grad**2, axis=0))
+    diagonal = jnp.where(spread > 0, spread, 1.0) / jnp.maximum(size, 1e-10)
+    diagonal = jnp.where(jnp.isfinite(diagonal) & (size > 0), jnp.clip(diagonal, 1e-10, 1e10), 1.0)
+    root = jnp.sqrt(diagonal)
+    if is_dense:
+        return Preconditioner(jnp.diag(diagonal), jnp.diag(root))
+    return Preconditioner(diagonal, root)
+
+
+def is_usable_metric(new: Preconditioner) -> Array:
+    """Whether all of its numbers are finite."""
+    return jnp.all(jnp.isfinite(new.factor)) & jnp.all(jnp.isfinite(new.inverse_mass_matrix))
+
+
 fisher = Estimator(fisher_metric, lambda dim: 40)
 """For kernels with gradients, which contain the local scale: few correlated draws suffice."""
 

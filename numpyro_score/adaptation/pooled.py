@@ -32,7 +32,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from numpyro_score.adaptation import moments
-from numpyro_score.adaptation.metric import Estimator
+from numpyro_score.adaptation.friction import close_friction, record_friction, start_friction
+from numpyro_score.adaptation.metric import Estimator, first_preconditioner, is_usable_metric
 from numpyro_score.adaptation.restart import nothing_accepted, restart
 from numpyro_score.adaptation.state import PooledState
 from numpyro_score.adaptation.step_size import correct, log_found, start_search, update_search
@@ -86,25 +87,6 @@ class PooledWarmup(NamedTuple):
     final: Callable[[PooledState], PooledState]
 
 
-def _first_preconditioner(
-    position: Float[Array, "chain dim"], grad: Float[Array, "chain dim"] | None, *, is_dense: bool
-) -> Preconditioner:
-    """Diagonal `P` at the start: sd of the positions (1 if it is 0) over rms of the gradients."""
-    spread = jnp.std(position, axis=0)
-    # without gradients there is no scale: the identity
-    size = jnp.zeros_like(spread) if grad is None else jnp.sqrt(jnp.mean(grad**2, axis=0))
-    diagonal = jnp.where(spread > 0, spread, 1.0) / jnp.maximum(size, 1e-10)
-    diagonal = jnp.where(jnp.isfinite(diagonal) & (size > 0), jnp.clip(diagonal, 1e-10, 1e10), 1.0)
-    root = jnp.sqrt(diagonal)
-    if is_dense:
-        return Preconditioner(jnp.diag(diagonal), jnp.diag(root))
-    return Preconditioner(diagonal, root)
-
-
-def _is_usable(new: Preconditioner) -> Array:
-    return jnp.all(jnp.isfinite(new.factor)) & jnp.all(jnp.isfinite(new.inverse_mass_matrix))
-
-
 def pooled_warmup(
     *,
     target_acceptance_rate: float,
@@ -115,6 +97,7 @@ def pooled_warmup(
     adapt_mass_matrix: bool = True,
     restart_stuck_chains: bool = True,
     adapt_trajectory: bool = False,
+    adapt_friction: bool = False,
 ) -> PooledWarmup:
     """Build a pooled warmup.
 
@@ -137,6 +120,8 @@ def pooled_warmup(
     adapt_trajectory
         Whether to learn how many integration steps a trajectory has (`trajectory.py`). In the
         opening it has one.
+    adapt_friction
+        Whether to learn the friction of a velocity (`friction.py`).
     """
 
     def init(
@@ -148,7 +133,7 @@ def pooled_warmup(
     ) -> PooledState:
         num_chains, dim = position.shape
         if preconditioner is None:
-            preconditioner = _first_preconditioner(position, grad, is_dense=is_dense)
+            preconditioner = first_preconditioner(position, grad, is_dense=is_dense)
         length = jnp.asarray(num_warmup, jnp.int32)
         opening_end = fraction(OPENING, length)
         first = jnp.asarray(first_windows(estimator, num_chains, dim)[0], jnp.int32)
@@ -169,6 +154,7 @@ def pooled_warmup(
             accepted=jnp.zeros(num_chains, position.dtype),
             num_looked=jnp.zeros((), jnp.int32),
             trajectory=start_trajectory(position, opening_end) if adapt_trajectory else None,
+            friction=start_friction(position) if adapt_friction else None,
         )
 
     def close_window(
@@ -191,7 +177,7 @@ def pooled_warmup(
 
         if adapt_mass_matrix:
             new = estimator.estimate(state.draws, state.grads)
-            is_usable = _is_usable(new) & (state.draws.num_draws > 2) & ~is_end
+            is_usable = is_usable_metric(new) & (state.draws.num_draws > 2) & ~is_end
             preconditioner = jax.tree.map(
                 lambda a, b: jnp.where(is_usable, a, b), new, state.preconditioner
             )
@@ -221,19 +207,22 @@ def pooled_warmup(
             state, source = restart(state, rng_key, is_stuck, is_counted)
         state = nothing_accepted(state)
         state = state._replace(level=logdensity[source].astype(state.level.dtype))
+        opening_end = fraction(OPENING, state.num_warmup)
         if state.trajectory is not None:
             trajectory = close_trajectory(
                 state.trajectory,
                 position[source],
-                is_first=state.window_end <= fraction(OPENING, state.num_warmup),
+                is_first=state.window_end <= opening_end,
                 is_last=state.window_end >= close_start(state.num_warmup),
             )
             state = state._replace(trajectory=change(trajectory, state.trajectory))
-        first_window = first_windows(estimator, num_chains, dim)[1]
-        window_end, window_length = next_window(
-            state.window_end, state.window_length, state.num_warmup, first_window
-        )
-        return state._replace(window_end=window_end, window_length=window_length), source
+        if state.friction is not None:
+            since = state.window_end - opening_end
+            new = close_friction(state.friction, position[source], state.preconditioner, since)
+            state = state._replace(friction=change(new, state.friction))
+        length = first_windows(estimator, num_chains, dim)[1]
+        end, length = next_window(state.window_end, state.window_length, state.num_warmup, length)
+        return state._replace(window_end=end, window_length=length), source
 
     def update(
         state: PooledState,
@@ -248,7 +237,7 @@ def pooled_warmup(
         is_opening = state.step < fraction(OPENING, state.num_warmup)
         levels = depths(logdensity)
         is_low = far_below(levels, dim)
-        if adapt_mass_matrix or adapt_trajectory:
+        if adapt_mass_matrix or adapt_trajectory or adapt_friction:
             counts = levels.depth < levels.median + MAX_DEPTH * dim
             counts &= is_opening | ~is_low
             counts = (counts | (num_chains == 1)) & (state.step < close_start(state.num_warmup))
@@ -256,6 +245,8 @@ def pooled_warmup(
         if state.trajectory is not None:
             assert num_steps is not None
             state = state._replace(trajectory=record(state.trajectory, position, num_steps, weight))
+        if state.friction is not None:
+            state = state._replace(friction=record_friction(state.friction, position, weight))
         if adapt_mass_matrix:
             state = state._replace(draws=moments.update(state.draws, position, weight))
             if grad is not None:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from jaxtyping import Array, Float, Int
 
+from numpyro_score.adaptation.friction import FrictionSearch
 from numpyro_score.adaptation.moments import Moments
 from numpyro_score.adaptation.step_size import StepSizeSearch
 from numpyro_score.adaptation.trajectory import TrajectorySearch
@@ -37,6 +38,8 @@ class PooledState(NamedTuple):
         number of steps since.
     trajectory
         Search for the length of trajectories; None where there is nothing to search.
+    friction
+        Search for the friction of a velocity; None likewise.
     """
 
     step: Int[Array, ""]
@@ -53,6 +56,16 @@ class PooledState(NamedTuple):
     accepted: Float[Array, " chain"]
     num_looked: Int[Array, ""]
     trajectory: TrajectorySearch | None = None
+    friction: FrictionSearch | None = None
+
+    def learned(self) -> dict[str, Array]:
+        """Arguments of the kernel that are searched for besides step size and `P`, by name."""
+        found = {}
+        if self.trajectory is not None:
+            found["mean_num_steps"] = self.trajectory.mean_num_steps
+        if self.friction is not None:
+            found["friction"] = self.friction.friction
+        return found
 
 
 def map_per_chain(change: Callable[[Array], Array], state: PooledState) -> PooledState:

@@ -2,6 +2,7 @@ from .alternate import alternate
 from .blackjax import BlackJAXKernel
 from .consistency import Consistency
 from .draw_space import DrawSpace
+from .generalized import GHMC
 from .global_local import GlobalLocal
 from .independent import independent
 from .langevin import MALA, ULA, ScoreMetropolis, UnderdampedLangevin, dense_mala
@@ -22,6 +23,7 @@ from .tempering import ParallelTempering, TemperedSMC
 from .warmup import PreconditionerOptions, WarmupOptions
 
 __all__ = [
+    "GHMC",
     "MALA",
     "MAMS",
     "ULA",

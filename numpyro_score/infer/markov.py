@@ -145,7 +145,6 @@ def _step(
     algorithm = _bound(tuning.algorithm, bind, context, state.chains.position)
     adapt = state.adapt
     assert adapt is not None
-    trajectory = adapt.trajectory
 
     def one(rng_key: Any, chain: Any, log_step_size: Any) -> tuple[Any, StepInfo]:
         new, info = algorithm.step(
@@ -155,7 +154,7 @@ def _step(
             jnp.exp(log_step_size),
             adapt.preconditioner,
             is_warmup=is_warmup,
-            mean_num_steps=None if trajectory is None else trajectory.mean_num_steps,
+            learned=adapt.learned(),
         )
         rate = getattr(info, "acceptance_rate", None)
         if rate is None:

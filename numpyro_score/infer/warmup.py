@@ -117,6 +117,7 @@ class Tuning(NamedTuple):
     def is_adapting(self) -> bool:
         """Whether warmup learns anything."""
         learns = self.adapt_step_size or self.adapt_mass_matrix
+        learns |= self.algorithm.can_adapt_friction
         return learns or self.algorithm.can_adapt("mean_num_steps")
 
     def first_step_size(self, dim: int) -> float:
@@ -147,6 +148,7 @@ class Tuning(NamedTuple):
             adapt_mass_matrix=self.adapt_mass_matrix,
             restart_stuck_chains=self.restart_stuck_chains,
             adapt_trajectory=self.algorithm.can_adapt("mean_num_steps"),
+            adapt_friction=self.algorithm.can_adapt_friction,
         )
 
 

@@ -7,6 +7,7 @@ is imported then.
 from typing import TYPE_CHECKING, Any
 
 from numpyro_score.kernels.api import MarkovKernel
+from numpyro_score.kernels.generalized import ghmc as _ghmc
 from numpyro_score.kernels.global_local import global_local as _global_local
 from numpyro_score.kernels.independence import independence as _independence
 from numpyro_score.kernels.ladder import Ladder
@@ -24,6 +25,7 @@ from numpyro_score.kernels.underdamped import underdamped_langevin as _underdamp
 if TYPE_CHECKING:
     from blackjax import GenerateSamplingAPI
 
+    ghmc: GenerateSamplingAPI
     global_local: GenerateSamplingAPI
     independence: GenerateSamplingAPI
     local_mala: GenerateSamplingAPI
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Ladder",
+    "ghmc",
     "global_local",
     "independence",
     "local_mala",
@@ -54,6 +57,7 @@ __all__ = [
 ]
 
 _KERNELS: dict[str, MarkovKernel] = {
+    "ghmc": _ghmc,
     "global_local": _global_local,
     "independence": _independence,
     "local_mala": _local_mala,

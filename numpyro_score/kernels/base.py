@@ -58,6 +58,16 @@ def evaluate(logdensity_fn: LogDensityFn, position: Position) -> Float[Array, ""
     return jnp.asarray(logdensity)
 
 
+def refusing_infinity(logdensity_fn: LogDensityFn) -> LogDensityFn:
+    """The log density, NaN where it is +inf: BlackJAX's kernels refuse such a candidate then."""
+
+    def finite(position: Position) -> Float[Array, ""]:
+        value = logdensity_fn(position)
+        return jnp.where(value == jnp.inf, jnp.nan, value)
+
+    return finite
+
+
 def check_temperature(temperature: Temperature) -> None:
     """Check that a temperature is at least 0, unless it is a schedule or traced.
 

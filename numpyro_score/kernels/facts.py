@@ -9,6 +9,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from numpyro_score.kernels.api import KernelApi
+from numpyro_score.kernels.generalized import TARGET_ACCEPTANCE_RATE as GHMC_ACCEPTANCE_RATE
+from numpyro_score.kernels.generalized import ghmc
+from numpyro_score.kernels.generalized import initial_step_size as ghmc_step_size
 from numpyro_score.kernels.global_local import global_local
 from numpyro_score.kernels.independence import independence
 from numpyro_score.kernels.langevin import ula
@@ -78,6 +81,8 @@ class Facts(NamedTuple):
     num_steps_at
         (step of the chain, mean number) -> integration steps of its trajectory, for kernels whose
         mean number of them warmup can learn; None for all others.
+    has_friction_rule
+        Whether warmup can learn the argument `friction`.
     """
 
     is_exact: bool
@@ -86,6 +91,7 @@ class Facts(NamedTuple):
     optimal_step_size: Callable[[int], float] | None = None
     takes_factored: bool = False
     num_steps_at: Callable[[Any, Any], Any] | None = None
+    has_friction_rule: bool = False
 
 
 LANGEVIN = Facts(
@@ -124,6 +130,17 @@ OWN: tuple[tuple[KernelApi, Facts], ...] = (
     (underdamped_langevin, LANGEVIN._replace(is_exact=False)),
     (score_metropolis, LANGEVIN._replace(is_exact=False)),
     (global_local, LANGEVIN),
+    (
+        ghmc,
+        Facts(
+            is_exact=True,
+            evaluations=as_reported,
+            target_acceptance_rate=GHMC_ACCEPTANCE_RATE,
+            optimal_step_size=ghmc_step_size,
+            takes_factored=True,
+            has_friction_rule=True,
+        ),
+    ),
     (mams, MICROCANONICAL),
     (local_mams, MICROCANONICAL),
     (parallel_tempering, Facts(is_exact=True, evaluations=as_reported)),

@@ -27,7 +27,7 @@ from jaxtyping import Array, Bool, Float, Int
 from numpyro_score.checks import check_positive
 from numpyro_score.kernels import langevin
 from numpyro_score.kernels.api import MarkovKernel
-from numpyro_score.kernels.base import bind
+from numpyro_score.kernels.base import bind, refusing_infinity
 from numpyro_score.kernels.langevin import LangevinState
 from numpyro_score.preconditioner import (
     InverseMassMatrix,
@@ -112,16 +112,6 @@ def integrator(
     )
 
 
-def _refusing_infinity(logdensity_fn: LogDensityFn) -> LogDensityFn:
-    """The log density, NaN where it is +inf: such a candidate is refused, as in every kernel."""
-
-    def finite(position: Position) -> Float[Array, ""]:
-        value = logdensity_fn(position)
-        return jnp.where(value == jnp.inf, jnp.nan, value)
-
-    return finite
-
-
 def num_steps_at(step: Int[Array, ""], mean_num_steps: Scalar) -> Int[Array, ""]:
     """Integration steps of the `step`-th trajectory: `mean_num_steps` on average over the steps."""
     from blackjax.mcmc.adjusted_mclmc_dynamic import trajectory_length
@@ -153,7 +143,7 @@ def build_kernel() -> Callable[..., tuple[LangevinState, MicrocanonicalInfo]]:
         new, info = step(
             rng_key,
             DynamicHMCState(state.position, state.logdensity, state.logdensity_grad, state.step),
-            _refusing_infinity(logdensity_fn),
+            refusing_infinity(logdensity_fn),
             step_size,
             integration_steps_params=(mean_num_steps,),
         )

@@ -52,6 +52,11 @@ class Algorithm(NamedTuple):
         """Whether the kernel has an argument of that name which is not fixed."""
         return name in self.arguments() and name not in self.parameters
 
+    @property
+    def can_adapt_friction(self) -> bool:
+        """Whether the kernel has a friction that warmup can learn, and that is not fixed."""
+        return self.facts.has_friction_rule and self.can_adapt("friction")
+
     def check_parameters(self) -> None:
         """Refuse parameters that the kernel does not know, or lacks.
 
@@ -102,17 +107,15 @@ class Algorithm(NamedTuple):
         preconditioner: Preconditioner,
         *,
         is_warmup: bool = False,
-        mean_num_steps: Float[Array, ""] | None = None,
+        learned: Mapping[str, Array] | None = None,
     ) -> tuple[Any, Any]:
-        """One step of one chain: new state and info."""
+        """One step of one chain: new state and info; `learned` are further arguments by name."""
         api = self.warmup_api if is_warmup and self.warmup_api is not None else self.api
         kernel = api.build_kernel()
         is_factored = self.facts.takes_factored
         matrix = preconditioner if is_factored else preconditioner.inverse_mass_matrix
         values = {"step_size": step_size, "inverse_mass_matrix": matrix}
-        if mean_num_steps is not None:
-            values["mean_num_steps"] = mean_num_steps
-        values |= self.parameters
+        values |= {**(learned or {}), **self.parameters}
         names = list(inspect.signature(kernel).parameters)[3:]
         chosen = {name: values[name] for name in names if name in values}
         return kernel(rng_key, kernel_state, logdensity_fn, **chosen)

@@ -69,4 +69,7 @@ def attributes(kernel: MCMCKernel, state: Any) -> dict[str, Any]:
     length = "adapt_state.warmup.trajectory.mean_num_steps"
     if _present(state, [length]):
         attrs["mean_num_steps"] = float(np.asarray(field(state, length)))
+    friction = "adapt_state.warmup.friction.friction"
+    if _present(state, [friction]):
+        attrs["friction"] = float(np.asarray(field(state, friction)))
     return attrs

@@ -81,6 +81,7 @@ EXACT: dict[str, Callable[..., NumPyroKernel]] = {
     "mams-local": lambda **options: ns.MAMS(
         model, step_size=0.6, local_step_size=True, mean_num_steps=2.0, **options
     ),
+    "ghmc": lambda **options: ns.GHMC(model, step_size=0.6, **options),
     "hmc": lambda **options: ns.BlackJAXKernel(
         blackjax.hmc, model, parameters={"num_integration_steps": 3}, step_size=0.3, **options
     ),
@@ -95,7 +96,7 @@ PLANTED: dict[str, Callable[..., NumPyroKernel]] = {
         model, step_size=0.5, inverse_mass_matrix=0.4, adapt_mass_matrix=False
     ),
 }
-SLOW = ("mala-local", "mams", "mams-local")
+SLOW = ("ghmc", "mala-local", "mams", "mams-local")
 every_exact_kernel = pytest.mark.parametrize(
     "case", [pytest.param(c, marks=pytest.mark.slow) if c in SLOW else c for c in EXACT]
 )

@@ -141,6 +141,7 @@ KERNELS: dict[str, tuple[Callable[[str, Any], Any], float, float]] = {
         0.4,
         0.2,
     ),
+    "ghmc": (lambda name, f: ns.ghmc(f, 0.8, metric(name), friction=0.5), 0.4, 0.2),
     "local_mala": (lambda name, f: ns.local_mala(f, 0.6, metric(name)), 0.4, 0.2),
     "local_mams": (
         lambda name, f: ns.local_mams(f, 1.0, metric(name), mean_num_steps=2.0),
