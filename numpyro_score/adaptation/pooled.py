@@ -170,6 +170,7 @@ def pooled_warmup(
         At the end of the warmup, only restart what froze while only the step size was adapted.
         """
         num_chains, dim = position.shape
+        opening_end = fraction(OPENING, state.num_warmup)
         is_end = state.step != state.window_end
 
         def change(new: Any, old: Any) -> Any:
@@ -184,7 +185,7 @@ def pooled_warmup(
             nothing = moments.empty(dim, state.draws.mean.dtype, is_dense=is_dense)
             state = state._replace(preconditioner=preconditioner, draws=nothing, grads=nothing)
         if adapt_step_size:
-            is_opening = state.window_end < fraction(OPENING, state.num_warmup)
+            is_opening = state.window_end < opening_end
             own = jnp.median(state.log_step_size)
             found = jnp.exp(log_found(state.dual_averaging, otherwise=own))
             if optimal_step_size is not None and adapt_mass_matrix:
@@ -200,14 +201,13 @@ def pooled_warmup(
             )
         source = jnp.arange(num_chains)
         if restart_stuck_chains:
-            has_opened = state.window_end >= fraction(OPENING, state.num_warmup)
+            has_opened = state.window_end >= opening_end
             frozen = is_frozen(state.accepted, state.num_looked) & (has_opened | is_end)
             is_stuck = frozen | (is_low & has_opened & ~is_end)
             is_counted = frozen | ~is_arriving(state.level, logdensity, levels)
             state, source = restart(state, rng_key, is_stuck, is_counted)
-        state = nothing_accepted(state)
-        state = state._replace(level=logdensity[source].astype(state.level.dtype))
-        opening_end = fraction(OPENING, state.num_warmup)
+        level = logdensity[source].astype(state.level.dtype)
+        state = nothing_accepted(state)._replace(level=level)
         if state.trajectory is not None:
             trajectory = close_trajectory(
                 state.trajectory,
@@ -217,11 +217,11 @@ def pooled_warmup(
             )
             state = state._replace(trajectory=change(trajectory, state.trajectory))
         if state.friction is not None:
-            since = state.window_end - opening_end
-            new = close_friction(state.friction, position[source], state.preconditioner, since)
-            state = state._replace(friction=change(new, state.friction))
-        length = first_windows(estimator, num_chains, dim)[1]
-        end, length = next_window(state.window_end, state.window_length, state.num_warmup, length)
+            since, old = state.window_end - opening_end, state.friction
+            friction = close_friction(old, position[source], state.preconditioner, since)
+            state = state._replace(friction=change(friction, old))
+        after = first_windows(estimator, num_chains, dim)[1]
+        end, length = next_window(state.window_end, state.window_length, state.num_warmup, after)
         return state._replace(window_end=end, window_length=length), source
 
     def update(

@@ -26,6 +26,7 @@ def found(num_chains: int, num_windows: int, *, is_dense: bool, scale: float) ->
     """Friction after windows of exact draws of covariance `scale^2 COVARIANCE`."""
     units = jnp.full(DIM, scale**2)
     preconditioner = as_preconditioner(jnp.diag(units) if is_dense else units)
+    assert preconditioner is not None
     root = jnp.asarray(scale * np.linalg.cholesky(COVARIANCE))
 
     def draw(key: Any) -> Any:

@@ -113,4 +113,4 @@ def test_what_cannot_be_used_is_refused() -> None:
         with pytest.raises(ValueError, match=name):
             ns.ghmc(logdensity, 0.5, **{name: 0.0})
         with pytest.raises(ValueError, match=name):
-            ns.GHMC(logdensity_fn=logdensity, **{name: -1.0})
+            ns.GHMC(logdensity_fn=logdensity, **{name: -1.0})  # type: ignore[arg-type]
