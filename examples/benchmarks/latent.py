@@ -107,10 +107,10 @@ def print_field(seeds, picture):
         tree = ns.sample(
             ns.MALA(model),
             jax.random.key(seed),
-            num_warmup=300,
-            num_samples=6000,
-            until=1600,  # 100 for each chain, with R-hat at most 1.01
-            num_chains=16,
+            num_warmup=400,
+            num_samples=8000,
+            until=400,  # 100 for each chain, with R-hat at most 1.01
+            num_chains=4,
             model_args=(y, where),
             progress=False,
         )
