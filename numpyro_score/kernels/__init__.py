@@ -7,6 +7,7 @@ is imported then.
 from typing import TYPE_CHECKING, Any
 
 from numpyro_score.kernels.api import MarkovKernel
+from numpyro_score.kernels.coordinates import whitened
 from numpyro_score.kernels.generalized import ghmc as _ghmc
 from numpyro_score.kernels.global_local import global_local as _global_local
 from numpyro_score.kernels.independence import independence as _independence
@@ -54,6 +55,7 @@ __all__ = [
     "score_metropolis",
     "ula",
     "underdamped_langevin",
+    "whitened",
 ]
 
 _KERNELS: dict[str, MarkovKernel] = {
