@@ -147,7 +147,7 @@ def draw_field(truth, where, mean, x, picture):
     shown = {
         "field, and where it is observed": truth,
         "posterior mean, Gaussian process": mean,
-        f"the same, 16 latent coordinates (rms {gap:.2f} away)": x.mean(axis=0),
+        f"16 latent coordinates (rms {gap:.2f} away)": x.mean(axis=0),
     }
     for axis, (name, values) in zip(axes, shown.items(), strict=True):
         image = axis.imshow(values.reshape(SIDE, SIDE), vmin=-2.5, vmax=2.5, cmap="RdBu_r")
