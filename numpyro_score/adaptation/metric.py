@@ -85,6 +85,8 @@ def fisher_metric(draws: Moments, grads: Moments) -> Preconditioner:
     outer = common[:, None] * common
     cov_x = _correlation(covariance(draws), SHRINKAGE) * outer
     cov_g = _correlation(covariance(grads), SHRINKAGE) * outer
+    if not var_x.size:
+        return Preconditioner(cov_x, cov_x)
     # P = B^(-1/2) (B^(1/2) A B^(1/2))^(1/2) B^(-1/2) with A = Cov(x), B = Cov(grad)
     values, vectors = jnp.linalg.eigh(cov_g)
     root = jnp.sqrt(jnp.maximum(values, jnp.finfo(values.dtype).eps * values[-1]))

@@ -39,6 +39,10 @@ MAX_DIRECTIONS = 8
 MAX_COMPONENTS = 10
 """Principal components that are looked at."""
 
+LEAST_SPREAD = 1e-4
+"""Spread of a principal component, relative to the first, below which it is rounding error: that of
+the sum of a simplex."""
+
 NUM_NEIGHBOURS = 5
 """Neighbours whose majority a draw joins."""
 
@@ -54,7 +58,9 @@ def _directions(
     num_components = min(MAX_COMPONENTS, *points.shape)
     axes = np.diag(1 / spread)
     if points.shape[1] > 1:
-        components = PCA(num_components, random_state=0).fit(points / spread).components_.T
+        found = PCA(num_components, random_state=0).fit(points / spread)
+        varies = found.explained_variance_ > LEAST_SPREAD**2 * found.explained_variance_[0]
+        components = found.components_[varies].T
         axes = np.concatenate([axes, components / spread[:, None]], axis=1)
     depth = np.array([valley(points @ axis) for axis in axes.T])
     order = np.argsort(-depth)

@@ -80,7 +80,8 @@ WORDINGS: Wordings = {
     "rstar": lambda found: Words(
         f"A classifier can tell the chains apart: R* is {number(found.value)} with a standard "
         f"error of {number(found.details['standard_error'], 2)}, where 1 is chance.",
-        "The chains differ in some combination of parameters, even if they agree on each one.",
+        "They differ in some combination of parameters, even if they agree on each one. Draw more, "
+        f"and see whether it stays: one sound run in {1 / FALSE_ALARM:.0f} shows this by chance.",
     ),
     "superchains": lambda found: Words(
         f"The superchains disagree on {listed(found.parameters)}: nested R-hat is up to "

@@ -82,7 +82,7 @@ def _wrong(modes: xr.Dataset, num_modes: int) -> list[Finding]:
 
 REMEDY = (
     "Longer chains of a local kernel seldom help: temper, reparameterise, or propose jumps between "
-    "the modes."
+    "the modes. If the modes are one solution with other labels, give the components an order."
 )
 
 
@@ -100,8 +100,8 @@ def _modes(found: Finding) -> Words:
 def _few_jumps(found: Finding) -> Words:
     draws = found.details.get("draws")
     return Words(
-        f"The shares of the modes are unreliable: with {found.details['jumps']:.2g} jumps per "
-        f"1,000 draws their effective sample size is {found.value:.0f} (recommended: "
+        f"The shares of the modes are unreliable: with {number(found.details['jumps'], 2)} jumps "
+        f"per 1,000 draws their effective sample size is {found.value:.0f} (recommended: "
         f"{found.limit:.0f}).",
         REMEDY
         if draws is None

@@ -155,6 +155,11 @@ class LearnedDistribution(dist.Distribution):
             precision does not resolve their spread at their location.
         TypeError
             If data have none of these types, or an option is unknown.
+
+        Warns
+        -----
+        UserWarning
+            If draws look positive and no support is given.
         """
         check_options(options)
         values = as_values(data, support)

@@ -1,5 +1,6 @@
 """Conversion of draws to unconstrained vectors, with the support and shapes to convert back."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -16,6 +17,9 @@ from numpyro_score.distributions.supports import (
     unconstrained,
 )
 from numpyro_score.training.data import as_points
+
+NEAR = 0.5
+"""Distance from 0, in standard deviations, within which draws of a positive variable come."""
 
 
 class Values(NamedTuple):
@@ -47,6 +51,26 @@ def _variable(text: str) -> Variable:
     return Variable(name, tuple(int(size) for size in shape.rstrip(")").split(",") if size))
 
 
+def _warn_if_bounded(x: Float[np.ndarray, "num dim"], variables: tuple[Variable, ...]) -> None:
+    """Warn of variables that look positive and are about to be learned on the real line.
+
+    Draws that stay above 0, and come nearer to it than `NEAR` standard deviations, look so.
+    """
+    looks = (x.min(axis=0) > 0) & (x.min(axis=0) < NEAR * x.std(axis=0))
+    if not looks.any():
+        return
+    owner = np.repeat([one.name for one in variables], [one.size for one in variables])
+    names = list(dict.fromkeys(owner[looks].tolist())) if variables else []
+    about = f" of {', '.join(names)}" if names else ""
+    example = "constraints.positive" if not names else f"{{{names[0]!r}: constraints.positive}}"
+    warnings.warn(
+        f"all draws{about} are above 0 and come near it, but no support is given: what is learned "
+        f"reaches beyond 0. Give support={example}, or constraints.unit_interval",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
 def as_values(data: Any, support: Any) -> Values:
     """Draws in any form that `LearnedDistribution.fit` takes, as unconstrained vectors.
 
@@ -68,6 +92,8 @@ def as_values(data: Any, support: Any) -> Values:
             "their distribution given a condition"
         )
     variables = tuple(_variable(text) for text in points.variables)
+    if support is None and not isinstance(data, MCMC):
+        _warn_if_bounded(x.reshape(len(x), -1), variables)
     if support is None and isinstance(data, MCMC) and variables:
         support = supports_of(data, [variable.name for variable in variables])
     if variables and support is not None and not isinstance(support, Mapping):

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from numpyro_score.diagnostics.draws import FlatDraws, flatten
+from numpyro_score.diagnostics.formatting import number
 from numpyro_score.report.canvas import CHAIN_COLOURS, INK, blank, short, styled, to_svg
 from numpyro_score.report.pictures import MAX_CHAINS, Plan, Shown
 
@@ -174,7 +175,7 @@ def mode_plans(dt: xr.DataTree | FlatDraws, shown: Shown, modes: xr.Dataset) -> 
             "Jumps between modes",
             "Steps from one mode to another, and as a share of all steps from there. Mixing needs "
             "many off the diagonal.",
-            f"{modes.jumps_per_1000.item():.2g} jumps per 1,000 draws",
+            f"{number(modes.jumps_per_1000.item(), 2)} jumps per 1,000 draws",
             partial(_jumps, jumps),
         ),
         Plan(

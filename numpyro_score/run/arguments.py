@@ -1,5 +1,6 @@
 """Arguments of `sample`, checked before anything is traced or compiled."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ from numpyro_score.checks import check_whole
 
 
 def check_lengths(
-    num_warmup: int | None, num_samples: int | None, num_chains: int, thinning: int
+    num_warmup: int | None, num_samples: int | None, thinning: int
 ) -> tuple[int, int]:
     """Check the lengths of a run.
 
@@ -30,13 +31,63 @@ def check_lengths(
         )
     check_whole("num_warmup", num_warmup, 0)
     check_whole("num_samples", num_samples)
-    check_whole("num_chains", num_chains)
     check_whole("thinning", thinning)
     if num_samples < thinning:
         raise ValueError(
             f"thinning={thinning} keeps none of num_samples={num_samples} draws; thin less."
         )
     return int(num_warmup), int(num_samples)
+
+
+def check_chains(num_chains: int | None, default: int | None) -> int:
+    """Check the number of chains.
+
+    Parameters
+    ----------
+    num_chains
+        As it was given.
+    default
+        What stands for None, if anything does.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is missing, or no whole number above 0.
+    """
+    num_chains = default if num_chains is None else num_chains
+    if num_chains is None:
+        raise TypeError(
+            "num_chains is missing: a kernel needs the number of chains, such as num_chains=16."
+        )
+    check_whole("num_chains", num_chains)
+    return int(num_chains)
+
+
+def check_model_arguments(model_args: Any, model_kwargs: Any) -> None:
+    """Check that the model's arguments are a tuple and a dict.
+
+    Raises
+    ------
+    TypeError
+        If they are something else: the one argument itself, for instance.
+
+    Examples
+    --------
+    >>> check_model_arguments(jnp.ones(3), None)
+    Traceback (most recent call last):
+    TypeError: model_args is of type ArrayImpl, but must be a tuple of the model's arguments; write
+    model_args=(x,) for one
+    """
+    if not isinstance(model_args, tuple | list):
+        raise TypeError(
+            f"model_args is of type {type(model_args).__name__}, but must be a tuple of the "
+            "model's arguments; write model_args=(x,) for one"
+        )
+    if model_kwargs is not None and not isinstance(model_kwargs, Mapping):
+        raise TypeError(
+            f"model_kwargs is of type {type(model_kwargs).__name__}, but must be a dict of the "
+            'model\'s arguments by name, such as {"y": y}'
+        )
 
 
 def check_key(rng_key: Any) -> None:

@@ -24,6 +24,8 @@ from numpyro_score.run.model_arguments import calling
 
 MAX_DENSE = 100
 """Largest number of coordinates with a dense preconditioner."""
+NUM_CHAINS = 64
+"""Default number of chains of a kernel that was chosen here."""
 NUM_WARMUP = 300
 """Default number of warmup steps of a kernel that was chosen here."""
 MAX_SAMPLES = 4_000
@@ -133,9 +135,10 @@ def choose(
     if isinstance(given, MCMCKernel):
         return Choice(given, None)
     if isinstance(given, type) or not callable(given):
+        shown = f"of type {type(given).__name__}" if isinstance(given, jax.Array) else repr(given)
         raise TypeError(
-            f"kernel is {given!r}, but must be a NumPyro kernel such as MALA(model), a NumPyro "
-            "model, or a log density (with init_params)."
+            f"kernel is {shown}, but must be a NumPyro kernel such as MALA(model), a NumPyro "
+            "model, or a log density (with init_params); the key is the second argument."
         )
     if init_params is not None and not args and not kwargs:
         first = jax.tree.map(lambda x: x[0], init_params)

@@ -14,8 +14,8 @@ from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.constants import Constants
 from numpyro_score.progress import Bar
+from numpyro_score.run import arguments, recommend
 from numpyro_score.run.ahead import import_ahead
-from numpyro_score.run.arguments import check_key, check_lengths, check_starts
 from numpyro_score.run.budget import Budget, Evaluations, check_affordable
 from numpyro_score.run.check import KeptDraws, warn
 from numpyro_score.run.claim import check_store
@@ -29,7 +29,7 @@ from numpyro_score.run.model_arguments import arguments_apart, calling
 from numpyro_score.run.program import Program, by_phase
 from numpyro_score.run.progress import ChunkText
 from numpyro_score.run.protocol import is_exact, reporting_progress
-from numpyro_score.run.recommend import NUM_WARMUP, Choice, GivenUpError, beginning_anew, choose
+from numpyro_score.run.recommend import Choice, GivenUpError, beginning_anew, choose
 from numpyro_score.run.rehearsal import rehearse
 from numpyro_score.run.start import check_superchains, init, superchains
 from numpyro_score.run.store import ZarrStore
@@ -46,7 +46,7 @@ def sample(
     *,
     num_warmup: int | None = None,
     num_samples: int | None = None,
-    num_chains: int,
+    num_chains: int | None = None,
     until: int | Budget | None = None,
     model_args: tuple[Any, ...] = (),
     model_kwargs: Mapping[str, Any] | None = None,
@@ -80,13 +80,12 @@ def sample(
         Steps of the two phases; thinning does not lengthen them. Both are needed for a kernel; of
         a model or a log density the defaults are 300, and up to 4,000 with `until`.
     num_chains
-        Chains, at least 1.
+        Chains, at least 1; of a model or a log density 64 by default.
     until
         Effective sample size, bulk and tail, at which the run ends: when every parameter has it
-        and R-hat is at most 1.01, or after `num_samples` draws of each chain. By default 100 per
-        chain for a model or a log density without `num_samples`; otherwise None, and the run has
-        its full length. The draws are kept in memory until the end. Or a budget,
-        `Evaluations(200_000)` or `Seconds(10)`: the run ends when its total cost reaches it.
+        and R-hat is at most 1.01, or after `num_samples` draws of each chain; 100 per chain for a
+        model or a log density without `num_samples`, otherwise None. The draws are kept in memory
+        until the end. Or a budget, `Evaluations(200_000)` or `Seconds(10)` of total cost.
     model_args, model_kwargs
         What the model is called with.
     thinning
@@ -95,36 +94,32 @@ def sample(
     extra_fields
         Further fields of the kernel's state to keep, dots for nested ones.
     init_params
-        Starting points in unconstrained coordinates, with a leading chain axis; one point a
-        superchain where there are any.
+        Starting points in unconstrained coordinates, with a leading chain (or superchain) axis.
     keep_warmup
         Whether to keep `warmup_posterior` and `warmup_sample_stats`.
     log_likelihood
         Whether to add the pointwise log likelihood, for `az.loo` and `az.psense`.
     num_superchains
-        Into how many groups to divide the chains, each of which starts at one point, for nested
-        R-hat (`arviz.rhat_nested` with the attribute `superchain_ids` of the result).
+        Groups of chains that start at one point, for nested R-hat (`arviz.rhat_nested` with the
+        attribute `superchain_ids` of the result).
     store
-        Where to write the run. A Zarr folder (`run.zarr`) is appended to as the run goes on, with
-        all that is needed to resume it: it can be read at any time, memory does not grow, and the
-        tree that is returned reads from it. A netCDF file (`run.nc`) is written at the end.
+        Where to write the run. A Zarr folder (`run.zarr`) is appended to as the run goes on, and
+        can be read and resumed: memory does not grow, and the tree that is returned reads from it.
+        A netCDF file (`run.nc`) is written at the end.
     resume
-        Whether to go on with the run that is in the store, to the same draws as without the
-        interruption; one that has not begun is begun.
+        Whether to go on with the run in the store, to the draws of an uninterrupted one; one that
+        has not begun is begun.
     chain_batch_size
-        How many chains a device works on at once, which bounds the memory of a step. The warmup
-        is still pooled over all chains.
+        Chains that a device works on at once, which bounds the memory of a step.
     mesh
-        Devices to split the chains over, such as `jax.make_mesh((8,), ("chain",))`; the warmup is
-        pooled over all of them. Where `jax.distributed` was initialized, all devices of all
-        processes by default: every process calls `sample` with the same arguments, writes its own
-        chains to the store, and returns the whole. Chain `i` has the same key on any devices, and
-        its draws agree to rounding.
+        Devices to split the chains over, such as `jax.make_mesh((8,), ("chain",))`. Where
+        `jax.distributed` was initialized, all devices of all processes by default: every process
+        calls `sample` with the same arguments, writes its own chains to the store, and returns the
+        whole. Chain `i` has the same key on any devices, and its draws agree to rounding.
     jit_model_args
-        Whether arrays among the model's arguments are arguments of the compiled program too, as in
-        `numpyro.infer.MCMC`: the next run of the same kernel on other data of the same shapes
-        compiles nothing. The model must not read their values in plain Python. By default they are
-        constants, which the compiler can fold.
+        Whether arrays among the model's arguments are arguments of the compiled program, as in
+        `numpyro.infer.MCMC`: the next run of the same kernel on data of the same shapes compiles
+        nothing. The model must not read their values in plain Python.
     progress
         Whether to show a progress bar.
 
@@ -134,13 +129,12 @@ def sample(
         Groups `posterior`, `sample_stats`, `warmup_posterior`, `warmup_sample_stats`,
         `observed_data`, `log_likelihood`, as `arviz.from_numpyro` makes them. Attributes of the
         root say how it was made: `sampler`, `exact` (1 if the target is the stationary
-        distribution, 0 if not, left out where neither is known),
-        `independent_draws` (1 where draws do not depend on the ones before), `complete` (0 after an
-        interrupt), `kernel_choice` (the rule, where the kernel was chosen here) and
-        `num_grad_given_up` (of one that was given up), `until`, `until_reached`, `until_rhat` and
-        `until_ess`, or `budget` and `budget_reached`,
-        `num_restarts`, seconds spent compiling, in warmup and sampling, and, of a kernel that
-        learns of its target first, `num_grad_training`, `seconds_training` and more.
+        distribution, 0 if not, left out where neither is known), `independent_draws` (1 where draws
+        do not depend on the ones before), `complete` (0 after an interrupt), `kernel_choice` (the
+        rule, where the kernel was chosen here), `num_grad_given_up` (of one that was given up),
+        `until`, `until_reached`, `until_rhat` and `until_ess`, or `budget` and `budget_reached`,
+        `num_restarts`, seconds by phase, and of a kernel that learns first `num_grad_training`,
+        `seconds_training` and more.
 
     Raises
     ------
@@ -177,25 +171,27 @@ def sample(
     >>> dict(dt.posterior.sizes), dt.attrs["exact"]
     ({'chain': 4, 'draw': 50}, 1)
     """
+    arguments.check_model_arguments(model_args, model_kwargs)
     choice = choose(kernel, model_args, model_kwargs or {}, init_params)
     kernel = choice.kernel
+    num_chains = arguments.check_chains(
+        num_chains, None if choice.reason is None else recommend.NUM_CHAINS
+    )
     if choice.reason is not None:
-        num_warmup = NUM_WARMUP if num_warmup is None else num_warmup
+        num_warmup = recommend.NUM_WARMUP if num_warmup is None else num_warmup
         if num_samples is None and until is None:
             until = usual_goal(num_chains)
     check_goal(until, resume=resume, keep_warmup=keep_warmup)
     if until is not None and num_samples is None:
         num_samples = most_samples(until, num_chains)
-    num_warmup, num_samples = check_lengths(num_warmup, num_samples, num_chains, thinning)
+    num_warmup, num_samples = arguments.check_lengths(num_warmup, num_samples, thinning)
     if isinstance(until, Evaluations):
         check_affordable(until, num_warmup, num_chains)
-    check_key(rng_key)
+    arguments.check_key(rng_key)
     check_superchains(kernel, num_chains, num_superchains)
-    if num_superchains is None:
-        check_starts(init_params, num_chains, "chain")
-    else:
-        check_starts(init_params, num_superchains, "superchain")
-    num_chains, thinning = int(num_chains), int(thinning)
+    what = "chain" if num_superchains is None else "superchain"
+    arguments.check_starts(init_params, num_superchains or num_chains, what)
+    thinning = int(thinning)
     if until is not None:
         num_samples -= num_samples % thinning
     layout = make_layout(kernel, num_chains, chain_batch_size, mesh)

@@ -74,6 +74,16 @@ def test_one_bimodal_parameter_among_many(tree):
     assert result.parameter.values[apart > 1].tolist() == ["x[17]"]
 
 
+def test_the_sum_of_a_simplex_has_no_modes(tree):
+    """It is 1 up to rounding, whose steps are no valleys."""
+    rng = np.random.default_rng(5)
+    share = rng.dirichlet([40.0, 50.0], size=(NUM_CHAINS, NUM_DRAWS)).astype(np.float32)
+    assert modes(tree(w=share)).attrs["num_modes"] == 1
+    mode, x = hopping(rng, 0.2)
+    label = np.where(mode[..., None], share, share[..., ::-1])
+    assert modes(tree(w=label, x=x)).attrs["num_modes"] == 2
+
+
 def test_jumps_are_counted(tree):
     mode, x = hopping(np.random.default_rng(3), 0.2)
     result = modes(tree(x=x))

@@ -13,6 +13,7 @@ import pytest
 import numpyro_score as ns
 from numpyro_score.diagnostics.cost import costs
 from numpyro_score.diagnostics.verdict import judge
+from numpyro_score.run.arguments import check_model_arguments
 from numpyro_score.run.recommend import GivenUpError, beginning_anew, choose
 from numpyro_score.run.tree import SAMPLING, Chunk, Converter
 from numpyro_score.run.until import LONG_STAY, Until, longest_stay, looks
@@ -55,6 +56,19 @@ def test_a_log_density_is_told_from_a_model_and_a_kernel_is_left_alone() -> None
     assert choose(model, (), {}, {"a": jnp.zeros((4, 2))}).kernel.model is not None
     kernel = ns.MALA(model)
     assert choose(kernel, (), {}, None)[:2] == (kernel, None)
+
+
+def test_what_is_missing_or_in_the_wrong_place_is_named() -> None:
+    kernel: Any = ns.MALA(lambda: None)
+    with pytest.raises(TypeError, match="number of chains, such as num_chains=16"):
+        ns.sample(kernel, KEY, num_warmup=10, num_samples=10)
+    wrong: Any = jnp.ones(3)
+    with pytest.raises(TypeError, match=r"must be a tuple .* model_args=\(x,\) for one"):
+        check_model_arguments(wrong, None)
+    with pytest.raises(TypeError, match="must be a dict of the model's arguments"):
+        check_model_arguments((), wrong)
+    with pytest.raises(TypeError, match="the key is the second argument"):
+        choose(KEY, (), {}, None)
 
 
 def test_one_call_ends_when_there_is_enough(capsys: Any) -> None:
