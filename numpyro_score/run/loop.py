@@ -1,7 +1,7 @@
 """The host's side of a run: chunks of half a second, each handed on while the next is drawn."""
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +10,7 @@ import numpy as np
 from numpyro_score import progress
 from numpyro_score.run.layout import Layout
 from numpyro_score.run.program import Buffers, Program, field, make_buffers, run_chunk
-from numpyro_score.run.tree import Chunk, join
+from numpyro_score.run.tree import SAMPLING, Chunk, join
 
 BUFFER_BYTES = 2**22
 """Room for the draws of one chunk on a CPU, at most: it stays in the cache. There are two."""
@@ -139,6 +139,46 @@ def chunks(
         free.append(launched.buffers)
     first, second = free
     return first, second
+
+
+def in_parts(
+    programs: Mapping[str, Program],
+    state: Any,
+    buffers: tuple[Buffers, Buffers],
+    num_steps: Mapping[str, int],
+    done: Mapping[str, int],
+    arrays: Any,
+    *,
+    next_look: Callable[[int], int | None],
+    see: Callable[[Chunk], tuple[Chunk, bool]],
+) -> Iterator[tuple[Chunk, Any, int]]:
+    """As `chunks`, of a run whose end is decided on the way, by looks at it between its parts.
+
+    Parameters
+    ----------
+    programs, state, buffers, num_steps, done, arrays
+        As for `chunks`.
+    next_look
+        Kept draws per chain so far -> those at which to look again; None where the run ends.
+    see
+        Called with every chunk: what of it counts, and whether the run ends with it.
+    """
+    rows = dict(done)
+    thinning = programs[SAMPLING].thinning
+    while (look := next_look(rows.get(SAMPLING, 0))) is not None:
+        part = {**num_steps, SAMPLING: look * thinning}
+        drawing = chunks(programs, state, buffers, part, rows, arrays)
+        while True:
+            try:
+                chunk, state, steps = next(drawing)
+            except StopIteration as end:
+                buffers = end.value
+                break
+            chunk, is_over = see(chunk)
+            rows[chunk.phase] = chunk.first + chunk.num_draws
+            yield chunk, state, min(steps, chunk.num_draws * thinning)
+            if is_over:
+                return
 
 
 def gathered(

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from numpyro_score.checks import check_whole
-from numpyro_score.run.loop import chunks
+from numpyro_score.run.loop import in_parts
 from numpyro_score.run.program import Buffers, Program
 from numpyro_score.run.recommend import Choice, GivenUpError
 from numpyro_score.run.tree import SAMPLING, Chunk, Converter, join
@@ -158,23 +158,23 @@ class Until:
             As of `check_reachable`.
         """
         program = programs[SAMPLING]
-        thinning = program.thinning
-        rows = dict(done)
-        for num_rows in looks(num_steps[SAMPLING] // thinning, program.block or 1):
-            part = {**num_steps, SAMPLING: num_rows * thinning}
-            drawing = chunks(programs, state, buffers, part, rows, arrays)
-            while True:
-                try:
-                    chunk, state, steps = next(drawing)
-                except StopIteration as end:
-                    buffers = end.value
-                    break
-                self.add(chunk)
-                rows[chunk.phase] = chunk.first + chunk.num_draws
-                yield chunk, state, steps
-            if self.look():
-                return
-            self.check_reachable(num_steps[SAMPLING] // thinning)
+        most = num_steps[SAMPLING] // program.thinning
+        planned = looks(most, program.block or 1)
+
+        def next_look(made: int) -> int | None:
+            if made:
+                if self.look():
+                    return None
+                self.check_reachable(most)
+            return next((rows for rows in planned if rows > made), None)
+
+        def see(chunk: Chunk) -> tuple[Chunk, bool]:
+            self.add(chunk)
+            return chunk, False
+
+        return in_parts(
+            programs, state, buffers, num_steps, done, arrays, next_look=next_look, see=see
+        )
 
 
 def longest_stay(samples: Any) -> int:

@@ -17,7 +17,7 @@ from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.diagnostics.cost import GRADIENT_COST, Costs, costs
 from numpyro_score.run.budget import Budget, Evaluations
-from numpyro_score.run.loop import chunks
+from numpyro_score.run.loop import in_parts
 from numpyro_score.run.program import Buffers, Program
 from numpyro_score.run.tree import SAMPLING, WARMUP, Chunk, with_gradient_count
 
@@ -177,27 +177,26 @@ class Within:
     ) -> Iterator[tuple[Chunk, Any, int]]:
         """As `numpyro_score.run.loop.chunks`, until the budget is reached or the run is over."""
         program = programs[SAMPLING]
-        rows = dict(done)
         total = num_steps[SAMPLING] // program.thinning
-        # the first look is at the end of warmup
-        look = rows.get(SAMPLING, 0)
+        has_warmed_up = False
         began = time.perf_counter()
-        while look <= total:
-            part = {**num_steps, SAMPLING: look * program.thinning}
-            drawing = chunks(programs, state, buffers, part, rows, arrays)
-            while True:
-                try:
-                    chunk, state, steps = next(drawing)
-                except StopIteration as end:
-                    buffers = end.value
-                    break
-                now = time.perf_counter()
-                chunk, began = self.cut(chunk, now - began), now
-                rows[chunk.phase] = chunk.first + chunk.num_draws
-                yield chunk, state, min(steps, chunk.num_draws * program.thinning)
-                if self.left <= 0:
-                    return
-            made = rows.get(SAMPLING, 0)
+
+        def next_look(made: int) -> int | None:
+            nonlocal has_warmed_up
+            if not has_warmed_up:
+                # the first look is at the end of warmup
+                has_warmed_up = True
+                return made
             if made >= total or self.left <= 0:
-                return
-            look = min(self.next_look(made, program.block or 1), total)
+                return None
+            return min(self.next_look(made, program.block or 1), total)
+
+        def see(chunk: Chunk) -> tuple[Chunk, bool]:
+            nonlocal began
+            now = time.perf_counter()
+            chunk, began = self.cut(chunk, now - began), now
+            return chunk, bool(self.left <= 0)
+
+        return in_parts(
+            programs, state, buffers, num_steps, done, arrays, next_look=next_look, see=see
+        )

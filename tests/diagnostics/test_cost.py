@@ -4,6 +4,7 @@ import numpy as np
 from arviz_base import from_dict
 
 from numpyro_score.diagnostics import costs
+from numpyro_score.diagnostics.cost import Costs
 
 
 def run(**groups):
@@ -31,8 +32,11 @@ def test_no_warmup_costs_nothing_but_a_warmup_not_kept_is_unknown():
 
 def test_what_is_not_recorded_is_unknown():
     spent = costs(from_dict({"posterior": {"x": np.zeros((4, 100))}}))
-    recorded = spent._replace(num_grad_training=math.nan, seconds_training=math.nan)
-    assert all(math.isnan(value) for value in recorded)
+    recorded = spent._asdict()
+    # nothing was learned or given up
+    before = [recorded.pop(name) for name in Costs._field_defaults]
+    assert before == [0.0] * 4
+    assert all(math.isnan(value) for value in recorded.values())
     assert math.isnan(spent.seconds)
     assert math.isnan(spent.warmup_share)
 
@@ -45,3 +49,8 @@ def test_what_a_kernel_took_to_learn_counts():
     assert spent.evaluations == 2800 + 2 * 600
     assert spent.warmup_share == 1200 / 4000
     assert spent.seconds == 3.5
+    dt.attrs |= {"num_grad_given_up": 500.0, "seconds_given_up": 1.5}
+    spent = costs(dt)
+    assert spent.evaluations == 2800 + 2 * 1100
+    assert spent.warmup_share == 2200 / 5000
+    assert spent.seconds == 5.0
