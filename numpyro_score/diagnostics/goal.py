@@ -35,8 +35,10 @@ def missed_goal(attrs: Mapping[Any, Any]) -> list[Finding]:
 
 def goal_words(found: Finding) -> Words:
     """The finding of `missed_goal` in words."""
+    worst = found.details["rhat"]
+    of_chains = "" if math.isnan(worst) else f"R-hat {rhat(worst)} (limit {RHAT_MAX}), "
     return Words(
-        f"The run ended without its goal: R-hat {rhat(found.details['rhat'])} (limit {RHAT_MAX}), "
-        f"effective sample size {count(found.value)} of {count(found.limit)}.",
+        f"The run ended without its goal: {of_chains}effective sample size {count(found.value)} of "
+        f"{count(found.limit)}.",
         "Raise num_samples.",
     )

@@ -83,9 +83,9 @@ def sample(
         Chains, at least 1; of a model or a log density 64 by default.
     until
         Effective sample size, bulk and tail, at which the run ends: when every parameter has it
-        and R-hat is at most 1.01, or after `num_samples` draws of each chain; 100 per chain for a
-        model or a log density without `num_samples`, otherwise None. The draws are kept in memory
-        until the end. Or a budget, `Evaluations(200_000)` or `Seconds(10)` of total cost.
+        and R-hat (of two chains or more) is at most 1.01, or after `num_samples` draws of each
+        chain; 100 per chain for a model or a log density without `num_samples`. Draws are kept in
+        memory until the end. Or a budget of total cost, `Evaluations(200_000)` or `Seconds(10)`.
     model_args, model_kwargs
         What the model is called with.
     thinning

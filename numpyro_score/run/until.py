@@ -74,7 +74,8 @@ class Until:
     Parameters
     ----------
     wanted
-        Effective sample size, bulk and tail, of every parameter; the limit of R-hat is 1.01.
+        Effective sample size, bulk and tail, of every parameter; the limit of R-hat, which needs at
+        least two chains, is 1.01.
     converter
         Converts draws to a posterior dataset.
     choice
@@ -105,7 +106,9 @@ class Until:
         self._chunks = [join(self._chunks)]
         posterior = self._converter.posterior(self._chunks[0])
         verdict = judge(xr.DataTree.from_dict({"posterior": posterior}))
-        self.is_reached = verdict.has_mixed and verdict.ess_min >= self.wanted
+        # R-hat compares chains: of one it is not known
+        has_mixed = verdict.has_mixed or verdict.num_chains == 1
+        self.is_reached = has_mixed and verdict.ess_min >= self.wanted
         self._found = {"until_rhat": verdict.rhat_max, "until_ess": verdict.ess_min}
         return self.is_reached
 
@@ -134,6 +137,8 @@ class Until:
         """Why the run ended before its last draw; empty if it did not."""
         if not self.is_reached:
             return ""
+        if math.isnan(self._found["until_rhat"]):
+            return "the effective sample sizes suffice; R-hat needs at least two chains"
         return "R-hat and the effective sample sizes suffice: no more draws are needed"
 
     @property

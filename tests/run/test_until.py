@@ -228,6 +228,18 @@ def test_a_run_is_given_up_where_a_chain_stays_and_the_goal_is_out_of_reach(
     assert other.otherwise is None
 
 
+@pytest.mark.parametrize(("num_chains", "ending"), [(1, "needs at least two"), (2, "R-hat and")])
+def test_one_chain_ends_by_its_effective_sample_size(num_chains: int, ending: str) -> None:
+    x = np.random.default_rng(1).normal(size=(num_chains, 500, 3))
+    choice = choose(normals, (3,), {}, None)
+    converter = Converter(choice.kernel, (3,), {}, with_log_likelihood=False, thinning=1)
+    goal = Until(100, converter, choice)
+    goal.add(Chunk(SAMPLING, 0, {"x": x}, {}))
+    assert goal.look()
+    assert ending in goal.ending
+    assert np.isnan(goal.attributes["until_rhat"]) == (num_chains == 1)
+
+
 def test_what_is_given_up_begins_anew_with_the_other_choice() -> None:
     other = choose(normals, (3,), {}, None)
 
