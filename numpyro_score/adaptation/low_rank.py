@@ -59,13 +59,14 @@ def fisher_low_rank(draws: Rows, grads: Rows, max_rank: int = 10) -> LowRankFit:
 
     Returns
     -------
-    The estimate from all draws, for `numpyro_score.kernels.whitened`, or for BlackJAX's `nuts`,
-    `hmc` and `ghmc`, which take it as their metric.
+    The estimate from all draws, for `numpyro_score.kernels.whitened`, or for BlackJAX's `nuts` and
+    `hmc`, which take it as their metric.
 
     Raises
     ------
     ValueError
-        The shapes differ, there are less than ten draws, or one is not finite.
+        The shapes differ, there are less than ten draws, one is not finite, or a coordinate does
+        not vary.
 
     Warns
     -----
@@ -94,6 +95,12 @@ def fisher_low_rank(draws: Rows, grads: Rows, max_rank: int = 10) -> LowRankFit:
         )
     if not (jnp.isfinite(x).all() and jnp.isfinite(grad).all()):
         raise ValueError("draws or grads are not finite; leave those draws out.")
+    still = jnp.flatnonzero((jnp.std(x, axis=0) == 0) | (jnp.std(grad, axis=0) == 0))
+    if still.size:
+        raise ValueError(
+            f"draws or gradients of the coordinates {still[:5].tolist()} ({still.size} in all) do "
+            "not vary; leave those coordinates out."
+        )
     rank = min(max_rank, x.shape[1])
     known = len(x) - round(HELD_OUT * len(x))
 
@@ -116,7 +123,7 @@ def fisher_low_rank(draws: Rows, grads: Rows, max_rank: int = 10) -> LowRankFit:
 
 
 def _divergence(x: Array, grad: Array, metric: Any, known: int) -> float:
-    """`E |L^T grad + L^-1 (x - m)|^2` over the draws that are not known, `m` from the others."""
+    """`E |L^T grad + L^-1 x - m|^2` over the draws that are not known, `m` from the others."""
     root = jnp.sqrt(metric.lam)
 
     def stretch(rows: Array, by: Array) -> Array:

@@ -86,6 +86,7 @@ def fisher_metric(draws: Moments, grads: Moments) -> Preconditioner:
     cov_x = _correlation(covariance(draws), SHRINKAGE) * outer
     cov_g = _correlation(covariance(grads), SHRINKAGE) * outer
     if not var_x.size:
+        # without coordinates there is no largest eigenvalue
         return Preconditioner(cov_x, cov_x)
     # P = B^(-1/2) (B^(1/2) A B^(1/2))^(1/2) B^(-1/2) with A = Cov(x), B = Cov(grad)
     values, vectors = jnp.linalg.eigh(cov_g)

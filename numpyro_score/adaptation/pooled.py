@@ -167,7 +167,7 @@ def pooled_warmup(
     ) -> tuple[PooledState, Int[Array, " chain"]]:
         """Re-estimate `P`, restart the search for the step size, restart stuck chains.
 
-        At the end of the warmup, only restart what froze while only the step size was adapted.
+        At the end of the warmup nothing is learned: only what froze in the meantime restarts.
         """
         num_chains, dim = position.shape
         opening_end = fraction(OPENING, state.num_warmup)
@@ -238,8 +238,8 @@ def pooled_warmup(
         levels = depths(logdensity)
         is_low = far_below(levels, dim)
         if adapt_mass_matrix or adapt_trajectory or adapt_friction:
-            counts = levels.depth < levels.median + MAX_DEPTH * dim
-            counts &= is_opening | ~is_low
+            is_near = levels.depth < levels.median + MAX_DEPTH * dim
+            counts = jnp.isfinite(logdensity) & is_near & (is_opening | ~is_low)
             counts = (counts | (num_chains == 1)) & (state.step < close_start(state.num_warmup))
             weight = counts.astype(position.dtype)
         if state.trajectory is not None:

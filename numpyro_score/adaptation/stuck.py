@@ -54,7 +54,7 @@ class Depths(NamedTuple):
 
     @property
     def median(self) -> Float[Array, ""]:
-        """Depth of the chain in the middle, the higher of two."""
+        """Depth of the chain in the middle; of two, of the one of higher log density."""
         return self.ordered[(self.ordered.size - 1) // 2]
 
 

@@ -30,7 +30,8 @@ class Costs(NamedTuple):
     num_grad_training, seconds_training
         Gradients and seconds of training before the first step, compilation included.
     num_grad_given_up, seconds_given_up
-        The same of a kernel that `sample` had chosen and given up.
+        Gradients and seconds of the warmup and the draws of a kernel that `sample` had chosen and
+        given up; compilation is left out.
 
     Examples
     --------

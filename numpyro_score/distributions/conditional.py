@@ -89,6 +89,11 @@ class LearnedConditional:
         ValueError
             As in `LearnedDistribution.fit`, or if conditions are not vectors of finite numbers, or
             not as many as values.
+
+        Warns
+        -----
+        UserWarning
+            If values look positive and no support is given.
         """
         check_options(options)
         learned = as_values(values, support)

@@ -20,6 +20,8 @@ from numpyro_score.training.data import as_points
 
 NEAR = 0.5
 """Distance from 0, in standard deviations, within which draws of a positive variable come."""
+ENOUGH = 100
+"""Draws below which nothing is said of it: a few draws of any variable may be above 0."""
 
 
 class Values(NamedTuple):
@@ -56,6 +58,8 @@ def _warn_if_bounded(x: Float[np.ndarray, "num dim"], variables: tuple[Variable,
 
     Draws that stay above 0, and come nearer to it than `NEAR` standard deviations, look so.
     """
+    if len(x) < ENOUGH:
+        return
     looks = (x.min(axis=0) > 0) & (x.min(axis=0) < NEAR * x.std(axis=0))
     if not looks.any():
         return

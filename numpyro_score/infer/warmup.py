@@ -116,9 +116,9 @@ class Tuning(NamedTuple):
     @property
     def is_adapting(self) -> bool:
         """Whether warmup learns anything."""
-        learns = self.adapt_step_size or self.adapt_mass_matrix
-        learns |= self.algorithm.can_adapt_friction
-        return learns or self.algorithm.can_adapt("mean_num_steps")
+        shared = self.adapt_step_size or self.adapt_mass_matrix
+        own = self.algorithm.can_adapt_friction or self.algorithm.can_adapt("mean_num_steps")
+        return shared or own
 
     def first_step_size(self, dim: int) -> float:
         """Step size to start from: as given, else the best one for a good preconditioner."""

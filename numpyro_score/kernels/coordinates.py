@@ -1,9 +1,8 @@
 """Any BlackJAX algorithm in whitened coordinates: a full or low-rank `P` for kernels without one.
 
 With `x = m + L y`, `L L^T = P`, the log density of `y` is `log p(m + L y)` up to a constant, and an
-algorithm that steps in `y` is the same algorithm with a preconditioner. Nothing of it is copied:
-the change of coordinates is around its log density (Girolami and Calderhead 2011,
-doi:10.1111/j.1467-9868.2010.00765.x, for the equivalence with a mass matrix).
+algorithm that steps in `y` is the same algorithm with a preconditioner (Neal 2011, arXiv:1206.1901,
+section 4.1). Nothing of it is copied: the change of coordinates is around its log density.
 """
 
 import inspect
@@ -117,8 +116,8 @@ def whitened(
                 x = to_position(y)
                 return unravel(x if shift is None else x + shift)
 
-            ones = {name: jnp.ones(flat.size, flat.dtype) for name in _missing(algorithm)}
-            ones = {k: v for k, v in ones.items() if k not in parameters}
+            missing = _missing(algorithm, args, parameters)
+            ones = {name: jnp.ones(flat.size, flat.dtype) for name in missing}
             own = algorithm(lambda y: logdensity_fn(position(y)), *args, **ones, **parameters)
             return own, position
 
@@ -144,11 +143,16 @@ def whitened(
     return build
 
 
-def _missing(algorithm: Any) -> list[str]:
-    """Metrics that the algorithm needs and has no default for."""
-    arguments = inspect.signature(getattr(algorithm, "differentiable", algorithm)).parameters
+def _missing(algorithm: Any, args: tuple[Any, ...], parameters: dict[str, Any]) -> list[str]:
+    """Metrics that the algorithm needs, has no default for, and is not given."""
+    signature = inspect.signature(getattr(algorithm, "differentiable", algorithm))
+    given = signature.bind_partial(None, *args, **parameters).arguments
     return [
-        n for n in METRICS if n in arguments and arguments[n].default is inspect.Parameter.empty
+        name
+        for name in METRICS
+        if name in signature.parameters
+        and signature.parameters[name].default is inspect.Parameter.empty
+        and name not in given
     ]
 
 

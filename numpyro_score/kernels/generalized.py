@@ -149,6 +149,8 @@ def build_kernel() -> Callable[..., tuple[GHMCState, MetropolisInfo]]:
             jax.random.uniform(key_slice, (), dtype, -1.0, 1.0),
             (state.slice + 1 + drift) % 2 - 1,
         )
+        # of 0 the logarithm is -inf, which a move to a density of 0 would satisfy
+        level = jnp.where(level == 0, jnp.finfo(dtype).tiny, level)
         propose = hmc.hmc_proposal(
             leapfrog(as_preconditioner(inverse_mass_matrix), refusing_infinity(logdensity_fn)),
             kinetic_energy,

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import sys
 import threading
 
 NEEDED = ("scipy.stats", "arviz_stats.base")
@@ -19,4 +20,6 @@ def import_ahead() -> None:
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
 
+    if all(name in sys.modules for name in NEEDED):
+        return
     threading.Thread(target=work, name="import_ahead", daemon=True).start()

@@ -53,16 +53,21 @@ class Choice(NamedTuple):
     spent: Mapping[str, float | int] = {}
 
     @property
+    def num_chains(self) -> int | None:
+        """Default number of chains; None for a kernel that was given."""
+        return None if self.reason is None else NUM_CHAINS
+
+    @property
     def attributes(self) -> dict[str, Any]:
         """What a run says of its kernel."""
         return {} if self.reason is None else {"kernel_choice": self.reason, **self.spent}
 
-    def given_up(self, num_moves: int, spent: Mapping[str, float | int]) -> "Choice":
-        """The choice after a run in which a chain stayed at one place for `num_moves` moves."""
+    def given_up(self, num_draws: int, spent: Mapping[str, float | int]) -> "Choice":
+        """The choice after a run in which a chain stayed at one place for `num_draws` draws."""
         assert self.otherwise is not None
         reason = (
             f"{self.reason}, and a step size for every move: with one for all moves a chain "
-            f"stayed at one place for {num_moves} moves, and the goal was out of reach"
+            f"stayed at one place for {num_draws} draws, and the goal was out of reach"
         )
         return Choice(self.otherwise(), reason, None, spent)
 

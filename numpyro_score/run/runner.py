@@ -70,10 +70,10 @@ def sample(
     Parameters
     ----------
     kernel
-        Any `numpyro.infer.mcmc.MCMCKernel`: ours, NumPyro's, or another package's. Or a NumPyro
-        model, or a log density (with `init_params`), sampled by the recommended kernel: `MALA` in
-        one dimension, else `MAMS`, with a dense preconditioner up to 100 dimensions. Where chains
-        stay at one place, as in funnels, the run begins anew with a step size for every move.
+        Any `numpyro.infer.mcmc.MCMCKernel`. Or a NumPyro model, or a log density (with
+        `init_params`), sampled by the recommended kernel: `MALA` in one dimension, else `MAMS`,
+        with a dense preconditioner up to 100 dimensions. Where chains stay at one place, as in
+        funnels, the run begins anew (with a `Choice`) with a step size for every move.
     rng_key
         One key.
     num_warmup, num_samples
@@ -131,7 +131,7 @@ def sample(
         root say how it was made: `sampler`, `exact` (1 if the target is the stationary
         distribution, 0 if not, left out where neither is known), `independent_draws` (1 where draws
         do not depend on the ones before), `complete` (0 after an interrupt), `kernel_choice` (the
-        rule, where the kernel was chosen here), `num_grad_given_up` (of one that was given up),
+        rule, where the kernel was chosen here), `num_grad_given_up` and `seconds_given_up`,
         `until`, `until_reached`, `until_rhat` and `until_ess`, or `budget` and `budget_reached`,
         `num_restarts`, seconds by phase, and of a kernel that learns first `num_grad_training`,
         `seconds_training` and more.
@@ -174,9 +174,7 @@ def sample(
     arguments.check_model_arguments(model_args, model_kwargs)
     choice = choose(kernel, model_args, model_kwargs or {}, init_params)
     kernel = choice.kernel
-    num_chains = arguments.check_chains(
-        num_chains, None if choice.reason is None else recommend.NUM_CHAINS
-    )
+    num_chains = arguments.check_chains(num_chains, choice.num_chains)
     if choice.reason is not None:
         num_warmup = recommend.NUM_WARMUP if num_warmup is None else num_warmup
         if num_samples is None and until is None:

@@ -28,8 +28,8 @@ GROWTH = 1.5
 FIRST_FORECAST = 300
 """Draws of each chain before which nothing is said of whether the goal can be reached."""
 LONG_STAY = 40
-"""Moves at one place that tell that the step size is far too long there. Where it is right, not
-even half of the moves are rejected, and so many in a row have a probability below 1e-12."""
+"""Kept draws at one place that tell that the step size is far too long there. Where it is right,
+not even half of the moves are rejected, and so many in a row have a probability below 1e-12."""
 
 
 def check_until(until: int, *, resume: bool) -> None:

@@ -114,3 +114,21 @@ def test_what_cannot_be_used_is_refused() -> None:
             ns.ghmc(logdensity, 0.5, **{name: 0.0})
         with pytest.raises(ValueError, match=name):
             ns.GHMC(logdensity_fn=logdensity, **{name: -1.0})  # type: ignore[arg-type]
+
+
+def test_a_level_of_zero_accepts_no_point_without_a_density() -> None:
+    """The logarithm of 0 is that of the density outside of the support."""
+
+    def logdensity(x: Any) -> Any:
+        return jnp.where(x[0] > 0, -x[0], -jnp.inf)
+
+    kernel = ns.ghmc(logdensity, 0.5, friction=1e-3, slice_drift=0.25)
+    inside = jnp.full(1, 0.01)
+    # the level drifts from -.25 to 0, and the velocity leads outside
+    state = kernel.init(inside)._replace(
+        step=jnp.array(1), velocity=jnp.full(1, -3.0), slice=jnp.array(-0.25)
+    )
+    after, info = kernel.step(jax.random.key(0), state)
+    assert not info.is_accepted
+    np.testing.assert_array_equal(after.position, inside)
+    assert jnp.isfinite(after.slice) & jnp.isfinite(after.logdensity)
