@@ -9,8 +9,9 @@ from numpyro_score.infer.markov import markov
 from numpyro_score.infer.numpyro_kernel import NumPyroKernel
 from numpyro_score.infer.problem import Problem
 from numpyro_score.infer.warmup import WarmupOptions, check_options
-from numpyro_score.kernels.generalized import check_friction, check_slice_drift, ghmc
+from numpyro_score.kernels.generalized import check_slice_drift, ghmc
 from numpyro_score.kernels.signature import algorithm_of
+from numpyro_score.kernels.underdamped import check_friction
 from numpyro_score.types import LogDensityFn
 
 

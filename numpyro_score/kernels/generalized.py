@@ -30,6 +30,7 @@ from numpyro_score.kernels import langevin
 from numpyro_score.kernels.api import MarkovKernel
 from numpyro_score.kernels.base import bind, refusing_infinity
 from numpyro_score.kernels.metropolis import MetropolisInfo
+from numpyro_score.kernels.underdamped import FRICTION, check_friction
 from numpyro_score.preconditioner import (
     InverseMassMatrix,
     Preconditioner,
@@ -41,9 +42,6 @@ from numpyro_score.types import LogDensityFn, Position, RngKey, Scalar
 
 if TYPE_CHECKING:
     import blackjax
-
-FRICTION = 1.0
-"""Default friction: that of MEADS for a target of covariance `P`."""
 
 TARGET_ACCEPTANCE_RATE = 0.8
 """Acceptance rate to which the step size is tuned; .7 to .9 differ by a tenth on a Gaussian."""
@@ -230,17 +228,6 @@ def as_top_level_api(
         "slice_drift": slice_drift,
     }
     return bind(build_kernel(), init, logdensity_fn, parameters)
-
-
-def check_friction(friction: Scalar) -> None:
-    """Check that a friction is above 0 and finite, unless it is traced.
-
-    Raises
-    ------
-    ValueError
-        If it is not.
-    """
-    check_positive("friction", friction, hint="1 is the default, for coordinates of unit scale.")
 
 
 def check_slice_drift(slice_drift: Scalar) -> None:

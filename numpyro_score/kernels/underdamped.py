@@ -47,7 +47,9 @@ if TYPE_CHECKING:
     import blackjax
 
 FRICTION = 1.0
-"""Default friction, for coordinates of unit scale: critical damping is at twice the frequency."""
+"""Default friction, for coordinates of unit scale: critical damping is at twice the frequency.
+
+It is that of MEADS too, and also the default of `ghmc`."""
 
 
 class UnderdampedState(NamedTuple):
