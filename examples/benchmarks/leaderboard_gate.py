@@ -68,8 +68,8 @@ MAX_DRAWS = 4000
 """Draws of each chain that are judged; longer runs are thinned."""
 
 
-def passed(dt: xr.DataTree, target: Target) -> dict[str, Any]:
-    """What a run is judged by: whether it passed, and what that cost."""
+def passed(dt: xr.DataTree, target: Target, most: float) -> dict[str, Any]:
+    """What a run is judged by: whether it passed with `most` evaluations, and what that cost."""
     dt = thinned(dt, MAX_DRAWS)
     spent = costs(dt)
     looks = [look(dt, target, part, spent) for part in PARTS]
@@ -78,16 +78,17 @@ def passed(dt: xr.DataTree, target: Target) -> dict[str, Any]:
     fails = [i for i, one in enumerate(looks) if not one.passes]
     first = fails[-1] + 1 if fails else 0
     last = looks[-1]
+    passes = last.passes and looks[first].evaluations <= most
     row: dict[str, Any] = {
-        "passed": last.passes,
+        "passed": passes,
         "rhat": last.rhat,
         "ess": last.ess,
         "error_se": last.error,
         "evaluations": last.evaluations,
         "seconds": last.seconds,
         "seconds_compile": spent.seconds_compile,
-        "cost_to_pass": looks[first].evaluations if last.passes else math.nan,
-        "seconds_to_pass": looks[first].seconds if last.passes else math.nan,
+        "cost_to_pass": looks[first].evaluations if passes else math.nan,
+        "seconds_to_pass": looks[first].seconds if passes else math.nan,
     }
     return {
         name: None if isinstance(value, float) and not np.isfinite(value) else value

@@ -2,10 +2,12 @@ from .protocol import Drawn, ExternalSampler, Reference, Task
 from .shipped import (
     blackjax_adjusted_mclmc,
     blackjax_chees,
+    blackjax_laps,
     blackjax_mclmc,
     blackjax_meads,
     blackjax_nested,
     blackjax_nuts,
+    blackjax_smc,
 )
 
 __all__ = [
@@ -15,8 +17,10 @@ __all__ = [
     "Task",
     "blackjax_adjusted_mclmc",
     "blackjax_chees",
+    "blackjax_laps",
     "blackjax_mclmc",
     "blackjax_meads",
     "blackjax_nested",
     "blackjax_nuts",
+    "blackjax_smc",
 ]

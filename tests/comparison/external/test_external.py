@@ -128,6 +128,26 @@ def test_exact_ones_pay_for_their_adaptation_and_are_right(name: str, num_chains
 
 
 @pytest.mark.slow
+def test_laps_pays_for_all_its_steps_and_is_right() -> None:
+    row = check("blackjax_laps", 32, 300_000)
+    # its length is fixed before it is known how long the first phase is
+    assert 280_000 <= row.evaluations <= 300_000
+    assert 0 < row.training_share < 0.3
+    assert row.rhat < 1.02
+    assert row.mean_error_mcse < 4.5
+    assert row.second_moment_error_mcse < 4.5
+
+
+@pytest.mark.slow
+def test_populations_are_paid_for_and_nearly_right() -> None:
+    row = check("blackjax_smc", 4, 1_000_000)
+    assert 1_000_000 <= row.evaluations < 1_020_000
+    assert not row.exact
+    assert row.mean_error_sd < 0.1
+    assert row.second_moment_error_sd < 0.1
+
+
+@pytest.mark.slow
 def test_an_approximate_one_says_so() -> None:
     row = check("blackjax_mclmc", 4, 40_000)
     assert not row.exact
