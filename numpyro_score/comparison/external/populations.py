@@ -86,8 +86,8 @@ def tempered_populations(task: Task) -> Drawn:
 
     state = jax.jit(start)(task.rng_key)
     began = time.perf_counter()
-    step = jax.jit(algorithm(state.parameter_override).step)
-    step = step.lower(task.rng_key, state).compile()
+    stage = algorithm(state.parameter_override).step
+    step = jax.jit(stage).lower(task.rng_key, state).compile()
     compiling = time.perf_counter() - began
     # the ratio of the weights, a density for the start of the moves, and one for each of them
     per_stage = NUM_PARTICLES * (2 + NUM_MOVES)
