@@ -7,6 +7,7 @@ dependence on the condition, and the network learns the rest. For a fixed condit
 is a shift, which does not change volumes.
 """
 
+from dataclasses import replace
 from typing import Any, final
 
 import equinox as eqx
@@ -73,7 +74,7 @@ class ConditionalFlow(eqx.Module):
             learned.start_sd,
         )
         center = flow.center + self.slope @ y
-        return LearnedProposal(given, center, flow.factor, flow.weight, flow.df)
+        return replace(flow, learned=given, center=center)
 
 
 def regress(

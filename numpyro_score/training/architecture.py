@@ -150,6 +150,10 @@ def encode(tree: Any, arrays: list[np.ndarray]) -> Any:
     )
 
 
+def _is_own(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == __name__.partition(".")[0]
+
+
 def _build(cls: Any, values: dict[str, Any]) -> Any:
     """An instance with these fields, without its constructor, whose arguments are gone."""
     is_class = isinstance(cls, type)
@@ -162,6 +166,13 @@ def _build(cls: Any, values: dict[str, Any]) -> Any:
         raise ValueError(
             f"its {cls.__name__} has fields {sorted(set(values) - expected)} that this version of "
             "the class has not"
+        )
+    # those of Equinox leave out some, as their constructors do
+    missing = sorted(expected - set(values)) if _is_own(cls) else []
+    if missing:
+        raise ValueError(
+            f"its {cls.__name__} lacks the fields {missing}, which this version of the class has; "
+            "learn it again"
         )
     built = object.__new__(cls)
     for name, value in values.items():

@@ -18,6 +18,7 @@ from numpyro.infer.util import log_density
 from numpyro_score import MALA
 from numpyro_score.distributions import LearnedConditional, LearnedDistribution
 from numpyro_score.distributions.supports import Variable, decode, encode, joined, supports_of
+from numpyro_score.distributions.training import train_flow
 from numpyro_score.noise import VE
 from numpyro_score.samplers.proposals import LearnedProposal, flow_proposal, path_proposal
 from numpyro_score.samplers.proposals.monotone import MonotoneFlow
@@ -71,6 +72,21 @@ def gap(proposal: LearnedProposal) -> float:
 @pytest.mark.parametrize("dim", [2, 5])
 def test_the_density_is_that_of_the_map_in_single_precision(dim: int) -> None:
     assert gap(flow(dim=dim)) < 1e-3
+
+
+@pytest.mark.parametrize("sd", [1e-3, 1e3])
+def test_rare_draws_from_far_out_are_in_units_of_the_data(sd: float) -> None:
+    # of unit scale whatever the data, they gave draws of sd .001 an sd of .18
+    points = sd * np.random.default_rng(0).normal(size=(500, 2))
+    learned = train_flow(points, None, KEY, num_steps=1, num_flow_steps=2, width=8, progress=False)
+    assert isinstance(learned, LearnedProposal)
+    drafts = jax.vmap(learned.draft)(jax.random.split(KEY, 4000))
+    is_heavy = np.asarray(drafts.is_heavy)
+    x = np.asarray(jax.vmap(learned.unwhiten)(drafts.u))[is_heavy]
+    # three quarters of the draws of a Student t of 5 degrees of freedom are within 1.301 of 0
+    within = (np.abs(x / sd) < 1.301).mean()
+    assert abs(within - 0.75) < 4 * np.sqrt(0.75 * 0.25 / x.size)
+    assert is_heavy.sum() > 40
 
 
 def test_a_density_that_lacks_a_little_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -240,7 +240,16 @@ def test_foreign_files(tmp_path: Path, unchecked: None) -> None:
         load(tmp_path / "nothing")
 
 
-def test_a_class_that_has_changed(path: Path, unchecked: None) -> None:
+@pytest.mark.parametrize(
+    ("added", "match"),
+    [
+        (["renamed"], r"fields \['renamed'\] that this version"),
+        ([], r"lacks the fields \['shape'\], which this version of the class has; learn it again"),
+    ],
+)
+def test_a_class_that_has_changed(
+    added: list[str], match: str, path: Path, unchecked: None
+) -> None:
     from numpyro_score.training import io
 
     with zipfile.ZipFile(path) as archive:
@@ -248,11 +257,12 @@ def test_a_class_that_has_changed(path: Path, unchecked: None) -> None:
 
     def rename(header: Any) -> None:
         fields = header["architecture"]["fields"]
-        fields["renamed"] = fields.pop("shape")
+        shape = fields.pop("shape")
+        fields.update(dict.fromkeys(added, shape))
         header["checksum"] = io._checksum(header, arrays)
 
     edit(path, rename)
-    with pytest.raises(ValueError, match=r"fields \['renamed'\] that this version"):
+    with pytest.raises(ValueError, match=match):
         load(path)
 
 

@@ -3,8 +3,9 @@
     q = (1 - w) q_learned + w t_nu
 
 `q_learned` is the distribution of a `MonotoneFlow` or a `DenoisingPath` in whitened coordinates
-`u`, `x = center + factor u`, and `t_nu` a multivariate Student t in the same coordinates. The tails
-of `q_learned` are about those of a Gaussian. With the second component, of small weight, `p / q` is
+`u`, `x = center + factor u`, and `t_nu` a multivariate Student t in the same coordinates, of the
+mean and the scales of the data that the score was learned from. The tails of `q_learned` are about
+those of a Gaussian. With the second component, of small weight, `p / q` is
 bounded for targets whose tails are at most as heavy as those of the t, so that an independence
 chain does not get stuck (Hesterberg 1995, doi:10.1080/00401706.1995.10484303; Owen and Zhou 2000,
 doi:10.1080/01621459.2000.10473909).
@@ -23,6 +24,7 @@ from jaxtyping import Array, Bool, Float
 
 from numpyro_score.checks import check_whole
 from numpyro_score.kernels.proposals import IndependentProposal
+from numpyro_score.samplers.proposals.levels import NoiseLevels
 from numpyro_score.types import RngKey
 
 Point = Float[Array, " dim"]
@@ -82,6 +84,8 @@ class LearnedProposal(eqx.Module):
         The learned distribution, in whitened coordinates `u`.
     center, factor
         `x = center + factor u`; `(dim,)` and lower triangular `(dim, dim)`.
+    heavy_mean, heavy_scale
+        Location and scales of the heavy-tailed component in `u`, each `(dim,)`.
     weight
         Weight of the heavy-tailed component, in [0, 1).
     df
@@ -102,6 +106,8 @@ class LearnedProposal(eqx.Module):
     learned: ScoreDistribution
     center: Point
     factor: Float[Array, "dim dim"]
+    heavy_mean: Point
+    heavy_scale: Point
     weight: float = eqx.field(static=True)
     df: int = eqx.field(static=True)
 
@@ -146,6 +152,7 @@ class LearnedProposal(eqx.Module):
         # a chi-square of few degrees of freedom is a sum of squares, and compiles to no loop
         normal = jax.random.normal(key_heavy, (self.dim + self.df,), dtype)
         heavy = normal[: self.dim] / jnp.sqrt(jnp.mean(normal[self.dim :] ** 2))
+        heavy = self.heavy_mean + self.heavy_scale * heavy
         return Draft(jnp.where(is_heavy, heavy, u), log_learned, is_heavy)
 
     def mix(self, u: Point, log_learned: Float[Array, ""]) -> Float[Array, ""]:
@@ -166,15 +173,29 @@ class LearnedProposal(eqx.Module):
         return solve_triangular(self.factor, x - self.center, lower=True)
 
     def _heavy(self, dtype: Any) -> dist.MultivariateStudentT:
-        identity = jnp.eye(self.dim, dtype=dtype)
         df = jnp.asarray(self.df, dtype)
-        return dist.MultivariateStudentT(df, jnp.zeros(self.dim, dtype), identity)
+        scales = jnp.diag(self.heavy_scale.astype(dtype))
+        return dist.MultivariateStudentT(df, self.heavy_mean.astype(dtype), scales)
 
 
 def with_defensive(
-    learned: ScoreDistribution, center: Any, factor: Any, weight: float, df: int
+    learned: ScoreDistribution,
+    levels: NoiseLevels,
+    center: Any,
+    factor: Any,
+    weight: float,
+    df: int,
 ) -> LearnedProposal:
     """The proposal of a learned distribution and a heavy-tailed one, after checks.
+
+    Parameters
+    ----------
+    learned
+        In whitened coordinates.
+    levels
+        Whose moments of the data become location and scales of the heavy-tailed component.
+    center, factor, weight, df
+        As in `LearnedProposal`; of `factor` the diagonal suffices, and None is the identity.
 
     Raises
     ------
@@ -196,7 +217,8 @@ def with_defensive(
             f"({dim}, {dim}), with a diagonal above 0"
         )
     matrix = jnp.asarray(np.tril(factor))
-    return LearnedProposal(learned, jnp.asarray(center), matrix, float(weight), int(df))
+    heavy = levels.data_mean, levels.data_sd
+    return LearnedProposal(learned, jnp.asarray(center), matrix, *heavy, float(weight), int(df))
 
 
 def finish(

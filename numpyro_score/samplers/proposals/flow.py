@@ -104,4 +104,4 @@ def flow_proposal(
     )
     times, ratios = _steps(noise, levels.ratios)
     flow = MonotoneFlow(score, noise, times, ratios, levels.start_mean, levels.start_sd)
-    return with_defensive(flow, center, factor, weight, df)
+    return with_defensive(flow, levels, center, factor, weight, df)

@@ -32,12 +32,16 @@ class NoiseLevels(NamedTuple):
     ratios
         `(num_steps,)`, decreasing; the level after the last one is 0.
     start_mean, start_sd
-        `(dim,)` each.
+        Of the Gaussian, `(dim,)` each.
+    data_mean, data_sd
+        Of the data, `(dim,)` each.
     """
 
     ratios: Float[Array, " num_steps"]
     start_mean: Float[Array, " dim"]
     start_sd: Float[Array, " dim"]
+    data_mean: Float[Array, " dim"]
+    data_sd: Float[Array, " dim"]
 
 
 @eqx.filter_jit
@@ -46,8 +50,10 @@ def _levels(
 ) -> NoiseLevels:
     highest = jnp.asarray(noise.ratio(1.0), mean.dtype)
     ratios = highest * (lowest / highest) ** jnp.linspace(0.0, 1.0, num_steps, dtype=mean.dtype)
-    start = (jnp.asarray(value / noise.alpha(1.0), mean.dtype) for value in noise.prior(mean, sd))
-    return NoiseLevels(ratios, *start)
+    start_mean, start_sd = (
+        jnp.asarray(value / noise.alpha(1.0), mean.dtype) for value in noise.prior(mean, sd)
+    )
+    return NoiseLevels(ratios, start_mean, start_sd, mean, sd)
 
 
 def noise_levels(

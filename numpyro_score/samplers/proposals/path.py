@@ -252,4 +252,4 @@ def path_proposal(
         levels.start_mean,
         levels.start_sd,
     )
-    return with_defensive(path, center, factor, weight, df)
+    return with_defensive(path, levels, center, factor, weight, df)
