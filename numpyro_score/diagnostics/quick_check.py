@@ -10,7 +10,8 @@ the limit is
 
 with `q` its upper quantile at `FALSE_ALARM` divided by the number of parameters, and `e` the length
 of half a chain divided by its autocorrelation time, which counts up to `MAX_TAU`. Chains whose
-R-hat is above the limit differ, or have an autocorrelation time too long for their length.
+R-hat is above the limit differ, or have an autocorrelation time too long for their length. What
+many chains have in common, a drift from their start, is looked for apart (`drift.py`).
 """
 
 import math
@@ -23,6 +24,7 @@ from scipy import stats
 
 from numpyro_score.diagnostics.acceptance import missed_acceptance
 from numpyro_score.diagnostics.apart import apart
+from numpyro_score.diagnostics.drift import drift_finding, drift_words, largest_drift
 from numpyro_score.diagnostics.finding import Finding, Severity, by_severity
 from numpyro_score.diagnostics.goal import missed_goal
 from numpyro_score.diagnostics.jumps import LONG_REFUSAL, jump_tail
@@ -53,10 +55,10 @@ MAX_DRAWS = 4_000
 
 MIN_PER_CHAIN = 50
 
-WORDINGS = {**OF_VERDICT, **OF_JUMPS}
+WORDINGS = {**OF_VERDICT, **OF_JUMPS, "early_draws": drift_words}
 """Code -> wording, of all that can be found here."""
 
-WITH_ADVICE = ("frozen", "goal_missed", "precision")
+WITH_ADVICE = ("early_draws", "frozen", "goal_missed", "precision")
 """Codes of findings whose advice is as much a part of the message as what was found."""
 
 PACKAGE = str(Path(__file__).parents[1])
@@ -106,6 +108,16 @@ def _apart(data: xr.Dataset, found_in: Scan, num_kept: int, *, longest: float) -
     return found
 
 
+def _drifting(data: xr.Dataset, found_in: Scan) -> list[Finding]:
+    """That the early draws of all chains shift the mean, if they do."""
+    limit = largest_drift(data.sizes["chain"], found_in.num_varying, FALSE_ALARM)
+    above = [one for one in found_in.drifts if one.distance > limit]
+    if not above:
+        return []
+    labels = tuple(label_of(data, one.name, one.place) for one in above)
+    return [drift_finding(labels, above[0].distance, limit)]
+
+
 def quick_check(dt: xr.DataTree) -> list[Finding]:
     """What is wrong with a run, by a check that takes a second at most; nothing if it looks fine.
 
@@ -117,8 +129,8 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
     Returns
     -------
     Findings with the codes `nonfinite`, `frozen` or `all_frozen`, `rhat`, `apart`, `divergent`,
-    `refused`, `heavy_tail`, `acceptance_missed`, `goal_missed` and `precision`,
-    the most severe first.
+    `refused`, `heavy_tail`, `acceptance_missed`, `goal_missed`, `early_draws` and `precision`, the
+    most severe first.
 
     Raises
     ------
@@ -171,6 +183,8 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
         found += missed_acceptance(rate, dt.attrs.get("target_accept_prob", math.nan))
     if all(one.code != "rhat" for one in found):
         found += missed_goal(dt.attrs)
+        if not dt.attrs.get("independent_draws", False) and found_in.drifts:
+            found += _drifting(data, found_in)
     if found:
         share = divergent / num_steps
         found += too_coarse(precision_of(dt, data), share, len(frozen) / num_chains)

@@ -1,4 +1,4 @@
-"""One pass over the draws of a run, a variable at a time: what moved, and R-hat of the worst."""
+"""One pass over the draws of a run: what moved, R-hat of the worst, and how early draws differ."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -11,6 +11,8 @@ from jaxtyping import Bool, Float, Shaped
 from numpyro_score.diagnostics.apart import num_apart
 from numpyro_score.diagnostics.autocorrelation import autocorrelation_time
 from numpyro_score.diagnostics.draws import ROUNDING
+from numpyro_score.diagnostics.drift import MIN_CHAINS, MIN_SHIFT, drifts
+from numpyro_score.diagnostics.drift import MIN_DRAWS as MIN_DRAWS_OF_DRIFT
 from numpyro_score.diagnostics.rhat_ess import MIN_DRAWS, quiet
 from numpyro_score.groups import SAMPLE_DIMS
 
@@ -61,6 +63,15 @@ class Scan(NamedTuple):
     nonfinite: list[tuple[str, int]]
     rhats: list["Rhat"]
     num_varying: int
+    drifts: list["Drift"]
+
+
+class Drift(NamedTuple):
+    """A parameter whose early draws shift its mean: by how many standard errors they differ."""
+
+    distance: float
+    name: str
+    place: int
 
 
 class Rhat(NamedTuple):
@@ -107,6 +118,8 @@ def scan(data: xr.Dataset, step: int, num_kept: int) -> Scan:
     nonfinite: list[tuple[str, int]] = []
     worst: list[tuple[float, str, int, Any]] = []
     num_varying = 0
+    drifting: list[Drift] = []
+    looks_for_drifts = num_chains >= MIN_CHAINS and data.sizes["draw"] >= MIN_DRAWS_OF_DRIFT
     for block in _blocks(data, step):
         values = block.values
         is_finite = np.isfinite(values).all(axis=(1, 2))
@@ -120,6 +133,12 @@ def scan(data: xr.Dataset, step: int, num_kept: int) -> Scan:
         if num_chains < 2 or num_kept < MIN_DRAWS or not varies.any():
             continue
         kept, places = values[varies], block.places[varies]
+        if looks_for_drifts:
+            found = drifts(kept)
+            drifting += [
+                Drift(float(abs(found.first[i])), block.name, int(places[i]))
+                for i in np.flatnonzero(np.abs(found.shift) > MIN_SHIFT)
+            ]
         with np.errstate(all="ignore"):
             spread = np.nan_to_num(_spread(kept))
         chosen = np.argsort(-spread, kind="stable")[:MAX_RHATS]
@@ -130,4 +149,5 @@ def scan(data: xr.Dataset, step: int, num_kept: int) -> Scan:
             Rhat(float(array_stats.rhat(x)), _tau(x), name, place, num_apart(x))
             for _, name, place, x in worst
         ]
-    return Scan(has_moved, nonfinite, sorted(rhats, reverse=True), num_varying)
+    worst_first = sorted(drifting, reverse=True)
+    return Scan(has_moved, nonfinite, sorted(rhats, reverse=True), num_varying, worst_first)

@@ -72,6 +72,33 @@ def test_slow_chains(tree):
     assert codes(tree(x=x)) == ["rhat"]
 
 
+def test_a_drift_that_many_chains_have_in_common(tree, ar1):
+    """R-hat is 1.002, and the mean of all chains is 8 of its standard errors off."""
+    rng = np.random.default_rng(13)
+    x = rng.normal(size=(64, 1000, 3))
+    x[..., 1] += 2 * np.exp(-np.arange(1000) / 30)
+    (found,) = quick_check(tree(x=x))
+    assert (found.code, found.parameters) == ("early_draws", ("x[1]",))
+    text = warning_text([found])
+    assert "first tenth" in text
+    assert "Warm up longer" in text
+    # the same after the drift
+    assert codes(tree(x=x[:, 300:])) == []
+    independent = tree(x=x)
+    independent.attrs["independent_draws"] = 1
+    assert codes(independent) == []
+
+
+def test_chains_without_a_drift_are_not_said_to_have_one(tree, ar1):
+    """Few and many chains, slow and fast ones: at most 1 alarm in 200 runs, of 60 runs none."""
+    rng = np.random.default_rng(14)
+    for shape in ((8, 1000), (64, 300)):
+        for coefficient in (0.0, 0.8):
+            for _ in range(15):
+                x = ar1(rng, coefficient, (10, *shape)).transpose(1, 2, 0)
+                assert codes(tree(x=x)) == []
+
+
 def test_the_worst_of_many_parameters_is_found(tree):
     x = np.random.default_rng(5).normal(size=(4, 100, 1_000))
     x[0, :, 777] += 3
