@@ -133,13 +133,7 @@ def _start(
 ) -> SamplerState:
     """Chains that start at draws of the proposal, resampled by importance weight."""
     one = first(positions)
-    expected = {site.name: site.size for site in posterior.sites}
-    found = {name: x.size for name, x in one.items()} if isinstance(one, dict) else {}
-    if found != expected:
-        raise ValueError(
-            f"the model has the unconstrained sites {found} but the posterior was learned for "
-            f"{expected}; give the model that it was learned from, or one with the same sites"
-        )
+    check_sites(posterior, one)
     unravel = ravel_pytree(one)[1]
     proposal = _given(posterior, context).learned
     density = context.logdensity_fn
@@ -148,13 +142,30 @@ def _start(
     def start(rng_key: Any) -> tuple[Any, Position]:
         key_draw, key_choose, key_rest = jax.random.split(rng_key, 3)
         x, log_q = jax.vmap(proposal.sample_and_log_prob)(jax.random.split(key_draw, NUM_STARTS))
-        log_weights = _finite(jax.vmap(lambda x: density(unravel(x)))(x) - log_q)
+        log_weights = finite_weights(jax.vmap(lambda x: density(unravel(x)))(x) - log_q)
         return key_rest, unravel(x[jax.random.categorical(key_choose, log_weights)])
 
     rest, positions = jax.vmap(start)(rng_keys)
     return sampler.init(rest, positions, context, num_warmup)
 
 
-def _finite(log_weights: Float[Array, " num"]) -> Float[Array, " num"]:
+def check_sites(posterior: Any, position: Position) -> None:
+    """Check that a model's unconstrained position has the sites of the posterior.
+
+    Raises
+    ------
+    ValueError
+        If it has not.
+    """
+    expected = {site.name: site.size for site in posterior.sites}
+    found = {name: x.size for name, x in position.items()} if isinstance(position, dict) else {}
+    if found != expected:
+        raise ValueError(
+            f"the model has the unconstrained sites {found} but the posterior was learned for "
+            f"{expected}; give the model that it was learned from, or one with the same sites"
+        )
+
+
+def finite_weights(log_weights: Float[Array, "*num"]) -> Float[Array, "*num"]:
     """Log weights, very low where the density is 0 or could not be computed."""
     return jnp.where(jnp.isfinite(log_weights), log_weights, -1e30)

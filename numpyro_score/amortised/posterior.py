@@ -26,6 +26,8 @@ from numpyro_score.training.io import about_model, load, save
 from numpyro_score.types import RngKey
 
 if TYPE_CHECKING:
+    from xarray import DataTree
+
     from numpyro_score.infer import NumPyroKernel
 
 
@@ -159,6 +161,35 @@ class AmortisedPosterior:
         from numpyro_score.amortised.kernel import amortised_kernel
 
         return amortised_kernel(self, model, **settings)
+
+    def correct(
+        self, rng_key: RngKey, model: Callable[..., Any], data: Any, **settings: Any
+    ) -> "DataTree":
+        """Exact draws of the posteriors of many data sets, in one compiled program.
+
+        Parameters
+        ----------
+        rng_key
+            One key.
+        model
+            The model, with a density.
+        data
+            As of `condition`, with a first axis for the data sets.
+        settings
+            Of `numpyro_score.amortised.correct.correct`.
+
+        Returns
+        -------
+        Draws with the dimensions `chain`, `draw` and `data_set`. In `sample_stats`, for each data
+        set, `pareto_k` of the learned posterior as a proposal.
+        """
+        from numpyro_score.amortised.correct import correct
+
+        return correct(self, rng_key, model, data, **settings)
+
+    def with_flow(self, flow: ScaledFlow) -> "AmortisedPosterior":
+        """The same with another flow, such as one whose arrays are traced."""
+        return AmortisedPosterior(flow, self.sites, self.names, self.summary)
 
     def save(self, path: str | Path) -> Path:
         """Write it to one file, which `load` reads. A summary is not written.

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.linalg import solve_triangular
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from numpyro_score.checks import check_whole
 from numpyro_score.kernels.proposals import IndependentProposal
@@ -245,16 +245,37 @@ def finish(
     density +inf and are rejected.
     """
     num = drafts.log_learned.shape[0]
-    mean, spread = num * proposal.weight, np.sqrt(num * proposal.weight)
-    room = min(num, int(np.ceil(mean + 6 * spread)) + (proposal.weight > 0))
-    which = jnp.argsort(~drafts.is_heavy, stable=True)[:room]
+    which = _heavy_rows(proposal, drafts)
     keys = jax.vmap(jax.random.split)(keys)
     keys = jnp.concatenate([keys[:, 0], keys[which, 1]])
     log_learned = jax.vmap(proposal.learned.log_prob)(
         keys, jnp.concatenate([positions, drafts.u[which]])
     )
-    of_heavy = jnp.full_like(drafts.log_learned, jnp.inf).at[which].set(log_learned[num:])
-    of_drafts = jnp.where(drafts.is_heavy, of_heavy, drafts.log_learned)
+    of_drafts = _with_heavy(drafts, which, log_learned[num:])
     mix = jax.vmap(proposal.mix)
     of_positions = log_learned[:num]
     return mix(drafts.u, of_drafts), mix(positions, of_positions), ~jnp.isfinite(of_positions)
+
+
+def weigh(proposal: LearnedProposal, rng_key: RngKey, drafts: Draft) -> Float[Array, " num"]:
+    """Log densities in `x` at drafts, heavy-tailed ones evaluated as in `finish`."""
+    which = _heavy_rows(proposal, drafts)
+    keys = jax.random.split(rng_key, len(which))
+    of_heavy = jax.vmap(proposal.learned.log_prob)(keys, drafts.u[which])
+    return jax.vmap(proposal.mix)(drafts.u, _with_heavy(drafts, which, of_heavy))
+
+
+def _heavy_rows(proposal: LearnedProposal, drafts: Draft) -> Int[Array, " row"]:
+    """As many rows as there is room for, the heavy-tailed ones first."""
+    num = drafts.log_learned.shape[0]
+    mean, spread = num * proposal.weight, np.sqrt(num * proposal.weight)
+    room = min(num, int(np.ceil(mean + 6 * spread)) + (proposal.weight > 0))
+    return jnp.argsort(~drafts.is_heavy, stable=True)[:room]
+
+
+def _with_heavy(
+    drafts: Draft, which: Int[Array, " row"], log_learned: Float[Array, " row"]
+) -> Float[Array, " num"]:
+    """Learned log densities of all drafts, from those of the rows `which`."""
+    of_heavy = jnp.full_like(drafts.log_learned, jnp.inf).at[which].set(log_learned)
+    return jnp.where(drafts.is_heavy, of_heavy, drafts.log_learned)
