@@ -7,11 +7,14 @@ import arviz as az
 import jax
 import numpy as np
 import pytest
+from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.cli import common, main, running
 from numpyro_score.comparison import load_comparison
 from numpyro_score.diagnostics.files import read_draws, write_draws
 from numpyro_score.progress import Bar
+from numpyro_score.run import Seconds
+from numpyro_score.run.within import BudgetExceededError
 
 MODEL = """
 import jax.numpy as jnp, numpyro, numpyro.distributions as dist
@@ -118,6 +121,31 @@ def test_programs_are_kept_where_asked(place, monkeypatch):
     assert main(args) == running.INTERRUPTED
     assert asked["jax_compilation_cache_dir"] == str(place / "programs")
     assert asked["jax_persistent_cache_min_compile_time_secs"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        # of the recommended kernel all is left to `sample`
+        ([], (None, None, None, None)),
+        (["--chains", "8", "--until", "50"], (8, None, None, 50)),
+        (["--kernel", "rwm"], (16, 500, 1000, None)),
+        (["--kernel", "rwm", "--budget", "5s"], (16, 500, None, Seconds(5.0))),
+        (["--kernel", "rwm", "--until", "9", "--samples", "7"], (16, 500, 7, 9)),
+    ],
+)
+def test_what_ends_a_run(place, monkeypatch, given, expected):
+    asked: dict[str, object] = {}
+
+    def too_dear(first: object, key: object, **options: object) -> None:
+        asked.update(options, kernel=first)
+        raise BudgetExceededError("give a larger budget")
+
+    monkeypatch.setattr(running, "sample", too_dear)
+    assert main(["run", "mymodel.py:other", *given]) == 2
+    assert tuple(asked[f"num_{n}"] for n in ("chains", "warmup", "samples")) == expected[:3]
+    assert asked["until"] == expected[3]
+    assert isinstance(asked["kernel"], MCMCKernel) == ("--kernel" in given)
 
 
 def test_zarr_both_ways(place, capsys):

@@ -6,6 +6,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpyro_score.run import Evaluations, Seconds
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -89,13 +93,23 @@ def budget(text: str) -> tuple[str, float]:
     return text[len(number) :], value
 
 
-def add_budget(parser: argparse.ArgumentParser) -> None:
+def limit_of(given: tuple[str, float] | None) -> "Evaluations | Seconds | None":
+    """What `budget` read, as `sample` and `compare` take it."""
+    from numpyro_score.run import Evaluations, Seconds
+
+    if given is None:
+        return None
+    unit, value = given
+    return Seconds(value) if unit else Evaluations(value)
+
+
+def add_budget(parser: Any) -> None:
     """Option of what ends by its cost."""
     parser.add_argument(
         "--budget",
         type=budget,
         metavar="N",
-        help="what each run may cost in all: N evaluations of the log density, or seconds as 10s",
+        help="what a run may cost in all: N evaluations of the log density, or seconds as 10s",
     )
 
 
@@ -114,6 +128,31 @@ def add_lengths(
     )
     parser.add_argument("--samples", type=whole(1), default=samples, help=text)
     parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0, help="(default %(default)s)")
+
+
+LENGTHS = {"chains": 16, "warmup": 500, "samples": 1000}
+"""Of a run with a kernel that was named, where they are left out."""
+
+
+def add_free_lengths(parser: argparse.ArgumentParser) -> None:
+    """Options of what samples with a named kernel, or with the recommended one."""
+    meant = "default %s, or that of the recommended kernel"
+    for name, least in (("chains", 1), ("warmup", 0)):
+        text = meant % LENGTHS[name]
+        parser.add_argument(f"--{name}", type=whole(least), help=f"({text})")
+    text = f"default {LENGTHS['samples']}, or until R-hat and effective draws suffice"
+    parser.add_argument("--samples", type=whole(1), help=f"({text})")
+    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0, help="(default %(default)s)")
+
+
+def lengths_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What `add_free_lengths` read, as arguments of `sample`."""
+    known = LENGTHS if args.kernel is not None else {}
+    given = {name: getattr(args, name) for name in LENGTHS}
+    lengths = {name: known.get(name) if value is None else value for name, value in given.items()}
+    if args.samples is None and (args.until, args.budget) != (None, None):
+        lengths["samples"] = None
+    return {f"num_{name}": value for name, value in lengths.items()}
 
 
 def add_cache(parser: argparse.ArgumentParser) -> None:

@@ -8,15 +8,12 @@ from numpyro_score.cli.common import (
     INTERRUPTED,
     BadInput,
     checking,
+    limit_of,
     say,
     use_cache,
 )
 from numpyro_score.comparison import compare, find_target
 from numpyro_score.comparison.lookup import find_sampler
-from numpyro_score.run import Evaluations, Seconds
-
-UNITS: dict[str, type[Evaluations | Seconds]] = {"": Evaluations, "s": Seconds}
-"""Ending of a budget -> what it counts."""
 
 
 def do(args: argparse.Namespace) -> int:
@@ -33,7 +30,7 @@ def do(args: argparse.Namespace) -> int:
             num_warmup=args.warmup,
             num_samples=args.samples,
             num_chains=args.chains,
-            budget=None if args.budget is None else UNITS[args.budget[0]](args.budget[1]),
+            budget=limit_of(args.budget),
             num_seeds=args.seeds,
             num_processes=args.jobs,
             store=args.store,

@@ -16,6 +16,7 @@ from numpyro_score.cli.common import (
     BadInput,
     add_budget,
     add_cache,
+    add_free_lengths,
     add_lengths,
     add_output,
     between_0_and_1,
@@ -111,8 +112,13 @@ def _run(commands: Any) -> None:
     added.add_argument(
         "--data", type=Path, metavar="NPZ", help="arrays that the model takes as keyword arguments"
     )
-    _add_kernel(added)
-    add_lengths(added)
+    _add_kernel(added, otherwise="the recommended one")
+    add_free_lengths(added)
+    ends = added.add_mutually_exclusive_group()
+    ends.add_argument(
+        "--until", type=whole(1), metavar="N", help="end at N effective draws of every parameter"
+    )
+    add_budget(ends)
     added.add_argument("--thinning", type=whole(1), default=1, help="(default %(default)s)")
     added.add_argument(
         "--superchains", type=whole(2), metavar="N", help="groups of chains with one start each"
@@ -128,10 +134,12 @@ def _run(commands: Any) -> None:
     add_output(added, "draws.nc")
 
 
-def _add_kernel(parser: argparse.ArgumentParser) -> None:
-    """The kernel, where there is one."""
+def _add_kernel(parser: argparse.ArgumentParser, otherwise: str | None = None) -> None:
+    """The kernel, where there is one; `otherwise` says what runs where it may be left out."""
     text = "as `list` names it, or FILE.py:NAME of your own"
-    parser.add_argument("--kernel", required=True, metavar="NAME", help=text)
+    if otherwise is not None:
+        text += f" (default {otherwise})"
+    parser.add_argument("--kernel", required=otherwise is None, metavar="NAME", help=text)
 
 
 def _add_processes(parser: argparse.ArgumentParser) -> None:
@@ -163,7 +171,8 @@ def _check_run(args: argparse.Namespace) -> None:
             "the cluster tells"
         )
     check_output(args.out)
-    _check_name(plugins.KERNELS, "model", args.kernel)
+    if args.kernel is not None:
+        _check_name(plugins.KERNELS, "model", args.kernel)
     if args.data is not None and not args.data.is_file():
         raise BadInput(f"there is no data file {args.data}")
     plugins.split(args.model, "model")

@@ -15,6 +15,8 @@ from numpyro_score.cli.common import (
     INTERRUPTED,
     BadInput,
     checking,
+    lengths_of,
+    limit_of,
     say,
     use_cache,
 )
@@ -27,6 +29,7 @@ from numpyro_score.diagnostics.verdict_findings import WORDINGS, verdict_finding
 from numpyro_score.diagnostics.wording import remarks
 from numpyro_score.formats import ZARR
 from numpyro_score.run import sample
+from numpyro_score.run.within import BudgetExceededError
 
 
 def do(args: argparse.Namespace) -> int:
@@ -35,7 +38,7 @@ def do(args: argparse.Namespace) -> int:
     use_cache(args.cache)
     join_processes(args)
     with checking():
-        make_kernel = find_kernel(args.kernel)
+        make_kernel = None if args.kernel is None else find_kernel(args.kernel)
         data = {} if args.data is None else load_data(args.data)
         model = plugins.load_model(args.model)
     check_arguments(model, data, args.model)
@@ -44,11 +47,10 @@ def do(args: argparse.Namespace) -> int:
             # all findings are printed below
             warnings.simplefilter("ignore", ConvergenceWarning)
             dt = sample(
-                make_kernel(model),
+                model if make_kernel is None else make_kernel(model),
                 jax.random.key(args.seed),
-                num_warmup=args.warmup,
-                num_samples=args.samples,
-                num_chains=args.chains,
+                **lengths_of(args),
+                until=args.until if args.budget is None else limit_of(args.budget),
                 model_kwargs=data,
                 thinning=args.thinning,
                 num_superchains=args.superchains,
@@ -60,7 +62,7 @@ def do(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         say("interrupted before the first draw; nothing is written")
         return INTERRUPTED
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, BudgetExceededError) as error:
         raise BadInput(str(error)) from error
     except Exception as error:
         raise BadInput(_in_a_line(error)) from error
