@@ -4,6 +4,8 @@
     python examples/benchmarks/leaderboard.py --out leaderboard.jsonl --posteriordb FOLDER \
         --target nes --sampler mams --seed 0
     python examples/benchmarks/leaderboard.py --out leaderboard.jsonl --show
+    python examples/benchmarks/leaderboard.py --out leaderboard.jsonl \
+        --page docs/leaderboard.md docs/leaderboard.png
 
 Each target, sampler and seed is a row of its own, written as a line of JSON when it is made; rows
 that are in the file are not made again, so that the command can be cut into pieces and resumed. The
@@ -24,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from leaderboard_gate import passed
+from leaderboard_page import standing, table, write
 from numpyro.infer import NUTS
 
 import numpyro_score as ns
@@ -143,39 +145,6 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def _thousands(value: float) -> str:
-    return f"{value / 1e3:,.0f}" if value >= 1e4 else f"{value / 1e3:.1f}"
-
-
-def summary(rows: list[dict[str, Any]]) -> list[str]:
-    """A table in Markdown: of each target and sampler the seeds that passed, and their cost."""
-    names = list(dict.fromkeys(row["target"] for row in rows))
-    used = [name for name in SAMPLERS if any(row["sampler"] == name for row in rows)]
-    lines = ["| target | " + " | ".join(used) + " |", "|---" * (len(used) + 1) + "|"]
-    for target in names:
-        cells = []
-        costs: dict[str, float] = {}
-        for sampler in used:
-            mine = [r for r in rows if (r["target"], r["sampler"]) == (target, sampler)]
-            good = [r["cost_to_pass"] for r in mine if r["passed"]]
-            if not mine:
-                cells.append("")
-            elif not good:
-                cells.append(f"0/{len(mine)}")
-            else:
-                middle = float(np.median(good))
-                if len(good) == len(mine):
-                    costs[sampler] = middle
-                ends = (
-                    "" if len(good) < 2 else f" ({_thousands(min(good))}–{_thousands(max(good))})"
-                )
-                cells.append(f"{len(good)}/{len(mine)}: {_thousands(middle)}{ends}")
-        best = min(costs, key=lambda name: costs[name]) if costs else None
-        marked = [f"**{c}**" if n == best else c for n, c in zip(used, cells, strict=True)]
-        lines.append(f"| {target} | " + " | ".join(marked) + " |")
-    return lines
-
-
 def main() -> None:
     """Make the rows that are asked for, or show those that there are."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -187,10 +156,20 @@ def main() -> None:
     parser.add_argument("--chains", type=int, default=32)
     parser.add_argument("--budget", type=float, default=2_000_000, help="evaluations of a run")
     parser.add_argument("--show", action="store_true", help="print the table and make no rows")
+    parser.add_argument(
+        "--page",
+        nargs=2,
+        type=Path,
+        metavar=("PAGE", "PICTURE"),
+        help="put table and picture into a Markdown page and make no rows",
+    )
     given = parser.parse_args()
     rows = read(given.out)
     if given.show:
-        print("\n".join(summary(rows)))
+        print("\n".join([*standing(rows), *table(rows, tuple(SAMPLERS))]))
+        return
+    if given.page:
+        write(rows, tuple(SAMPLERS), *given.page)
         return
     known: dict[str, Callable[[], targets.Target]] = {n: getattr(targets, n) for n in BUILT_IN}
     if given.posteriordb:

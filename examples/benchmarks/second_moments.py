@@ -133,7 +133,8 @@ def show(rows):
         found = {name: _median(rows, target, name) for name in SAMPLERS}
         others = [value for name, value in found.items() if name not in OURS]
         ratio = np.nanmin([found[name] for name in OURS]) / np.nanmin(others)
-        ratios.append(ratio)
+        # where none of the others gets there, there is no ratio
+        ratios += [ratio] if 0 < ratio < math.inf else []
         cells = [
             "" if math.isnan(v) else "not met" if math.isinf(v) else f"{v / 1e3:.0f}"
             for v in found.values()

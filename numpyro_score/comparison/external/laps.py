@@ -8,7 +8,10 @@ fixed are returned.
 """
 
 import time
+from typing import Any
+from unittest.mock import patch
 
+import blackjax.eca
 import jax
 import numpy as np
 from blackjax.adaptation.laps import laps
@@ -57,19 +60,22 @@ def late_adjusted(task: Task) -> Drawn:
     def start(key: RngKey) -> Float[Array, " dim"]:
         return jax.random.uniform(key, (dim,), minval=-RADIUS, maxval=RADIUS)
 
-    info, _, _, _ = laps(
-        task.logdensity_fn,
-        start,
-        dim,
-        task.num_warmup,
-        gradients * num,
-        num_chains,
-        jax.sharding.Mesh(np.array(jax.devices()[:1]), AXIS),
-        task.rng_key,
-        steps_per_sample=STEPS,
-        # over one device the sum is the position, and known to be the same everywhere
-        all_chains_info=lambda x: jax.lax.psum(x, AXIS),
-    )
+    # outside of jit its programs run operation by operation, and fail on densities that were
+    # compiled before
+    with patch.object(blackjax.eca, "shard_map", _compiled_shard_map):
+        info, _, _, _ = laps(
+            task.logdensity_fn,
+            start,
+            dim,
+            task.num_warmup,
+            gradients * num,
+            num_chains,
+            jax.sharding.Mesh(np.array(jax.devices()[:1]), AXIS),
+            task.rng_key,
+            steps_per_sample=STEPS,
+            # over one device the sum is the position, and known to be the same everywhere
+            all_chains_info=lambda x: jax.lax.psum(x, AXIS),
+        )
     positions = np.asarray(info["phase_2"]["all_chains_info"]).swapaxes(0, 1)
     seconds = time.perf_counter() - began
     # the step size with which each trajectory was made
@@ -92,6 +98,10 @@ def late_adjusted(task: Task) -> Drawn:
         seconds_sampling=share * seconds,
     )
     return Drawn(positions[:, first:], counts, 0 * counts, spent)
+
+
+def _compiled_shard_map(*args: Any, **kwargs: Any) -> Any:
+    return jax.jit(jax.shard_map(*args, **kwargs))
 
 
 def _num_trajectories(task: Task, gradients: int) -> int:
