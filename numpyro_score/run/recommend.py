@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import jax
 from jax.flatten_util import ravel_pytree
+from numpyro.infer import NUTS
 from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.run.model_arguments import calling
@@ -28,6 +29,11 @@ NUM_CHAINS = 64
 """Default number of chains of a kernel that was chosen here."""
 NUM_WARMUP = 300
 """Default number of warmup steps of a kernel that was chosen here."""
+MIN_POOLED = 4
+"""Chains from which on a warmup that is pooled over them suffices; with fewer NUTS is chosen. 200
+steps with one chain of `MAMS` left it a fifth of its efficiency, the median of eight posteriors."""
+NUM_WARMUP_NUTS = 500
+"""Default number of warmup steps of NUTS, where it was chosen here."""
 MAX_SAMPLES = 4_000
 """Draws of each chain after which a run with `until` ends in any case."""
 
@@ -45,12 +51,15 @@ class Choice(NamedTuple):
         Makes the kernel to run where this one stays at one place for long; None if there is none.
     spent
         Attributes of the run that say what was spent on a kernel that was given up.
+    num_warmup
+        Default number of warmup steps.
     """
 
     kernel: MCMCKernel
     reason: str | None
     otherwise: Callable[[], MCMCKernel] | None = None
     spent: Mapping[str, float | int] = {}
+    num_warmup: int = NUM_WARMUP
 
     @property
     def num_chains(self) -> int | None:
@@ -113,7 +122,11 @@ def beginning_anew[**P, R](sample: Callable[P, R]) -> Callable[P, R]:
 
 
 def choose(
-    given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], init_params: Any
+    given: Any,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    init_params: Any,
+    num_chains: int | None = None,
 ) -> Choice:
     """The kernel that was given, or the recommended one of a model or a log density.
 
@@ -127,6 +140,8 @@ def choose(
         Arguments of a model.
     init_params
         Starting points with a leading chain axis, or None.
+    num_chains
+        As it was given; None for the default.
 
     Raises
     ------
@@ -148,8 +163,8 @@ def choose(
     if init_params is not None and not args and not kwargs:
         first = jax.tree.map(lambda x: x[0], init_params)
         if _is_number(given, first):
-            return _for({"logdensity_fn": given}, ravel_pytree(first)[0].size)
-    return _for({"model": given}, _dimension(given, args, kwargs))
+            return _for({"logdensity_fn": given}, ravel_pytree(first)[0].size, num_chains)
+    return _for({"model": given}, _dimension(given, args, kwargs), num_chains)
 
 
 def _is_number(given: Callable[..., Any], position: Any) -> bool:
@@ -175,10 +190,12 @@ def _dimension(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
     return sum(x.size for x in jax.tree.leaves(position))
 
 
-def _for(target: Mapping[str, Any], dim: int) -> Choice:
+def _for(target: Mapping[str, Any], dim: int, num_chains: int | None) -> Choice:
     from numpyro_score.infer import MALA, MAMS
 
     make: Callable[..., MCMCKernel]
+    if isinstance(num_chains, int) and 0 < num_chains < MIN_POOLED:
+        return _few(target, dim)
     if dim < 2:
         make, reason = partial(MALA, **target), "MALA: one coordinate"
     elif dim <= MAX_DENSE:
@@ -186,6 +203,15 @@ def _for(target: Mapping[str, Any], dim: int) -> Choice:
     else:
         make, reason = partial(MAMS, **target), _reason("diagonal", dim)
     return Choice(make(), reason, partial(make, local_step_size=True))
+
+
+def _few(target: Mapping[str, Any], dim: int) -> Choice:
+    """NUTS, which learns from each chain alone."""
+    density = target.get("logdensity_fn")
+    what = target if density is None else {"potential_fn": lambda position: -density(position)}
+    kernel = NUTS(**what, dense_mass=dim <= MAX_DENSE)
+    reason = f"NUTS: fewer than {MIN_POOLED} chains, too few to pool the warmup of MAMS over"
+    return Choice(kernel, reason, num_warmup=NUM_WARMUP_NUTS)
 
 
 def _reason(kind: str, dim: int) -> str:

@@ -14,7 +14,7 @@ from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.constants import Constants
 from numpyro_score.progress import Bar
-from numpyro_score.run import arguments, recommend
+from numpyro_score.run import arguments
 from numpyro_score.run.ahead import import_ahead
 from numpyro_score.run.budget import Budget, Evaluations, check_affordable
 from numpyro_score.run.check import KeptDraws, warn
@@ -72,13 +72,14 @@ def sample(
     kernel
         Any `numpyro.infer.mcmc.MCMCKernel`. Or a NumPyro model, or a log density (with
         `init_params`), sampled by the recommended kernel: `MALA` in one dimension, else `MAMS`,
-        with a dense preconditioner up to 100 dimensions. Where chains stay at one place, as in
-        funnels, the run begins anew (with a `Choice`) with a step size for every move.
+        with a dense preconditioner up to 100 dimensions; of fewer than 4 chains NumPyro's `NUTS`,
+        since a pooled warmup needs more. Where chains stay at one place, as in funnels, the run
+        begins anew (with a `Choice`) with a step size for every move.
     rng_key
         One key.
     num_warmup, num_samples
         Steps of the two phases; thinning does not lengthen them. Both are needed for a kernel; of
-        a model or a log density the defaults are 300, and up to 4,000 with `until`.
+        a model or a log density the defaults are 300 (500 of `NUTS`), and up to 4,000 with `until`.
     num_chains
         Chains, at least 1; of a model or a log density 64 by default.
     until
@@ -172,11 +173,11 @@ def sample(
     ({'chain': 4, 'draw': 50}, 1)
     """
     arguments.check_model_arguments(model_args, model_kwargs)
-    choice = choose(kernel, model_args, model_kwargs or {}, init_params)
+    choice = choose(kernel, model_args, model_kwargs or {}, init_params, num_chains)
     kernel = choice.kernel
     num_chains = arguments.check_chains(num_chains, choice.num_chains)
     if choice.reason is not None:
-        num_warmup = recommend.NUM_WARMUP if num_warmup is None else num_warmup
+        num_warmup = choice.num_warmup if num_warmup is None else num_warmup
         if num_samples is None and until is None:
             until = usual_goal(num_chains)
     check_goal(until, resume=resume, keep_warmup=keep_warmup)

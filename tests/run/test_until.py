@@ -9,6 +9,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from numpyro.infer import NUTS
 
 import numpyro_score as ns
 from numpyro_score.diagnostics.cost import costs
@@ -41,6 +42,18 @@ def test_the_kernel_follows_from_the_number_of_coordinates(
     assert choice.kernel.settings["is_dense"] == is_dense
     assert choice.reason is not None
     assert choice.reason.startswith(kind)
+
+
+def test_few_chains_cannot_pool_their_warmup() -> None:
+    assert type(choose(normals, (3,), {}, None, 4).kernel).__name__ == "MAMS"
+    choice = choose(normals, (3,), {}, None, 3)
+    assert (type(choice.kernel), choice.num_warmup, choice.otherwise) == (NUTS, 500, None)
+    assert choice.reason is not None
+    assert "fewer than 4 chains" in choice.reason
+    start = {"a": jnp.array([[1.0, 2.0]]), "b": jnp.array([-3.0])}
+    kernel: Any = choose(logdensity, (), {}, start, 1).kernel
+    # a potential is minus a log density
+    assert float(kernel._potential_fn({"a": start["a"][0], "b": start["b"][0]})) == 5.5
 
 
 def test_a_log_density_is_told_from_a_model_and_a_kernel_is_left_alone() -> None:
