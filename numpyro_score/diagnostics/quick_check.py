@@ -24,9 +24,10 @@ from scipy import stats
 
 from numpyro_score.diagnostics.acceptance import missed_acceptance
 from numpyro_score.diagnostics.apart import apart
-from numpyro_score.diagnostics.drift import drift_finding, drift_words, largest_drift
+from numpyro_score.diagnostics.drift import drift_finding, largest_drift
 from numpyro_score.diagnostics.finding import Finding, Severity, by_severity
 from numpyro_score.diagnostics.goal import missed_goal
+from numpyro_score.diagnostics.halves import disagreeing_halves
 from numpyro_score.diagnostics.jumps import LONG_REFUSAL, jump_tail
 from numpyro_score.diagnostics.jumps_findings import WORDINGS as OF_JUMPS
 from numpyro_score.diagnostics.jumps_findings import heavy_tail, refused_jumps
@@ -55,10 +56,10 @@ MAX_DRAWS = 4_000
 
 MIN_PER_CHAIN = 50
 
-WORDINGS = {**OF_VERDICT, **OF_JUMPS, "early_draws": drift_words}
+WORDINGS = {**OF_VERDICT, **OF_JUMPS}
 """Code -> wording, of all that can be found here."""
 
-WITH_ADVICE = ("early_draws", "frozen", "goal_missed", "precision")
+WITH_ADVICE = ("early_draws", "frozen", "goal_missed", "halves", "precision")
 """Codes of findings whose advice is as much a part of the message as what was found."""
 
 PACKAGE = str(Path(__file__).parents[1])
@@ -93,18 +94,23 @@ def _limit(num_chains: int, num_kept: int, num_tests: int, tau: float) -> float:
 def _apart(data: xr.Dataset, found_in: Scan, num_kept: int, *, longest: float) -> list[Finding]:
     """That R-hat of some parameters is above what their length explains, if it is."""
     above = []
+    is_single = data.sizes["chain"] == 1
+    num_chains, num_kept = (2, num_kept // 2) if is_single else (data.sizes["chain"], num_kept)
     for one in found_in.rhats:
         tau = float(np.clip(TAU_ERROR * one.tau, 1.0, longest))
-        limit = _limit(data.sizes["chain"], num_kept, found_in.num_varying, tau)
+        limit = _limit(num_chains, num_kept, found_in.num_varying, tau)
         if one.value > limit:
             above.append((one, limit))
     if not above:
         return []
     labels = tuple(label_of(data, one.name, one.place) for one, _ in above)
-    found = [disagreement(labels, above[0][0].value, above[0][1])]
+    worst = above[0][0].value, above[0][1]
+    if is_single:
+        return [disagreeing_halves(labels, *worst)]
+    found = [disagreement(labels, *worst)]
     places = [place for place, (one, _) in enumerate(above) if one.num_apart]
     if places:
-        found.append(apart(labels[places[0]], above[places[0]][0].num_apart, data.sizes["chain"]))
+        found.append(apart(labels[places[0]], above[places[0]][0].num_apart, num_chains))
     return found
 
 
@@ -128,9 +134,9 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
 
     Returns
     -------
-    Findings with the codes `nonfinite`, `frozen` or `all_frozen`, `rhat`, `apart`, `divergent`,
-    `refused`, `heavy_tail`, `acceptance_missed`, `goal_missed`, `early_draws` and `precision`, the
-    most severe first.
+    Findings with the codes `nonfinite`, `frozen` or `all_frozen`, `rhat` or `halves`, `apart`,
+    `divergent`, `refused`, `heavy_tail`, `acceptance_missed`, `goal_missed`, `early_draws` and
+    `precision`, the most severe first.
 
     Raises
     ------
@@ -181,7 +187,7 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
     if "acceptance_rate" in statistics:
         rate = float(statistics["acceptance_rate"].mean())
         found += missed_acceptance(rate, dt.attrs.get("target_accept_prob", math.nan))
-    if all(one.code != "rhat" for one in found):
+    if all(one.code not in ("rhat", "halves") for one in found):
         found += missed_goal(dt.attrs)
         if not dt.attrs.get("independent_draws", False) and found_in.drifts:
             found += _drifting(data, found_in)

@@ -13,6 +13,7 @@ from numpyro_score.diagnostics.autocorrelation import autocorrelation_time
 from numpyro_score.diagnostics.draws import ROUNDING
 from numpyro_score.diagnostics.drift import MIN_CHAINS, MIN_SHIFT, drifts
 from numpyro_score.diagnostics.drift import MIN_DRAWS as MIN_DRAWS_OF_DRIFT
+from numpyro_score.diagnostics.halves import as_chains
 from numpyro_score.diagnostics.rhat_ess import MIN_DRAWS, quiet
 from numpyro_score.groups import SAMPLE_DIMS
 
@@ -106,6 +107,8 @@ def _tau(values: Float[np.ndarray, "chain draw"]) -> float:
 def scan(data: xr.Dataset, step: int, num_kept: int) -> Scan:
     """What moved, what is not finite, and R-hat of the parameters whose chains differ most.
 
+    Of one chain its halves count as two chains.
+
     Parameters
     ----------
     data
@@ -130,9 +133,9 @@ def scan(data: xr.Dataset, step: int, num_kept: int) -> Scan:
             rounding = ROUNDING * block.spacing * np.abs(values).max(axis=(1, 2))
             varies = is_finite & (np.ptp(values, axis=(1, 2)) > rounding)
         num_varying += int(varies.sum())
-        if num_chains < 2 or num_kept < MIN_DRAWS or not varies.any():
+        if num_kept < (2 * MIN_DRAWS if num_chains == 1 else MIN_DRAWS) or not varies.any():
             continue
-        kept, places = values[varies], block.places[varies]
+        kept, places = as_chains(values[varies]), block.places[varies]
         if looks_for_drifts:
             found = drifts(kept)
             drifting += [

@@ -9,9 +9,11 @@ import xarray as xr
 
 from numpyro_score.diagnostics.acceptance import missed_words
 from numpyro_score.diagnostics.apart import apart_words
+from numpyro_score.diagnostics.drift import drift_words
 from numpyro_score.diagnostics.finding import Finding, Severity
 from numpyro_score.diagnostics.formatting import count, listed, number, rhat, times
 from numpyro_score.diagnostics.goal import goal_words
+from numpyro_score.diagnostics.halves import halves_words
 from numpyro_score.diagnostics.precision import Precision, too_coarse
 from numpyro_score.diagnostics.verdict import (
     ESS_PER_CHAIN,
@@ -294,5 +296,7 @@ WORDINGS: Wordings = {
     "acceptance_missed": missed_words,
     "goal_missed": goal_words,
     "apart": apart_words,
+    "early_draws": drift_words,
+    "halves": halves_words,
 }
 """Code -> its wording."""

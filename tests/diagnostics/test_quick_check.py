@@ -32,7 +32,7 @@ def with_statistics(dt, **statistics):
 
 @pytest.mark.parametrize(
     ("coefficient", "shape"),
-    [(0.0, (4, 100)), (0.5, (4, 100)), (0.8, (4, 1000)), (0.8, (32, 250))],
+    [(0.0, (4, 100)), (0.5, (4, 100)), (0.8, (4, 1000)), (0.8, (32, 250)), (0.8, (1, 1000))],
 )
 def test_well_mixed_chains_are_quiet(tree, ar1, coefficient, shape):
     """At most 1 alarm in 200 runs: of 40 runs of ten parameters, none."""
@@ -50,6 +50,26 @@ def test_well_mixed_chains_are_quiet_in_200_runs(tree, ar1):
         x = ar1(rng, 0.8, (10, 4, 500)).transpose(1, 2, 0)
         alarms += bool(quick_check(tree(x=x)))
     assert alarms <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("coefficient", [0.0, 0.8])
+def test_a_single_well_mixed_chain_is_quiet_in_200_runs(tree, ar1, coefficient):
+    rng = np.random.default_rng(3)
+    alarms = 0
+    for _ in range(200):
+        x = ar1(rng, coefficient, (10, 1, 1000)).transpose(1, 2, 0)
+        alarms += bool(quick_check(tree(x=x)))
+    assert alarms <= 1
+
+
+def test_the_halves_of_a_single_chain(tree, ar1):
+    x = ar1(np.random.default_rng(4), 0.5, (3, 1, 400)).transpose(1, 2, 0)
+    x[0, :200, 1] += 2
+    (found,) = quick_check(tree(x=x))
+    assert (found.code, found.parameters) == ("halves", ("x[1]",))
+    assert "The two halves of the chain disagree on x[1]" in warning_text([found])
+    assert "several chains" in warning_text([found])
 
 
 def test_chains_apart_and_where(tree):
