@@ -82,10 +82,11 @@ def correct(
     sets = _as_sets(posterior, data)
     num = len(next(iter(sets.values())))
     kwargs = dict(model_kwargs or {})
+    kernel = posterior.as_kernel(model)
     plan = Plan(
         posterior,
         model,
-        Constants(posterior.as_kernel(model), model_args, kwargs),
+        Constants(kernel, model_args, kwargs),
         num_chains,
         -(-num_warmup // NUM_JUMPS),
         -(-num_samples // NUM_JUMPS),
@@ -103,7 +104,7 @@ def correct(
             parts.append(jax.device_get(found))
             bar.update(min(size, num - begin))
     whole = jax.tree.map(lambda *x: np.concatenate(x)[:num], *parts)
-    return _as_tree(whole, num_samples)
+    return _as_tree(whole, num_samples, is_exact=kernel.exact)
 
 
 def _as_sets(posterior: Any, data: Any) -> dict[str, np.ndarray]:
@@ -139,7 +140,7 @@ def _as_sets(posterior: Any, data: Any) -> dict[str, np.ndarray]:
     return sets
 
 
-def _as_tree(found: Corrected, num_samples: int) -> xr.DataTree:
+def _as_tree(found: Corrected, num_samples: int, *, is_exact: bool) -> xr.DataTree:
     def rows(x: Any) -> np.ndarray:
         return np.moveaxis(np.asarray(x), 0, 2)[:, :num_samples]
 
@@ -154,7 +155,7 @@ def _as_tree(found: Corrected, num_samples: int) -> xr.DataTree:
         name: [DATA_SET, *(f"{name}_dim_{k}" for k in range(x.ndim - 3))]
         for name, x in draws.items()
     }
-    attributes = {"exact": 1}
+    attributes = {"exact": int(is_exact)}
     tree = xr.DataTree.from_dict(
         {
             "posterior": dict_to_dataset(draws, dims=of_draws, attrs=attributes),

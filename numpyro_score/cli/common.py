@@ -113,12 +113,21 @@ def add_budget(parser: Any) -> None:
     )
 
 
+LENGTHS = {"chains": 16, "warmup": 500, "samples": 1000}
+"""Of a run with a kernel that was named, where they are left out."""
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """Option of what is random."""
+    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0, help="(default %(default)s)")
+
+
 def add_lengths(
     parser: argparse.ArgumentParser,
     *,
-    chains: int = 16,
-    warmup: int = 500,
-    samples: int | None = 1000,
+    chains: int = LENGTHS["chains"],
+    warmup: int = LENGTHS["warmup"],
+    samples: int | None = LENGTHS["samples"],
 ) -> None:
     """Options of what samples, with their defaults; `samples` is None where a budget may end it."""
     parser.add_argument("--chains", type=whole(1), default=chains, help="(default %(default)s)")
@@ -127,11 +136,7 @@ def add_lengths(
         "(default 1000, or what --budget pays for)" if samples is None else "(default %(default)s)"
     )
     parser.add_argument("--samples", type=whole(1), default=samples, help=text)
-    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0, help="(default %(default)s)")
-
-
-LENGTHS = {"chains": 16, "warmup": 500, "samples": 1000}
-"""Of a run with a kernel that was named, where they are left out."""
+    add_seed(parser)
 
 
 def add_free_lengths(parser: argparse.ArgumentParser) -> None:
@@ -142,7 +147,7 @@ def add_free_lengths(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=whole(least), help=f"({text})")
     text = f"default {LENGTHS['samples']}, or until R-hat and effective draws suffice"
     parser.add_argument("--samples", type=whole(1), help=f"({text})")
-    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0, help="(default %(default)s)")
+    add_seed(parser)
 
 
 def lengths_of(args: argparse.Namespace) -> dict[str, Any]:

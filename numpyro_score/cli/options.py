@@ -12,13 +12,13 @@ from typing import Any
 
 from numpyro_score import plugins
 from numpyro_score.cli.common import (
-    MAX_SEED,
     BadInput,
     add_budget,
     add_cache,
     add_free_lengths,
     add_lengths,
     add_output,
+    add_seed,
     between_0_and_1,
     check_output,
     whole,
@@ -263,7 +263,7 @@ def _fit(commands: Any) -> None:
         metavar="FILE",
         help="a score of these draws: train a consistency model of it, which draws in one call",
     )
-    added.add_argument("--seed", type=whole(0, MAX_SEED), default=0, help="(default %(default)s)")
+    add_seed(added)
     added.add_argument(
         "--checkpoint", type=Path, metavar="FOLDER", help="go on from there after a kill"
     )
@@ -293,7 +293,7 @@ def _generate(commands: Any) -> None:
     )
     added.add_argument("--denoise", action="store_true", help="end with the mean without noise")
     added.add_argument("--batch-size", type=whole(1), metavar="N", help="draws at once")
-    added.add_argument("--seed", type=whole(0, MAX_SEED), default=0, help="(default %(default)s)")
+    add_seed(added)
     add_output(added, "draws.nc")
 
 

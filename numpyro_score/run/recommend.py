@@ -17,6 +17,7 @@ from functools import partial, wraps
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpyro.infer import NUTS
 from numpyro.infer.mcmc import MCMCKernel
@@ -194,7 +195,7 @@ def _for(target: Mapping[str, Any], dim: int, num_chains: int | None) -> Choice:
     from numpyro_score.infer import MALA, MAMS
 
     make: Callable[..., MCMCKernel]
-    if isinstance(num_chains, int) and 0 < num_chains < MIN_POOLED:
+    if isinstance(num_chains, int | np.integer) and 0 < num_chains < MIN_POOLED:
         return _few(target, dim)
     if dim < 2:
         make, reason = partial(MALA, **target), "MALA: one coordinate"
