@@ -22,6 +22,7 @@ OVERLAP = 0.5
 SMALLEST_SHARE = 0.01
 LARGEST_RATIO = 2.0
 DISTANCES_AT_ONCE = 10_000_000
+ROUNDING = 1e-9
 
 
 class NoiseLadder(NamedTuple):
@@ -158,14 +159,16 @@ def largest_distance(data: Float[np.ndarray | Array, "num *event"]) -> float:
     from scipy.spatial.distance import cdist
 
     data = _as_rows(data)
-    radius = np.linalg.norm(data - data.mean(axis=0), axis=1)
+    data = data - data.mean(axis=0)
+    radius = np.linalg.norm(data, axis=1)
     start = data[np.argmax(radius)]
-    at_least = np.linalg.norm(data - start, axis=1).max()
-    # both ends of a longer distance are at least this far from the mean
-    candidates = data[radius >= at_least - radius.max()]
+    at_least = float(np.linalg.norm(data - start, axis=1).max())
+    # both ends of a longer distance are at least that far from the mean, up to rounding: of points
+    # on a line the other end is exactly that far
+    candidates = data[radius >= at_least * (1 - ROUNDING) - radius.max()]
     rows = max(1, DISTANCES_AT_ONCE // len(candidates))
     blocks = (candidates[i : i + rows] for i in range(0, len(candidates), rows))
-    return float(max(cdist(block, candidates).max() for block in blocks))
+    return max(at_least, *(float(cdist(block, candidates).max()) for block in blocks))
 
 
 def ladder_from_data(
