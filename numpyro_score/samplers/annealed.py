@@ -21,7 +21,7 @@ from numpyro_score.deprecation import renamed_arguments
 from numpyro_score.noise import NoiseProcess, geometric_ladder, ladder_ratio
 from numpyro_score.samplers.grids import END
 from numpyro_score.samplers.sampler import DiffusionSampler
-from numpyro_score.samplers.start import data_moments
+from numpyro_score.samplers.start import check_noise, data_moments
 from numpyro_score.samplers.steps import Event, LinearSteps, Score, append
 from numpyro_score.types import Scalar
 
@@ -186,6 +186,11 @@ def annealed_langevin(
         TypeError
             An argument has the wrong type.
 
+    Warns
+    -----
+    UserWarning
+        If the noise does not suit the scale of the data.
+
     Examples
     --------
     >>> import jax
@@ -223,6 +228,7 @@ def annealed_langevin(
         one, zero = jnp.ones(()), jnp.zeros(())
         steps = append(steps, LinearSteps(times[-1], times[-1], one, jnp.asarray(last**2), zero))
     mean, sd = data_moments(score, data_mean, data_sd)
+    check_noise(sd, float(sigmas[0]), last)
     sd = jnp.sqrt(sd**2 + sigmas[0] ** 2)
     return DiffusionSampler(level_score, steps, tuple(shape), mean, sd.astype(mean.dtype))
 

@@ -18,7 +18,7 @@ from numpyro_score.checks import check_whole
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.samplers.grids import END, TimeGrid, check_times, edm_times
 from numpyro_score.samplers.sampler import DiffusionSampler
-from numpyro_score.samplers.start import data_moments
+from numpyro_score.samplers.start import start_moments
 from numpyro_score.samplers.steps import Event, LinearSteps
 from numpyro_score.types import Scalar
 
@@ -63,6 +63,11 @@ def consistency(
     TypeError
         If an argument is not of its kind, such as a score in place of a consistency model.
 
+    Warns
+    -----
+    UserWarning
+        If the noise does not suit the scale of the data.
+
     Examples
     --------
     The consistency function of N(3, 1) data is known:
@@ -95,8 +100,8 @@ def consistency(
         score=kept,
         noise=added if num_steps > 1 else None,
     )
-    mean, sd = noise.prior(*data_moments(model, data_mean, data_sd))
-    return DiffusionSampler(model, steps, tuple(shape), jnp.asarray(mean), jnp.asarray(sd))
+    mean, sd = start_moments(model, noise, times[-1], data_mean, data_sd)
+    return DiffusionSampler(model, steps, tuple(shape), mean, sd)
 
 
 def _check_model(model: Any, noise: NoiseProcess) -> None:

@@ -27,7 +27,7 @@ from numpyro_score.samplers.deterministic import heun
 from numpyro_score.samplers.grids import TimeGrid, edm_times
 from numpyro_score.samplers.reverse_sde import plan
 from numpyro_score.samplers.sampler import DiffusionSampler
-from numpyro_score.samplers.start import data_moments
+from numpyro_score.samplers.start import start_moments
 from numpyro_score.samplers.steps import Event, Score
 from numpyro_score.samplers.stochastic import Method
 from numpyro_score.samplers.walk import DiffusionInfo, DiffusionState, Trajectory
@@ -242,6 +242,11 @@ def probability_flow(
     TypeError
         If an argument is not of its kind.
 
+    Warns
+    -----
+    UserWarning
+        If the noise does not suit the scale of the data.
+
     Examples
     --------
     >>> import jax, jax.numpy as jnp
@@ -256,8 +261,7 @@ def probability_flow(
     True
     """
     steps = plan(noise, num_steps, method, grid)
-    mean, sd = noise.prior(*data_moments(score, data_mean, data_sd))
-    mean, sd = jnp.asarray(mean), jnp.asarray(sd)
+    mean, sd = start_moments(score, noise, steps.next_time[-1], data_mean, data_sd)
     size = tuple(shape)
     encoder = None
     if not steps.is_random:

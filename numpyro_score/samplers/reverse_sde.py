@@ -8,13 +8,12 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 
 from numpyro_score.checks import check_whole
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.samplers.grids import TimeGrid, check_times, edm_times
 from numpyro_score.samplers.sampler import DiffusionSampler
-from numpyro_score.samplers.start import data_moments
+from numpyro_score.samplers.start import start_moments
 from numpyro_score.samplers.steps import Score, Steps
 from numpyro_score.samplers.stochastic import Method, dpm_solver_sde
 
@@ -92,6 +91,11 @@ def reverse_sde(
     TypeError
         An argument has the wrong type.
 
+    Warns
+    -----
+    UserWarning
+        If the noise does not suit the scale of the data.
+
     Examples
     --------
     >>> import jax
@@ -104,7 +108,7 @@ def reverse_sde(
     ((2000, 1), 3, 1)
     """
     steps = plan(noise, num_steps, method, grid)
+    mean, sd = start_moments(score, noise, steps.next_time[-1], data_mean, data_sd)
     if denoise:
         steps = steps.then_denoise(noise)
-    mean, sd = noise.prior(*data_moments(score, data_mean, data_sd))
-    return DiffusionSampler(score, steps, tuple(shape), jnp.asarray(mean), jnp.asarray(sd))
+    return DiffusionSampler(score, steps, tuple(shape), mean, sd)

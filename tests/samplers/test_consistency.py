@@ -29,6 +29,7 @@ def closed_form(noise: Any) -> Any:
     return function
 
 
+@pytest.mark.filterwarnings("ignore:draws keep noise")  # whose moments are the point
 @pytest.mark.parametrize("num_steps", [1, 2, 4])
 @pytest.mark.parametrize("noise", [VE(sigma_min=0.3, sigma_max=20.0), VP()])
 def test_draws_have_the_moments_of_the_end(noise: Any, num_steps: int) -> None:
@@ -43,6 +44,7 @@ def test_draws_have_the_moments_of_the_end(noise: Any, num_steps: int) -> None:
     assert (abs(x.std(axis=0) / sd - 1) < 4.5 / (2 * NUM) ** 0.5).all()
 
 
+@pytest.mark.filterwarnings("ignore:draws keep noise")
 def test_too_little_noise_between_steps_is_found() -> None:
     """The test above fails for steps that add none."""
     noise = VE(sigma_min=0.3, sigma_max=20.0)

@@ -97,3 +97,21 @@ def test_the_ladder_s_first_level_adds_to_the_data_s_spread() -> None:
 def test_bad_moments_are_refused(given: Any, message: str, unchecked: None) -> None:
     with pytest.raises(ValueError, match=message):
         reverse_sde(lambda x, t: -jnp.asarray(x), VP(), (2,), **given)
+
+
+def test_noise_that_does_not_suit_the_data_is_reported() -> None:
+    """Draws of sd .001 come out ten times as wide, modes far apart get wrong weights."""
+    narrow = gaussian_score([0.0, 0.0], jnp.array([1.0, 4e-6]), VE(0.01, 20.0))
+    make: list[Any] = [reverse_sde, probability_flow]
+    for sampler in make:
+        with pytest.warns(UserWarning, match=r"sd 0\.002 .* draws will have 5\.14 times their sd"):
+            sampler(narrow, narrow.noise, (2,))
+    with pytest.warns(UserWarning, match="draws keep noise of sd 0.01"):
+        annealed_langevin(narrow, geometric_ladder(10.0, 0.011, 9), (2,), noise=narrow.noise)
+    apart = GaussianMixtureScore([0.95, 0.05], [[-10.0], [10.0]], np.ones((2, 1)), VE(0.01, 4.0))
+    with pytest.warns(UserWarning, match=r"start from noise of sd 4, less .* 4\.4.* wrong weights"):
+        reverse_sde(apart, apart.noise, (1,))
+    # what a network takes for constant has no sd to compare with
+    data = np.random.default_rng(0).normal(size=(100, 2)) * [1.0, 0.0]
+    constant = ScoreNetwork(ResidualMLP(2, rng_key=jax.random.key(0)), VE(0.01, 20.0), data)
+    reverse_sde(constant, constant.noise, (2,))
