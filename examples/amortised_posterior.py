@@ -97,7 +97,7 @@ for i, y in enumerate(data_sets):
     rows.append((approximate.mean(), *own, *mean_and_error(dt.posterior["mu"].values)))
 
 approximate, mean, error, nuts_mean, nuts_error = np.array(rows).T
-rate = corrected.sample_stats["acceptance_rate"].mean(("chain", "draw")).values
+rate = corrected.sample_stats["jump_acceptance_rate"].values
 away = (mean - nuts_mean) / np.sqrt(error**2 + nuts_error**2)
 print(f"jumps accepted: {rate.mean():.2f} on average, {rate.min():.2f} at least")
 print(f"corrected draws less NUTS, in standard errors: {np.abs(away).max():.1f} at most")

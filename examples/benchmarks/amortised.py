@@ -194,7 +194,7 @@ def measure(name, options):
 
     _, first = clock(lambda: run(jax.random.key(99)))
     tree, again = clock(lambda: run(key_run))
-    rates = tree.sample_stats["acceptance_rate"].mean(("chain", "draw")).values
+    rates = tree.sample_stats["jump_acceptance_rate"].values
     draws = {site: x.values for site, x in tree.posterior.items()}
     few = np.array(
         [effective({site: x[:, :, i] for site, x in draws.items()}) for i in range(len(rates))]

@@ -6,10 +6,13 @@ independence Metropolis-Hastings. In a block of local moves there are steps of M
 the model but not the network. Both leave the posterior invariant. The proposal's density at the
 current position is dear, because the flow has to be inverted; it is needed once in a block.
 
-The states after jumps are the draws. Local moves are not among them: they cost little beside a
-network, and are more correlated.
+A local move costs a small part of a jump where the model is cheap beside a network, so that most
+draws are states after several local moves; jumps bring chains to where local moves do not. Before
+the first block the local moves' step size and preconditioner are learned from all chains of the
+data set, so that chains are right also where the amortised posterior is not.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,27 +24,32 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from numpyro_score.adaptation.metric import fisher
+from numpyro_score.adaptation.pooled import pooled_warmup
 from numpyro_score.amortised.kernel import check_sites, finite_weights
 from numpyro_score.constants import Constants
 from numpyro_score.kernels import langevin
 from numpyro_score.kernels.independence import independence_jump
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
+from numpyro_score.learned.preparation import FlatLogDensity
 from numpyro_score.samplers.proposals.defensive import weigh
-from numpyro_score.step_size import follow_acceptance
 from numpyro_score.targets.numpyro_model import initialize
 from numpyro_score.targets.simulated import WithData
 
-NUM_JUMPS = 25
-"""Jumps in a block."""
+NUM_JUMPS = 5
+"""Jumps in a block, each of which is a draw."""
 
-NUM_MOVES = 50
-"""Local moves in a block."""
+NUM_LOCAL = 20
+"""Draws in a block of local moves."""
 
-GAIN = 0.2
-"""Change of the log step size for each unit of the acceptance rate, in warmup."""
+NUM_MOVES = 8
+"""Local moves from one draw to the next."""
 
-NORMAL_QUARTILES = 1.349
-"""Distance of the quartiles of a Gaussian, in units of its sd."""
+BLOCK = NUM_LOCAL + NUM_JUMPS
+"""Draws in a pair of blocks."""
+
+LARGEST_DENSE = 50
+"""Coordinates up to which local moves have a dense preconditioner."""
 
 
 class Corrected(NamedTuple):
@@ -54,9 +62,9 @@ class Corrected(NamedTuple):
     lp
         Log density of the unconstrained position, `(chain, draw)`.
     acceptance_rate
-        Of the jumps, `(chain, draw)`.
-    local_acceptance_rate
-        Mean of the local moves after warmup.
+        Of the jump, or mean of the local moves, that led to a draw, `(chain, draw)`.
+    jump_acceptance_rate, local_acceptance_rate
+        Means of both kinds after warmup.
     log_weights
         Log posterior density less that of the proposal, at its draws; NaN at heavy-tailed ones.
     """
@@ -64,8 +72,17 @@ class Corrected(NamedTuple):
     draws: Mapping[str, Any]
     lp: Float[Array, "chain draw"]
     acceptance_rate: Float[Array, "chain draw"]
+    jump_acceptance_rate: Float[Array, ""]
     local_acceptance_rate: Float[Array, ""]
     log_weights: Float[Array, " num"]
+
+
+class Draw(NamedTuple):
+    """A draw of all chains, unconstrained; fields as of `Corrected`."""
+
+    position: Float[Array, "*block chain dim"]
+    lp: Float[Array, "*block chain"]
+    acceptance_rate: Float[Array, "*block chain"]
 
 
 @dataclass(frozen=True)
@@ -80,8 +97,10 @@ class Plan:
         The model and its arguments.
     num_chains
         Chains of each data set.
-    num_warmup, num_blocks
-        Pairs of a block of local moves and one of jumps: before the first draw, and after.
+    num_warmup
+        Local moves of every chain before the first draw.
+    num_blocks
+        Pairs of a block of local moves and one of jumps.
     """
 
     posterior: Any
@@ -112,7 +131,7 @@ def correct_batch(plan: Plan, flow: Any, rng_keys: Any, data: Mapping[str, Any])
 
 def _correct(plan: Plan, posterior: Any, rng_key: Any, data: Mapping[str, Any]) -> Corrected:
     args, kwargs = plan.constants.args, plan.constants.kwargs
-    key_init, key_draft, key_weigh, key_start, key_steps = jax.random.split(rng_key, 5)
+    key_init, key_draft, key_weigh, key_start, key_warmup, key_steps = jax.random.split(rng_key, 6)
     model = WithData(plan.model, posterior.names, data)
     template, functions, _ = initialize(key_init, model, args, kwargs)
     check_sites(posterior, template)
@@ -124,37 +143,26 @@ def _correct(plan: Plan, posterior: Any, rng_key: Any, data: Mapping[str, Any]) 
 
     start = partial(langevin.init, logdensity_fn=logdensity_fn)
     proposal = posterior.proposal(data)
-    # the first block is for the start
-    num_blocks = plan.num_warmup + plan.num_blocks
-    shape = (1 + num_blocks, NUM_JUMPS, plan.num_chains)
-    num = shape[0] * shape[1] * shape[2]
-    drafts = jax.vmap(proposal.draft)(jax.random.split(key_draft, num))
+    shape = (plan.num_blocks, NUM_JUMPS, plan.num_chains)
+    drafts = jax.vmap(proposal.draft)(jax.random.split(key_draft, math.prod(shape)))
     x = jax.vmap(proposal.unwhiten)(drafts.u)
     log_q = weigh(proposal, key_weigh, drafts)
     states = jax.vmap(start)(x)
     log_weights = states.logdensity - log_q
-    quartiles = jnp.nanquantile(x, jnp.array([0.25, 0.75]), axis=0)
-    variance = ((quartiles[1] - quartiles[0]) / NORMAL_QUARTILES) ** 2
-
+    # warmup starts from some of the draws, which later are candidates
+    chosen = jax.random.categorical(
+        key_start, finite_weights(log_weights), shape=(plan.num_chains,)
+    )
+    state = jax.tree.map(lambda a: a[chosen], states)
     candidates = jax.tree.map(lambda a: a.reshape(*shape, *a.shape[1:]), (states, log_q))
-    first, rest = (jax.tree.map(take, candidates) for take in (lambda a: a[0], lambda a: a[1:]))
-    weights = finite_weights(log_weights.reshape(shape)[0])
-    chosen = jax.random.categorical(key_start, weights, axis=0)
-    state = jax.tree.map(lambda a: a[chosen, jnp.arange(plan.num_chains)], first[0])
+    state, step_size, preconditioner = _warm_up(logdensity_fn, key_warmup, state, plan.num_warmup)
 
-    kernel = mala.build_kernel()
+    def move(state: Any, rng_key: Any) -> tuple[Any, Any]:
+        return _move(logdensity_fn, rng_key, state, step_size, preconditioner)
 
-    def move(carry: Any, rng_key: Any) -> tuple[Any, Any]:
-        state, log_step_size, gain = carry
-        keys = jax.random.split(rng_key, plan.num_chains)
-        state, info = jax.vmap(
-            lambda key, one: kernel(key, one, logdensity_fn, jnp.exp(log_step_size), variance)
-        )(keys, state)
-        rate = info.acceptance_rate
-        log_step_size = follow_acceptance(
-            log_step_size, jnp.mean(rate), TARGET_ACCEPTANCE_RATE, gain=gain
-        )
-        return (state, log_step_size, gain), jnp.mean(rate)
+    def moves(state: Any, rng_key: Any) -> tuple[Any, Any]:
+        state, rates = jax.lax.scan(move, state, jax.random.split(rng_key, NUM_MOVES))
+        return state, Draw(state.position, state.logdensity, jnp.mean(rates, axis=0))
 
     def jump(carry: Any, given: Any) -> tuple[Any, Any]:
         (state, log_q), (rng_key, candidate, candidate_log_q) = carry, given
@@ -165,33 +173,76 @@ def _correct(plan: Plan, posterior: Any, rng_key: Any, data: Mapping[str, Any]) 
             )
         )(keys, state, candidate, log_q, candidate_log_q)
         log_q = jnp.where(info.is_accepted, candidate_log_q, log_q)
-        return (state, log_q), (state.position, state.logdensity, info.acceptance_rate)
+        return (state, log_q), Draw(state.position, state.logdensity, info.acceptance_rate)
 
-    def block(carry: Any, given: Any) -> tuple[Any, Any]:
-        (state, log_step_size), (number, rng_key, candidates) = carry, given
+    def block(state: Any, given: Any) -> tuple[Any, Any]:
+        rng_key, candidates = given
         key_moves, key_density, key_jumps = jax.random.split(rng_key, 3)
-        gain = jnp.where(number < plan.num_warmup, GAIN, 0.0)
-        (state, log_step_size, _), rates = jax.lax.scan(
-            move, (state, log_step_size, gain), jax.random.split(key_moves, NUM_MOVES)
-        )
+        state, local = jax.lax.scan(moves, state, jax.random.split(key_moves, NUM_LOCAL))
         log_q = jax.vmap(proposal.log_prob, (None, 0))(key_density, state.position)
         given = (jax.random.split(key_jumps, NUM_JUMPS), *candidates)
         (state, _), jumps = jax.lax.scan(jump, (state, log_q), given)
-        return (state, log_step_size), (jumps, jnp.mean(rates))
+        return state, (local, jumps)
 
-    begin = jnp.log(jnp.asarray(optimal_step_size(x.shape[1]), x.dtype))
-    keys = jax.random.split(key_steps, num_blocks)
-    _, (found, local_rates) = jax.lax.scan(
-        block, (state, begin), (jnp.arange(num_blocks), keys, rest)
-    )
+    keys = jax.random.split(key_steps, plan.num_blocks)
+    _, (local, jumps) = jax.lax.scan(block, state, (keys, candidates))
 
-    def collected(a: Array) -> Array:
-        a = a[plan.num_warmup :]
+    def collected(*blocks: Array) -> Array:
+        a = jnp.concatenate(blocks, axis=1)
         return jnp.swapaxes(a.reshape(-1, *a.shape[2:]), 0, 1)
 
-    positions, lp, rate = jax.tree.map(collected, found)
+    found = jax.tree.map(collected, local, jumps)
     constrain = functions.postprocess_fn(args, kwargs)
-    draws = jax.vmap(jax.vmap(lambda x: constrain(unravel(x))))(positions)
-    is_learned = ~drafts.is_heavy
-    local_rate = jnp.mean(local_rates[plan.num_warmup :])
-    return Corrected(draws, lp, rate, local_rate, jnp.where(is_learned, log_weights, jnp.nan))
+    draws = jax.vmap(jax.vmap(lambda x: constrain(unravel(x))))(found.position)
+    log_weights = jnp.where(drafts.is_heavy, jnp.nan, log_weights)
+    return Corrected(
+        draws,
+        found.lp,
+        found.acceptance_rate,
+        jnp.mean(jumps.acceptance_rate),
+        jnp.mean(local.acceptance_rate),
+        log_weights,
+    )
+
+
+def _move(
+    logdensity_fn: FlatLogDensity, rng_key: Any, state: Any, step_size: Array, preconditioner: Any
+) -> tuple[Any, Float[Array, " chain"]]:
+    """One step of MALA of every chain, and how likely each was accepted."""
+    kernel = mala.build_kernel()
+    keys = jax.random.split(rng_key, len(step_size))
+    state, info = jax.vmap(
+        lambda key, one, step_size: kernel(key, one, logdensity_fn, step_size, preconditioner)
+    )(keys, state, step_size)
+    return state, info.acceptance_rate
+
+
+def _warm_up(
+    logdensity_fn: FlatLogDensity, rng_key: Any, state: Any, num_warmup: int
+) -> tuple[Any, Float[Array, " chain"], Any]:
+    """Step size and preconditioner from all chains of a data set, and where the chains end."""
+    dim = state.position.shape[1]
+    warmup = pooled_warmup(
+        target_acceptance_rate=TARGET_ACCEPTANCE_RATE,
+        estimator=fisher,
+        is_dense=dim <= LARGEST_DENSE,
+        optimal_step_size=optimal_step_size,
+    )
+
+    def step(carry: Any, rng_key: Any) -> tuple[Any, None]:
+        state, learned = carry
+        key_move, key_warmup = jax.random.split(rng_key)
+        step_size = jnp.exp(learned.log_step_size)
+        state, rates = _move(logdensity_fn, key_move, state, step_size, learned.preconditioner)
+        learned, source = warmup.update(
+            learned, key_warmup, state.position, state.logdensity_grad, state.logdensity, rates
+        )
+        return (jax.tree.map(lambda a: a[source], state), learned), None
+
+    learned = warmup.init(
+        state.position, state.logdensity_grad, optimal_step_size(max(dim, 1)), None, num_warmup
+    )
+    keys = jax.random.split(rng_key, num_warmup)
+    (state, learned), _ = jax.lax.scan(step, (state, learned), keys)
+    learned = warmup.final(learned)
+    return state, jnp.exp(learned.log_step_size), learned.preconditioner

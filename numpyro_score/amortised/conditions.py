@@ -1,7 +1,7 @@
 """Data as a vector: summaries, coordinates with heavy tails, and distance from the simulations."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import equinox as eqx
@@ -13,6 +13,24 @@ from jaxtyping import Array, Float
 HEAVY = 8.0
 """A coordinate has heavy tails if a simulation is further from the median than this, in units of
 half the interquartile range."""
+
+
+def by_site(names: Sequence[str], data: Any) -> dict[str, Any]:
+    """The named data, of a dict that has them, or of an array where there is one name.
+
+    Raises
+    ------
+    ValueError
+        If data are missing.
+    """
+    if not isinstance(data, Mapping):
+        if len(names) != 1:
+            raise ValueError(f"the data are {', '.join(names)}; give a dict of them")
+        data = {names[0]: data}
+    missing = [name for name in names if name not in data]
+    if missing:
+        raise ValueError(f"the data lack {', '.join(missing)}; give {', '.join(names)}")
+    return {name: data[name] for name in names}
 
 
 def as_vector(data: Mapping[str, Any], summary: Callable[..., Any] | None) -> Float[Array, " size"]:

@@ -11,7 +11,8 @@ from arviz_base import dict_to_dataset
 from jaxtyping import Float
 from numpyro.diagnostics import effective_sample_size
 
-from numpyro_score.amortised.chains import NUM_JUMPS, Corrected, Plan, correct_batch
+from numpyro_score.amortised.chains import BLOCK, Corrected, Plan, correct_batch
+from numpyro_score.amortised.conditions import by_site
 from numpyro_score.checks import check_whole
 from numpyro_score.constants import Constants
 from numpyro_score.learned.importance import LARGEST_K, quality
@@ -32,7 +33,7 @@ def correct(
     data: Any,
     *,
     num_samples: int = 300,
-    num_warmup: int = 50,
+    num_warmup: int = 300,
     num_chains: int = 4,
     model_args: tuple[Any, ...] = (),
     model_kwargs: Mapping[str, Any] | None = None,
@@ -51,8 +52,10 @@ def correct(
         The model, with a density.
     data
         Site -> `(data_set, *shape)`, or an array where there is one site.
-    num_samples, num_warmup, num_chains
-        Of each data set. Draws are states after jumps; warmup also adapts the local step size.
+    num_samples, num_chains
+        Of each data set. A fifth of the draws are states after jumps, the others after local moves.
+    num_warmup
+        Local moves before the first draw, in which their step size and preconditioner are learned.
     model_args, model_kwargs
         Arguments of the model, including data of the right shapes, which are replaced.
     batch_size
@@ -88,8 +91,8 @@ def correct(
         model,
         Constants(kernel, model_args, kwargs),
         num_chains,
-        -(-num_warmup // NUM_JUMPS),
-        -(-num_samples // NUM_JUMPS),
+        num_warmup,
+        -(-num_samples // BLOCK),
     )
     parts: list[Corrected] = []
     size = min(batch_size, num)
@@ -109,18 +112,7 @@ def correct(
 
 def _as_sets(posterior: Any, data: Any) -> dict[str, np.ndarray]:
     """Data by site, `(data_set, *shape)`."""
-    if not isinstance(data, Mapping):
-        if len(posterior.names) != 1:
-            names = ", ".join(posterior.names)
-            raise ValueError(f"the data are {names}; give a dict of them")
-        data = {posterior.names[0]: data}
-    missing = [name for name in posterior.names if name not in data]
-    if missing:
-        raise ValueError(
-            f"the data lack {', '.join(missing)}; give {', '.join(posterior.names)}, each with a "
-            "first axis for the data sets"
-        )
-    sets = {name: np.asarray(data[name]) for name in posterior.names}
+    sets = {name: np.asarray(x) for name, x in by_site(posterior.names, data).items()}
     lengths = {np.shape(x)[:1] for x in sets.values()}
     if len(lengths) != 1 or lengths & {(), (0,)}:
         shapes = {name: x.shape for name, x in sets.items()}
@@ -148,7 +140,11 @@ def _as_tree(found: Corrected, num_samples: int, *, is_exact: bool) -> xr.DataTr
     stats = {"lp": rows(found.lp), "acceptance_rate": rows(found.acceptance_rate)}
     log_weights = np.asarray(found.log_weights, np.float64)
     pareto_k = np.array([quality(x[~np.isnan(x)]).pareto_k for x in log_weights])
-    about = {"pareto_k": pareto_k, "local_acceptance_rate": np.asarray(found.local_acceptance_rate)}
+    about = {
+        "pareto_k": pareto_k,
+        "jump_acceptance_rate": np.asarray(found.jump_acceptance_rate),
+        "local_acceptance_rate": np.asarray(found.local_acceptance_rate),
+    }
     warn_if_few(draws, pareto_k)
     dims: dict[Hashable, Sequence[Hashable]] = {name: [DATA_SET] for name in stats}
     of_draws: dict[Hashable, Sequence[Hashable]] = {

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from numpyro_score.amortised.conditions import Scaling, as_vector
+from numpyro_score.amortised.conditions import Scaling, as_vector, by_site
 from numpyro_score.amortised.embedding import RowEmbedding, RowNetworks
 from numpyro_score.amortised.sites import Site, from_values, to_values
 from numpyro_score.distributions.conditional_flow import ConditionalFlow
@@ -91,14 +91,7 @@ class AmortisedPosterior:
         ValueError
             If data are missing, not finite, or of another size than those that were simulated.
         """
-        if not isinstance(data, Mapping):
-            if len(self.names) != 1:
-                raise ValueError(f"the data are {', '.join(self.names)}; give a dict of them")
-            data = {self.names[0]: data}
-        missing = [name for name in self.names if name not in data]
-        if missing:
-            raise ValueError(f"the data lack {', '.join(missing)}; give {', '.join(self.names)}")
-        vector = as_vector({name: data[name] for name in self.names}, self._summarise)
+        vector = as_vector(by_site(self.names, data), self._summarise)
         size = self.flow.scaling.middle.shape[0]
         if vector.shape != (size,):
             raise ValueError(

@@ -96,6 +96,8 @@ def quality(
 def tail_shape(log_weights: Float[np.ndarray, " num"]) -> float:
     """Pareto k of weights; -inf where the largest are all alike, and have no tail.
 
+    It is infinite where all but few weights are 0 beside the largest.
+
     Parameters
     ----------
     log_weights
@@ -110,4 +112,4 @@ def tail_shape(log_weights: Float[np.ndarray, " num"]) -> float:
             _, k = array_stats.psislw(-log_weights)
         except ValueError:
             return -np.inf
-    return float(k)
+    return float(k) if np.isfinite(k) else np.inf
