@@ -1,16 +1,10 @@
-"""What every test shares: shape checks of the package at run time, double precision on demand.
-
-The import hook makes beartype check each jaxtyping annotation of the package whenever a function is
-called, inside of traces too. It has to be installed before the package is first imported.
-"""
+"""What every test shares: shape checks of the package at run time, double precision on demand."""
 
 import gc
 import os
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
@@ -18,32 +12,22 @@ import jax
 import jaxtyping
 import numpy as np
 import pytest
-from beartype import beartype
-from beartype.roar import BeartypeDecorHintPep673Exception
-from jaxtyping import install_import_hook
 
+from tests.shape_checks import check_package
 
-def typechecked[F: Callable[..., Any]](fn: F) -> F:
-    """`beartype`, but for methods that return `Self`, which it knows in decorated classes only."""
-    try:
-        return beartype(fn)
-    except BeartypeDecorHintPep673Exception:
-        return fn
-
-
-# the hook writes an import of its checker into the package's modules
-checker = ModuleType("numpyro_score_typecheck")
-checker.typechecked = typechecked  # type: ignore[attr-defined]
-sys.modules[checker.__name__] = checker
-install_import_hook("numpyro_score", f"{checker.__name__}.typechecked")
+check_package()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep what XLA compiled: most of the time of the suite is compilation, much of it repeated.
+    """Compile quickly, and keep what XLA compiled: most of the time of the suite is compilation.
+
+    Programs that are compiled quickly run slower. Slow tests run for long, so they are not.
 
     Each worker in a folder of its own: JAX does not lock the files, and one that another process is
-    still writing is read as far as it goes.
+    still writing is read as far as it goes. `exchanged_programs` hands whole ones on.
     """
+    if "not slow" in config.option.markexpr:
+        jax.config.update("jax_disable_most_optimizations", True)
     if getattr(config, "cache", None) is not None:
         worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
         jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir(f"jax-{worker}")))
@@ -91,6 +75,48 @@ def few_programs(drop_programs: Callable[[], None]) -> Iterator[None]:
     """After every file, programs are dropped where there are many."""
     yield
     drop_programs()
+
+
+@contextmanager
+def quick_if(is_quick: bool) -> Iterator[None]:
+    """Within it, XLA leaves out most optimizations, or none."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", is_quick)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="module")
+def quick_compilation() -> Iterator[None]:
+    """Programs that compile in half the time and run slower, in slow tests too."""
+    with quick_if(True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def fast_programs() -> Iterator[None]:
+    """Programs that take longer to compile and run faster: for files that run for long."""
+    with quick_if(False):
+        yield
+
+
+def link_new(source: Path, goal: Path) -> None:
+    """Link what stands in one folder and not in another into that other one."""
+    for name in set(os.listdir(source)) - set(os.listdir(goal)):
+        # another worker was quicker, or the file system has no links
+        with suppress(OSError):
+            os.link(source / name, goal / name)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def exchanged_programs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After every file, the workers have what each of them compiled."""
+    yield
+    folder, cache = jax.config.jax_compilation_cache_dir, getattr(request.config, "cache", None)
+    if folder is not None and cache is not None and "PYTEST_XDIST_WORKER" in os.environ:
+        own, shared = Path(folder), cache.mkdir("jax-shared")
+        link_new(own, shared)
+        link_new(shared, own)
 
 
 @contextmanager

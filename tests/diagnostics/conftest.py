@@ -9,6 +9,11 @@ from scipy.signal import lfilter
 Values = Float[np.ndarray, "chain draw ..."]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def runs_long(fast_programs: None) -> None:
+    """Here programs take longer to run than to compile."""
+
+
 @pytest.fixture(scope="session")
 def tree() -> Callable[..., xr.DataTree]:
     """Draws as a DataTree."""

@@ -1,9 +1,8 @@
 """One small model whose posterior is known by quadrature, and `MCMC` without its progress bar."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -88,9 +87,5 @@ def mcmc_of() -> Callable[..., MCMC]:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def quick_compilation() -> Iterator[None]:
-    """Half the compile time for slower programs: here nearly all of the time is compilation."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+def compiled_quickly(quick_compilation: None) -> None:
+    """Here nearly all of the time is compilation."""

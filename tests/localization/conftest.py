@@ -39,6 +39,11 @@ GAMMA_RATES = np.array([2.0, 4.0])
 GAMMA_WEIGHTS = np.array([0.4, 0.6])
 
 
+@pytest.fixture(autouse=True, scope="module")
+def runs_long(fast_programs: None) -> None:
+    """Here programs take longer to run than to compile."""
+
+
 class Distribution(NamedTuple):
     """A process, the posterior mean of a distribution, draws of it, and a grid that suits both."""
 

@@ -32,6 +32,13 @@ PROCESSES = {
 every_process = pytest.mark.parametrize("name", PROCESSES)
 
 
+@jax.jit
+def evaluate(noise: Any, t: Any) -> dict[str, jax.Array]:
+    """All of a process's functions of time, in one program."""
+    names = ("alpha", "sigma", "variance", "ratio", "log_snr")
+    return {fn: getattr(noise, fn)(t) for fn in (*names, "drift_coefficient", "squared_diffusion")}
+
+
 @pytest.fixture(autouse=True)
 def strict_broadcasting() -> Any:
     with jax.numpy_rank_promotion("raise"):
@@ -48,22 +55,26 @@ def test_the_distribution_solves_the_moment_equations(name: str, x64: None) -> N
         f, g2 = noise.drift_coefficient(t), noise.squared_diffusion(t)
         return f * mean, 2 * f * variance + g2
 
-    times = jnp.linspace(0.0, 1.0, 6)
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(slope),
-        diffrax.Tsit5(),
-        0.0,
-        1.0,
-        None,
-        (noise.alpha(0.0), noise.variance(0.0)),
-        saveat=diffrax.SaveAt(ts=times),
-        stepsize_controller=diffrax.PIDController(rtol=1e-8, atol=1e-10),
-        max_steps=100_000,
-    )
-    assert solution.ys is not None
-    mean, variance = solution.ys
-    np.testing.assert_allclose(mean, noise.alpha(times), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(variance, noise.variance(times), rtol=1e-4, atol=1e-6)
+    @jax.jit
+    def integrate(times: Any) -> Any:
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(slope),
+            diffrax.Tsit5(),
+            0.0,
+            1.0,
+            None,
+            (noise.alpha(0.0), noise.variance(0.0)),
+            saveat=diffrax.SaveAt(ts=times),
+            stepsize_controller=diffrax.PIDController(rtol=1e-8, atol=1e-10),
+            max_steps=100_000,
+        )
+        return solution.ys
+
+    times = np.linspace(0.0, 1.0, 6)
+    mean, variance = integrate(times)
+    stated = evaluate(noise, times)
+    np.testing.assert_allclose(mean, stated["alpha"], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(variance, stated["variance"], rtol=1e-4, atol=1e-6)
 
 
 @every_process
@@ -71,15 +82,17 @@ def test_the_distribution_solves_the_moment_equations(name: str, x64: None) -> N
 def test_everything_is_finite_at_both_ends(name: str, is_double: bool) -> None:
     noise = PROCESSES[name]
     with jax.enable_x64(is_double):
-        dtype = jnp.float64 if is_double else jnp.float32
-        t = jnp.linspace(0, 1, 101, dtype=dtype)
+        dtype = np.float64 if is_double else np.float32
+        values = {
+            k: np.asarray(v)
+            for k, v in evaluate(noise, np.linspace(0, 1, 101, dtype=dtype)).items()
+        }
         for fn in ("alpha", "sigma", "ratio", "drift_coefficient", "squared_diffusion"):
-            value = getattr(noise, fn)(t)
-            assert value.dtype == dtype
-            assert jnp.isfinite(value).all()
-        assert (jnp.diff(noise.log_snr(t)[1:]) < 0).all()
-        assert (noise.squared_diffusion(t) >= 0).all()
-        assert abs(float(noise.alpha(t[0])) - 1) < 1e-6
+            assert values[fn].dtype == dtype
+            assert np.isfinite(values[fn]).all()
+        assert (np.diff(values["log_snr"][1:]) < 0).all()
+        assert (values["squared_diffusion"] >= 0).all()
+        assert abs(float(values["alpha"][0]) - 1) < 1e-6
         assert noise.sigma(0.5).shape == ()
 
 
@@ -88,41 +101,48 @@ def test_single_precision_agrees_with_double(name: str) -> None:
     noise = PROCESSES[name]
     # between the steps of the chain, where its beta jumps
     t = np.array([1e-4, 1.5e-3, 0.0105, 0.1005, 0.5005, 0.9005, 0.9985, 1.0])
+    single = evaluate(noise, t.astype(np.float32))
+    with jax.enable_x64(True):
+        double = evaluate(noise, t.astype(np.float32).astype(np.float64))
     for fn in ("alpha", "sigma", "drift_coefficient", "squared_diffusion"):
-        single = getattr(noise, fn)(jnp.asarray(t, jnp.float32))
-        with jax.enable_x64(True):
-            double = getattr(noise, fn)(jnp.asarray(t.astype(np.float32), jnp.float64))
-        np.testing.assert_allclose(single, double, rtol=2e-4)
+        np.testing.assert_allclose(single[fn], double[fn], rtol=2e-4)
 
 
 @every_process
 def test_time_of_inverts_the_ratio(name: str) -> None:
     noise = PROCESSES[name]
-    t = jnp.concatenate([jnp.array([1e-3, 0.01]), jnp.linspace(0.05, 1.0, 20)])
-    # straight through, and against bisection
-    np.testing.assert_allclose(noise.time_of(noise.ratio(t)), t, rtol=1e-3)
-    np.testing.assert_allclose(solve_time(noise, noise.ratio(t)), t, rtol=1e-3)
-    ends = noise.time_of(jnp.array([1e-9, 1e9]))
+    t = np.concatenate([[1e-3, 0.01], np.linspace(0.05, 1.0, 20)]).astype(np.float32)
+
+    @jax.jit
+    def inverted(t: Any) -> Any:
+        ratio = noise.ratio(t)
+        return noise.time_of(ratio), solve_time(noise, ratio), noise.time_of(jnp.array([1e-9, 1e9]))
+
+    straight, bisection, ends = inverted(t)
+    np.testing.assert_allclose(straight, t, rtol=1e-3)
+    np.testing.assert_allclose(bisection, t, rtol=1e-3)
     np.testing.assert_allclose(ends, [0.0, 1.0], atol=1e-4)
 
 
 def test_the_named_processes_are_what_their_papers_say() -> None:
-    t = jnp.linspace(0, 1, 11)
-    ve, vp, ou, sub = (PROCESSES[name] for name in ("ve", "vp", "ou", "subvp"))
-    np.testing.assert_allclose(ve.sigma(t), 0.01 * 5000.0**t, rtol=1e-5)
+    t = np.linspace(0, 1, 11)
+    ve, vp, ou, sub, cosine = (
+        evaluate(PROCESSES[name], t) for name in ("ve", "vp", "ou", "subvp", "cosine")
+    )
+    np.testing.assert_allclose(ve["sigma"], 0.01 * 5000.0**t, rtol=1e-5)
     beta = 0.1 + 19.9 * t
-    np.testing.assert_allclose(vp.drift_coefficient(t), -beta / 2, rtol=1e-5)
-    np.testing.assert_allclose(vp.squared_diffusion(t), beta, rtol=1e-4)
+    np.testing.assert_allclose(vp["drift_coefficient"], -beta / 2, rtol=1e-5)
+    np.testing.assert_allclose(vp["squared_diffusion"], beta, rtol=1e-4)
     integral = 0.1 * t + 19.9 * t**2 / 2
     np.testing.assert_allclose(
-        sub.squared_diffusion(t), beta * (1 - jnp.exp(-2 * integral)), atol=2e-4
+        sub["squared_diffusion"], beta * (1 - np.exp(-2 * integral)), atol=2e-4
     )
-    np.testing.assert_allclose(ou.alpha(t), np.exp(-5 * np.asarray(t)), rtol=1e-5)
-    np.testing.assert_allclose(ou.squared_diffusion(t), 10.0, rtol=1e-4)
+    np.testing.assert_allclose(ou["alpha"], np.exp(-5 * t), rtol=1e-5)
+    np.testing.assert_allclose(ou["squared_diffusion"], 10.0, rtol=1e-4)
     # Nichol and Dhariwal's alpha_bar, until their cut
-    angle = 0.5 * np.pi * (np.asarray(t) + 0.008) / 1.008
-    cosine = np.cos(angle) / np.cos(angle[0])
-    np.testing.assert_allclose(PROCESSES["cosine"].alpha(t[:10]), cosine[:10], atol=5e-3)
+    angle = 0.5 * np.pi * (t + 0.008) / 1.008
+    alpha = np.cos(angle) / np.cos(angle[0])
+    np.testing.assert_allclose(cosine["alpha"][:10], alpha[:10], atol=5e-3)
 
 
 def test_ddpm_steps_and_continuous_process_have_one_distribution(x64: None) -> None:
@@ -146,50 +166,74 @@ def test_forms_of_one_score_are_consistent(name: str) -> None:
     """Of Gaussian data all four forms are known, and each gives the score back."""
     noise = PROCESSES[name]
     x, mean, sd = jnp.array([1.5, -0.3, 2.0]), jnp.array([0.5, 0.0, -1.0]), 1.7
-    for t in (0.05, 0.4, 0.95):
+
+    @jax.jit
+    def every_form(t: Any) -> Any:
         alpha, sigma = noise.alpha(t), noise.sigma(t)
         total = (alpha * sd) ** 2 + sigma**2
         score = -(x - alpha * mean) / total
         x0 = mean + alpha * sd**2 / total * (x - alpha * mean)
         z = sigma / total * (x - alpha * mean)
-        np.testing.assert_allclose(noise.denoised(x, t, score), x0, rtol=1e-3, atol=1e-4)
-        np.testing.assert_allclose(noise.score(x, t, x0), score, rtol=1e-2, atol=1e-3)
-        np.testing.assert_allclose(forms.score_to_noise(x, alpha, sigma, score), z, rtol=1e-5)
-        np.testing.assert_allclose(forms.noise_to_score(x, alpha, sigma, z), score, rtol=1e-5)
         v = forms.score_to_velocity(x, alpha, sigma, score)
-        np.testing.assert_allclose(v, alpha * z - sigma * x0, rtol=1e-3, atol=1e-3)
-        back = forms.velocity_to_score(x, alpha, sigma, v)
-        np.testing.assert_allclose(back, score, rtol=1e-3, atol=1e-3)
+        found = {
+            "x0": noise.denoised(x, t, score),
+            "score": noise.score(x, t, x0),
+            "z": forms.score_to_noise(x, alpha, sigma, score),
+            "score of z": forms.noise_to_score(x, alpha, sigma, z),
+            "v": v,
+            "score of v": forms.velocity_to_score(x, alpha, sigma, v),
+        }
+        return found, score, x0, z, alpha * z - sigma * x0
+
+    for t in (0.05, 0.4, 0.95):
+        found, score, x0, z, v = every_form(t)
+        np.testing.assert_allclose(found["x0"], x0, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(found["score"], score, rtol=1e-2, atol=1e-3)
+        np.testing.assert_allclose(found["z"], z, rtol=1e-5)
+        np.testing.assert_allclose(found["score of z"], score, rtol=1e-5)
+        np.testing.assert_allclose(found["v"], v, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(found["score of v"], score, rtol=1e-3, atol=1e-3)
 
 
 @every_process
 def test_drifts_and_prior(name: str) -> None:
     noise = PROCESSES[name]
-    x, score, t = jnp.array([1.0, 2.0]), jnp.array([0.3, -0.7]), 0.6
-    f, g2 = noise.drift_coefficient(t), noise.squared_diffusion(t)
-    np.testing.assert_allclose(noise.drift(x, t), f * x)
-    np.testing.assert_allclose(noise.reverse_drift(x, t, score), f * x - g2 * score, rtol=1e-6)
-    middle = (noise.drift(x, t) + noise.reverse_drift(x, t, score)) / 2
-    np.testing.assert_allclose(noise.probability_flow_drift(x, t, score), middle, rtol=1e-5)
-    np.testing.assert_allclose(noise.diffusion(t) ** 2, g2, rtol=1e-5)
-    mean, sd = noise.prior(mean=x, sd=jnp.array([2.0, 3.0]))
-    np.testing.assert_allclose(mean, noise.alpha(1.0) * x, rtol=1e-6)
+    x, score = np.array([1.0, 2.0], np.float32), np.array([0.3, -0.7], np.float32)
+
+    @jax.jit
+    def every_drift(t: Any, x: Any, score: Any) -> Any:
+        drifts = noise.drift(x, t), noise.reverse_drift(x, t, score)
+        flow = noise.probability_flow_drift(x, t, score)
+        return drifts, flow, noise.diffusion(t), noise.prior(mean=x, sd=jnp.array([2.0, 3.0]))
+
+    (drift, reverse), flow, diffusion, (mean, sd) = jax.tree.map(
+        np.asarray, every_drift(0.6, x, score)
+    )
+    now, end = (jax.tree.map(np.asarray, evaluate(noise, t)) for t in (0.6, 1.0))
+    f, g2 = now["drift_coefficient"], now["squared_diffusion"]
+    np.testing.assert_allclose(drift, f * x)
+    np.testing.assert_allclose(reverse, f * x - g2 * score, rtol=1e-6)
+    np.testing.assert_allclose(flow, (drift + reverse) / 2, rtol=1e-5)
+    np.testing.assert_allclose(diffusion**2, g2, rtol=1e-5)
+    np.testing.assert_allclose(mean, end["alpha"] * x, rtol=1e-6)
     np.testing.assert_allclose(
-        sd**2, noise.alpha(1.0) ** 2 * jnp.array([4.0, 9.0]) + noise.variance(1.0), rtol=1e-5
+        sd**2, end["alpha"] ** 2 * np.array([4.0, 9.0]) + end["variance"], rtol=1e-5
     )
 
 
 @every_process
 def test_perturbed_points_have_the_distribution_of_the_process(name: str) -> None:
     """Mean and variance of many noised points, and of an Euler path of the diffusion."""
-    noise, x0, n = PROCESSES[name], jnp.array([2.0, -1.0]), 20_000
+    noise, x0, n = PROCESSES[name], np.array([2.0, -1.0], np.float32), 20_000
     keys = jax.random.split(jax.random.key(0), n)
+    perturb = jax.jit(jax.vmap(noise.perturb, (0, None, None)))
     for t in (0.1, 0.7):
-        x, z = jax.vmap(lambda key, t=t: noise.perturb(key, x0, t))(keys)
-        sigma, alpha = float(noise.sigma(t)), float(noise.alpha(t))
+        x, z = (np.asarray(a, np.float64) for a in perturb(keys, x0, t))
+        stated = evaluate(noise, t)
+        sigma, alpha = float(stated["sigma"]), float(stated["alpha"])
         se = sigma / np.sqrt(n)
-        assert np.abs(np.asarray(x.mean(0) - alpha * x0)).max() < 4.5 * se
-        assert np.abs(np.asarray(x.std(0)) - sigma).max() < 4.5 * se / np.sqrt(2)
+        assert np.abs(x.mean(0) - alpha * x0).max() < 4.5 * se
+        assert np.abs(x.std(0) - sigma).max() < 4.5 * se / np.sqrt(2)
         np.testing.assert_allclose(x[:9], (alpha * x0)[None] + sigma * z[:9], rtol=1e-4, atol=1e-5)
 
 
@@ -198,7 +242,7 @@ def test_a_process_is_a_pytree_without_arrays() -> None:
     for noise in PROCESSES.values():
         assert jax.tree.leaves(noise) == []
         assert hash(noise) == hash(noise)
-        value = jax.jit(lambda n, t: n.sigma(t))(noise, 0.5)
+        value = evaluate(noise, 0.5)["sigma"]
         np.testing.assert_allclose(value, noise.sigma(0.5), rtol=1e-5)
     assert eqx.tree_equal(VE(0.1, 2.0), VE(0.1, 2.0))
 

@@ -1,6 +1,6 @@
 """`ns.sample`: any kernel to a `DataTree`, the same draws however the run is cut."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,13 +44,7 @@ def parabola(z: Any) -> Any:
     return -0.5 * (jnp.sum(z["a"] ** 2) + jnp.sum(z["b"] ** 2))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation() -> Iterator[None]:
-    """Half the compile time for slower programs: here nearly all of the time is compilation."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 run = partial(ns.sample, progress=False)

@@ -21,12 +21,8 @@ def strict_broadcasting() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def quick_compilation() -> Iterator[None]:
-    """Half the compile time for slower programs: here nearly all of the time is compilation."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+def compiled_quickly(quick_compilation: None) -> None:
+    """Here nearly all of the time is compilation."""
 
 
 @pytest.fixture(scope="session", params=PROCESSES)

@@ -49,6 +49,8 @@ def test_log_density_is_scipy_s(form: str, noise: Any, x64: None) -> None:
     given, covariances = FORMS[form]
     model = GaussianMixtureScore(3 * WEIGHTS, MEANS, given, noise)
     points = np.random.default_rng(1).normal(size=(20, 2)) * 2
+    component_log_probs = jax.jit(jax.vmap(model.component_log_probs, (0, None)))
+    log_prob = jax.jit(jax.vmap(model.log_prob, (0, None)))
     for t in TIMES:
         alpha, variance = float(noise.alpha(t)), float(noise.variance(t))
         terms = [
@@ -56,19 +58,19 @@ def test_log_density_is_scipy_s(form: str, noise: Any, x64: None) -> None:
             + multivariate_normal(alpha * m, alpha**2 * c + variance * np.eye(2)).logpdf(points)
             for w, m, c in zip(WEIGHTS, MEANS, covariances, strict=True)
         ]
-        ours = jax.vmap(model.component_log_probs, (0, None))(jnp.asarray(points), t)
+        ours = component_log_probs(points, t)
         np.testing.assert_allclose(ours, np.transpose(terms), rtol=1e-8, atol=1e-8)
-        log_prob = jax.vmap(model.log_prob, (0, None))(jnp.asarray(points), t)
-        np.testing.assert_allclose(log_prob, logsumexp(terms, axis=0), rtol=1e-8, atol=1e-8)
+        total = logsumexp(terms, axis=0)
+        np.testing.assert_allclose(log_prob(points, t), total, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_score_is_the_gradient_of_the_log_density(form: str, noise: Any, x64: None) -> None:
     model = GaussianMixtureScore(WEIGHTS, MEANS, FORMS[form][0], noise)
-    points = jnp.asarray(np.random.default_rng(2).normal(size=(20, 2)) * 2)
+    points = np.random.default_rng(2).normal(size=(20, 2)) * 2
+    both = jax.jit(jax.vmap(lambda x, t: (model(x, t), jax.grad(model.log_prob)(x, t)), (0, None)))
     for t in TIMES:
-        score = jax.vmap(model, (0, None))(points, t)
-        gradient = jax.vmap(jax.grad(model.log_prob), (0, None))(points, t)
+        score, gradient = both(points, t)
         np.testing.assert_allclose(score, gradient, rtol=1e-8, atol=1e-8)
 
 
@@ -79,21 +81,20 @@ def test_the_forms_are_conditional_means(noise: Any, x64: None) -> None:
     nodes, mass = hermgauss(150)
     x0 = (means[:, None] + np.sqrt(2) * sds[:, None] * nodes).ravel()
     log_mass = (np.log(weights)[:, None] + np.log(mass)).ravel()
+
+    @jax.jit
+    def every_form(x: Any, t: Any) -> Any:
+        return model.denoise(x, t), model.predict_noise(x, t), model.predict_velocity(x, t)
+
     for t in (0.4, 0.8):
         alpha, sigma = float(noise.alpha(t)), float(noise.sigma(t))
         for x in (-1.5, 0.2, 3.0):
             w = np.exp(log_mass - 0.5 * ((x - alpha * x0) / sigma) ** 2)
             denoised = w @ x0 / w.sum()
             z = (x - alpha * denoised) / sigma
-            point = jnp.array([x])
-            np.testing.assert_allclose(model.denoise(point, t)[0], denoised, rtol=1e-5, atol=1e-6)
-            np.testing.assert_allclose(model.predict_noise(point, t)[0], z, rtol=1e-5, atol=1e-6)
-            np.testing.assert_allclose(
-                model.predict_velocity(point, t)[0],
-                alpha * z - sigma * denoised,
-                rtol=1e-5,
-                atol=1e-6,
-            )
+            expected = [denoised], [z], [alpha * z - sigma * denoised]
+            found = every_form(np.array([x]), t)
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_draws_have_the_mixture_s_moments(mixture: GaussianMixtureScore) -> None:
@@ -117,8 +118,9 @@ def test_single_precision_is_close(noise: Any) -> None:
     for is_double in (False, True):
         with jax.enable_x64(is_double):
             model = GaussianMixtureScore(WEIGHTS, MEANS, FORMS["full"][0], noise)
-            x = jnp.asarray(points, jnp.float64 if is_double else jnp.float32)
-            score = jax.vmap(jax.vmap(model, (None, 0)), (0, None))(x, jnp.asarray(TIMES, x.dtype))
+            x = points.astype(np.float64 if is_double else np.float32)
+            at_times = jax.vmap(jax.vmap(model, (None, 0)), (0, None))
+            score = jax.jit(at_times)(x, np.asarray(TIMES, x.dtype))
             assert score.dtype == x.dtype
             results.append(np.asarray(score, float))
     np.testing.assert_allclose(results[0], results[1], rtol=2e-3, atol=2e-3 * abs(results[1]).max())
@@ -162,8 +164,9 @@ def test_targets_scores_are_their_gradients(name: str, x64: None) -> None:
     target = TARGETS[name]()
     model = target_score(target, VP())
     draws = target.sample(jax.random.key(0), 20)["x"]
-    exact = jax.vmap(jax.grad(target.logdensity_fn))(draws)
-    np.testing.assert_allclose(jax.vmap(model, (0, None))(draws, 0.0), exact, rtol=1e-6, atol=1e-8)
+    both = jax.jit(jax.vmap(lambda x: (model(x, 0.0), jax.grad(target.logdensity_fn)(x))))
+    score, gradient = both(draws)
+    np.testing.assert_allclose(score, gradient, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -11,8 +11,8 @@ from numpyro_score.noise import VE, largest_distance
 from numpyro_score.scores import GaussianMixtureScore, ResidualMLP, ScoreNetwork
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation() -> None:
+@pytest.fixture(scope="module")
+def quick_compilation(fast_programs: None) -> None:
     """Here it is the program's speed that counts."""
 
 

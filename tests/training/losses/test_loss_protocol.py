@@ -82,7 +82,7 @@ def test_jit_is_eager_and_shape_does_not_matter(name: str) -> None:
     loss, model = ALL[name], Cubic(jnp.asarray(0.1))
     batch = jax.random.normal(jax.random.key(1), (6, 4))
     # one program with both: noise of another shape would be other noise
-    shaped = loss(model, batch.reshape(6, 2, 2), KEY)
+    shaped = eqx.filter_jit(loss)(model, batch.reshape(6, 2, 2), KEY)
     assert shaped.shape == ()
     assert jnp.isfinite(shaped)
     flat = eqx.filter_jit(loss)(model, batch, KEY)
@@ -95,7 +95,7 @@ def test_precision_is_that_of_the_data(name: str, x64: None) -> None:
     for dtype in (jnp.float32, jnp.float64):
         model = Cubic(jnp.asarray(0.1, dtype))
         batch = jax.random.normal(jax.random.key(1), (6, 2), dtype)
-        assert ALL[name](model, batch, KEY).dtype == dtype
+        assert eqx.filter_eval_shape(ALL[name], model, batch, KEY).dtype == dtype
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -202,6 +202,7 @@ class Conditional(eqx.Module):
 @pytest.mark.parametrize("loss", [ContinuousDenoising(), TIMED["ladder"]], ids=["t", "ladder"])
 def test_pairs_of_points_and_conditions(loss: Any) -> None:
     x = jax.random.normal(jax.random.key(1), (200, 2))
+    loss = eqx.filter_jit(loss)
     assert loss(Conditional(), (x, x), KEY) < 1e-8  # the condition is the clean point
     assert loss(Conditional(), (x, x + 1.0), KEY) > 1e-3
 
@@ -209,7 +210,7 @@ def test_pairs_of_points_and_conditions(loss: Any) -> None:
 def test_conditions_are_dropped_at_the_rate() -> None:
     x = jnp.zeros((2000, 2))
     losses = [
-        ContinuousDenoising(NOISE, drop_rate=rate)(Conditional(), (x, x), KEY)
+        eqx.filter_jit(ContinuousDenoising(NOISE, drop_rate=rate))(Conditional(), (x, x), KEY)
         for rate in (0.0, 0.25, 0.5)
     ]
     assert losses[0] < 1e-8
