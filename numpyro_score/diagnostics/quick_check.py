@@ -62,6 +62,9 @@ WORDINGS = {**OF_VERDICT, **OF_JUMPS}
 WITH_ADVICE = ("early_draws", "frozen", "goal_missed", "halves", "precision")
 """Codes of findings whose advice is as much a part of the message as what was found."""
 
+ALL_ACCEPTED = 0.99
+"""Acceptance rate of a sampler that has nothing to sample, at least."""
+
 PACKAGE = str(Path(__file__).parents[1])
 
 
@@ -164,8 +167,8 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
         labels = tuple(label_of(data, name, place) for name, place in found_in.nonfinite[:100])
         found.append(Finding("nonfinite", Severity.PROBLEM, labels))
     frozen = data.chain.values[~found_in.has_moved] if num_kept > 1 else data.chain.values[:0]
-    # a model without anything to sample has nothing that could move
-    if len(frozen) == num_chains and (found_in.num_varying or _refuses(statistics)):
+    # a model without anything to sample has nothing that could move, and no move is rejected
+    if len(frozen) == num_chains and (found_in.num_varying or _rejects(statistics)):
         found.append(Finding("all_frozen", Severity.PROBLEM))
     elif 0 < len(frozen) < num_chains:
         found.append(frozen_chains([str(chain) for chain in frozen], num_chains))
@@ -197,11 +200,11 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
     return by_severity(found)
 
 
-def _refuses(statistics: xr.Dataset) -> bool:
-    """Whether the sampler says that it hardly ever moved."""
+def _rejects(statistics: xr.Dataset) -> bool:
+    """Whether the sampler rejects moves, as it does where the float type resolves none."""
     if "acceptance_rate" not in statistics:
         return True
-    return float(statistics["acceptance_rate"].mean()) < 0.01
+    return float(statistics["acceptance_rate"].mean()) < ALL_ACCEPTED
 
 
 def warning_text(findings: list[Finding]) -> str:

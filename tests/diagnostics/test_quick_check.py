@@ -134,6 +134,14 @@ def test_frozen_chains_by_number(tree):
     assert "2 of 8 chains never moved: chains 2 and 5." in warning_text([found])
 
 
+def test_all_chains_at_one_value_while_moves_are_rejected(tree):
+    """Data of sd .001 at 1e6 in float32: no chain moves, at an acceptance rate of .58."""
+    x = np.full((4, 100), 1234567.0, np.float32)
+    found = quick_check(with_statistics(tree(x=x), acceptance_rate=np.full((4, 100), 0.58)))
+    assert found[0].code == "all_frozen"
+    assert "precision" in [one.code for one in found]
+
+
 def test_nothing_that_could_move_is_no_failure(tree):
     one = with_statistics(tree(x=np.ones((4, 100))), acceptance_rate=np.ones((4, 100)))
     assert codes(one) == []
