@@ -22,6 +22,8 @@ import jax
 import numpy as np
 from numpyro.distributions import Distribution
 
+from numpyro_score.conversion import drop_old_conversions
+
 PLAIN = (type(None), bool, int, float, complex, str, bytes)
 """Types whose `repr` is their value."""
 
@@ -137,6 +139,9 @@ class _Reader:
         if isinstance(thing, jax.Array):
             return self._jax_array(thing)
         if isinstance(thing, np.ndarray | np.generic):
+            if isinstance(thing, np.ndarray):
+                # who asks for the values is about to trace what holds them
+                drop_old_conversions(thing)
             return self._array(thing)
         if isinstance(thing, dict):
             return self._unordered(_full_name(type(thing)), thing.items())

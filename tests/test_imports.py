@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).parents[1] / "numpyro_score"
 NAME = PACKAGE.name
 
 ORDER = [
-    {"types", "checks", "deprecation", "divergence", "fingerprint", "hints", "progress"},
+    {"types", "checks", "conversion", "deprecation", "divergence", "hints", "progress"},
+    {"fingerprint"},
     {
         "constants",
         "preconditioner",

@@ -34,7 +34,7 @@ def test_it_is_tuned_by_the_score_alone_and_says_what_it_is() -> None:
     assert np.isfinite(stats["lp"]).all()
 
 
-def test_what_is_no_score_is_refused() -> None:
+def test_what_is_no_score_is_refused(unchecked: None) -> None:
     with pytest.raises(TypeError, match="score_fn"):
         ScoreMetropolis(3.0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="num_nodes is 0"):

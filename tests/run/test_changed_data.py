@@ -98,6 +98,19 @@ def test_a_potential_that_reads_changed_data() -> None:
     assert abs(after - 5.0) < 5 * NOISE
 
 
+@pytest.mark.parametrize("dtype", ["float64", "int64"])
+def test_a_log_density_that_reads_changed_data_of_64_bits(dtype: str) -> None:
+    # what JAX converts is not the array itself
+    y = np.zeros(1, dtype)
+    kernel = ns.MALA(logdensity_fn=lambda x: -0.5 * jnp.sum((x - y) ** 2) / NOISE**2)
+    start: dict[str, Any] = {"init_params": jnp.zeros((4, 1))}
+    before = run(kernel, **start).posterior["Param:0"].mean()
+    y[:] = 5
+    after = run(kernel, **start).posterior["Param:0"].mean()
+    assert abs(before) < 5 * NOISE
+    assert abs(after - 5.0) < 5 * NOISE
+
+
 def test_equal_data_compile_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel, traced = ns.MALA(of_array), []
     original = type(kernel).sample
