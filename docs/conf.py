@@ -95,6 +95,7 @@ ORDER = (
     "label_switching",
     "learned_prior",
     "yesterdays_posterior",
+    "epidemics",
     "amortised_posterior",
     "metropolis_hastings",
     "langevin",
