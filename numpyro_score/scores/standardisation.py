@@ -123,7 +123,8 @@ def check_data(data: Data) -> np.ndarray:
     points = np.asarray(data, np.float64)
     if points.ndim < 2 or points.size == 0:
         raise ValueError(
-            f"data have shape {points.shape}; at least one point is needed, shape (num, *event)"
+            f"data have shape {points.shape}; give at least one point, shape (num, *event): "
+            "x[:, None] where a point is one number"
         )
     if not np.isfinite(points).all():
         raise ValueError(

@@ -195,5 +195,7 @@ def test_what_is_no_gaussian_mixture_is_refused() -> None:
     for fit in (fitted_gaussian, empirical_score):
         with pytest.raises(ValueError, match="at least one point"):
             fit(np.zeros((0, 2)), VP())
+        with pytest.raises(ValueError, match=r"x\[:, None\] where a point is one number"):
+            fit(np.zeros(3), VP())
         with pytest.raises(ValueError, match="2 values that are not finite"):
             fit(np.array([[np.nan, np.inf], [0.0, 0.0]]), VP())
