@@ -32,7 +32,9 @@ def drop_old_conversions(array: np.ndarray) -> None:
     Examples
     --------
     >>> y = np.zeros(2)
-    >>> kept = jax.jit(lambda x: x + y)(1.0)
+    >>> earlier = jax.jit(lambda x: x + y)
+    >>> earlier(1.0).tolist()
+    [1.0, 1.0]
     >>> y[:] = 5.0
     >>> drop_old_conversions(y)
     >>> jax.jit(lambda x: x + y)(1.0).tolist()
