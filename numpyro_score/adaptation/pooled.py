@@ -208,20 +208,23 @@ def pooled_warmup(
             state, source = restart(state, rng_key, is_stuck, is_counted)
         level = logdensity[source].astype(state.level.dtype)
         state = nothing_accepted(state)._replace(level=level)
+        after = first_windows(estimator, num_chains, dim)[1]
+        end, length = next_window(state.window_end, state.window_length, state.num_warmup, after)
         if state.trajectory is not None:
+            last_end = close_start(state.num_warmup)
             trajectory = close_trajectory(
                 state.trajectory,
                 position[source],
-                is_first=state.window_end <= opening_end,
-                is_last=state.window_end >= close_start(state.num_warmup),
+                is_opening=state.window_end < opening_end,
+                is_first=state.window_end == opening_end,
+                is_before_last=end == last_end,
+                is_last=state.window_end >= last_end,
             )
             state = state._replace(trajectory=change(trajectory, state.trajectory))
         if state.friction is not None:
             since, old = state.window_end - opening_end, state.friction
             friction = close_friction(old, position[source], state.preconditioner, since)
             state = state._replace(friction=change(friction, old))
-        after = first_windows(estimator, num_chains, dim)[1]
-        end, length = next_window(state.window_end, state.window_length, state.num_warmup, after)
         return state._replace(window_end=end, window_length=length), source
 
     def update(

@@ -13,7 +13,8 @@ turns, which explore the means but not the variances.
 
 Only powers of two are compared. Moves are counted in bins of lengths `1, 2-3, 4-7, ...`: bins 0 to
 `k` are the lengths for `N = 2^k`, so that one window serves all smaller `N` too. If the largest `N`
-is the best, the next window tries twice that.
+is the best, the next window tries twice that; the last window, which is as long as all others, does
+not where an earlier one found twice that to be worse.
 """
 
 from typing import Any, NamedTuple
@@ -47,6 +48,9 @@ class TrajectorySearch(NamedTuple):
         By bin, number of moves, `(bin,)`.
     values
         Moments of the coordinates and their squares in this window, of size `2 dim`.
+    worse_from
+        Smallest mean number of steps that an earlier window tried and found worse than half of it;
+        infinite if there is none.
     """
 
     mean_num_steps: Float[Array, ""]
@@ -55,6 +59,7 @@ class TrajectorySearch(NamedTuple):
     moves: Float[Array, "bin twice_dim"]
     num_moves: Float[Array, " bin"]
     values: Moments
+    worse_from: Float[Array, ""]
 
 
 def start_trajectory(
@@ -69,6 +74,7 @@ def start_trajectory(
         moves=jnp.zeros((NUM_BINS, 2 * dim), dtype),
         num_moves=jnp.zeros(NUM_BINS, dtype),
         values=moments.empty(2 * dim, dtype, is_dense=False),
+        worse_from=jnp.asarray(jnp.inf, dtype),
     )
 
 
@@ -128,7 +134,9 @@ def close_trajectory(
     search: TrajectorySearch,
     position: Float[Array, "chain dim"],
     *,
+    is_opening: Any,
     is_first: Any,
+    is_before_last: Any,
     is_last: Any,
 ) -> TrajectorySearch:
     """The search for the next window, with the length that this one has found.
@@ -139,20 +147,29 @@ def close_trajectory(
         The search at the end of a window.
     position
         Where the chains go on from, shape `(chain, dim)`.
+    is_opening
+        Whether the next window belongs to the opening, where trajectories have one step.
     is_first
         Whether the next window is the first with trajectories.
+    is_before_last
+        Whether the next window is the last, in which nothing is tried that was worse before.
     is_last
         Whether no window follows, so that only lengths that were tried can be chosen.
     """
     best = jnp.argmax(efficiencies(search))
     longest = jnp.max(jnp.where(search.num_moves > 0, jnp.arange(NUM_BINS), 0))
-    is_open = (best == longest) & jnp.logical_not(is_last)
+    worse_from = jnp.where(best < longest, 2.0 ** (best + 1), search.worse_from)
+    is_known = is_before_last & (2.0 ** (best + 1) >= worse_from)
+    is_open = (best == longest) & ~is_known & jnp.logical_not(is_last)
     best = jnp.minimum(best + is_open, NUM_BINS - 1)
-    chosen = jnp.where(is_first, START, 2.0**best).astype(search.mean_num_steps.dtype)
+    is_found = (search.values.num_draws > 2) & jnp.logical_not(is_opening | is_first)
+    found = jnp.where(is_found, 2.0**best, search.mean_num_steps)
+    length = jnp.where(is_first, START, found)
     fresh = start_trajectory(position)
     return fresh._replace(
-        mean_num_steps=jnp.where(
-            (search.values.num_draws > 2) | is_first, chosen, search.mean_num_steps
-        ),
+        mean_num_steps=length.astype(search.mean_num_steps.dtype),
         center=search.values.mean[: position.shape[1]],
+        worse_from=jnp.where(is_found, worse_from, search.worse_from).astype(
+            search.worse_from.dtype
+        ),
     )

@@ -54,6 +54,12 @@ def expected(angles: Any, num_bins: int) -> Any:
     return np.array(found)
 
 
+def close(search: Any, x: Any, **where: bool) -> Any:
+    """The search after a window in the middle of the warmup, unless said otherwise."""
+    flags = ("is_opening", "is_first", "is_before_last", "is_last")
+    return close_trajectory(search, x, **(dict.fromkeys(flags, False) | where))
+
+
 @pytest.mark.parametrize("angles", [[0.2], [0.05, 0.4], [0.8, 1.2]])
 def test_effective_draws_per_step_are_those_of_the_moves(angles: Any) -> None:
     _, search = rotating(angles, 31, 310)
@@ -67,9 +73,9 @@ def test_effective_draws_per_step_are_those_of_the_moves(angles: Any) -> None:
 def test_the_length_is_the_best_that_was_tried_or_the_next_one(angles: Any, best: int) -> None:
     x, search = rotating(angles, 31, 310)
     truth = expected(angles, 5)
-    last = close_trajectory(search, x, is_first=False, is_last=True)
+    last = close(search, x, is_last=True)
     assert float(last.mean_num_steps) == 2.0 ** int(np.argmax(truth))
-    following = close_trajectory(search, x, is_first=False, is_last=False)
+    following = close(search, x)
     is_longest = np.argmax(truth) == 4
     assert is_longest == (best == 31)
     assert float(following.mean_num_steps) == float(last.mean_num_steps) * (2 if is_longest else 1)
@@ -95,10 +101,24 @@ def test_the_first_window_has_a_length_of_its_own_and_few_draws_change_nothing()
     search = start_trajectory(x, opening=5)
     assert float(search.mean_num_steps) == 1
     assert float(start_trajectory(x).mean_num_steps) == START
-    first = close_trajectory(search, x, is_first=True, is_last=False)
+    still = close(search, x, is_opening=True)
+    assert float(still.mean_num_steps) == 1
+    first = close(still, x, is_first=True)
     assert float(first.mean_num_steps) == START
-    kept = close_trajectory(first, x, is_first=False, is_last=True)
+    kept = close(first, x, is_last=True)
     assert float(kept.mean_num_steps) == START
+
+
+def test_the_last_window_does_not_try_what_was_worse_before() -> None:
+    x, long = rotating([1.4], 7, 70)
+    shorter = close(long, x)
+    assert (float(shorter.mean_num_steps), float(shorter.worse_from)) == (1, 2)
+    _, short = rotating([1.4], 1, 70)
+    again = short._replace(worse_from=shorter.worse_from)
+    assert float(close(again, x).mean_num_steps) == 2
+    assert float(close(again, x, is_before_last=True).mean_num_steps) == 1
+    # nothing is known of longer ones
+    assert float(close(short, x, is_before_last=True).mean_num_steps) == 2
 
 
 def test_lengths_beyond_the_last_bin_count_in_it() -> None:
