@@ -10,6 +10,7 @@ from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.checks import check_whole
 from numpyro_score.comparison.external.protocol import ExternalSampler
+from numpyro_score.comparison.identity import check_kernels, record
 from numpyro_score.comparison.jobs import (
     Comparable,
     Outcome,
@@ -22,7 +23,7 @@ from numpyro_score.comparison.lookup import find_target
 from numpyro_score.comparison.measures import CURVE_COLUMNS
 from numpyro_score.comparison.result import Comparison, Settings
 from numpyro_score.comparison.seeds import join
-from numpyro_score.comparison.store import claim, plain_settings, run_path, save
+from numpyro_score.comparison.store import claim, run_path, save
 from numpyro_score.comparison.table import make_table
 from numpyro_score.diagnostics.assessment import Assessment
 from numpyro_score.diagnostics.errors import ERROR_COLUMNS
@@ -74,11 +75,13 @@ def _settings(
     budget: Budget | None,
 ) -> Settings:
     check_whole("num_chains", num_chains)
+    check_whole("num_warmup", num_warmup, 0)
     if budget is None:
         num_samples = NUM_SAMPLES if num_samples is None else num_samples
-    else:
+    if num_samples is not None:
+        check_whole("num_samples", num_samples)
+    if budget is not None:
         check_budget(budget)
-        check_whole("num_warmup", num_warmup, 0)
         check_affordable(budget, num_warmup, num_chains)
     return Settings(num_warmup, num_samples, num_chains, num_seeds, budget)
 
@@ -145,9 +148,8 @@ def compare(
         Folder (`cmp.zarr`) to which runs are written as they proceed, and tables at the end;
         `load_comparison` reads it.
     resume
-        Whether to continue the comparison in the store. Complete runs are not made again, whatever
-        options their kernel has now; an incomplete one is continued, or with a budget of `Seconds`
-        made anew.
+        Whether to continue the comparison in the store. Complete runs are not made again; an
+        incomplete one is continued, or with a budget of `Seconds` made anew.
     num_processes
         Runs that are made at once, each in its own process if there is more than one. Kernels and
         targets then have to pickle, and a script needs `if __name__ == "__main__":`.
@@ -163,7 +165,8 @@ def compare(
     ValueError
         If there are no kernels or targets, or a target is unknown or its name used twice, a number
         is not positive, the budget does not pay for a warmup, or the store holds another
-        comparison.
+        comparison, one of other data under the same name for instance, or of a kernel with other
+        settings.
     TypeError
         If a kernel is not a function of a model, or does not pickle, or the budget has no unit.
     FileExistsError, OSError
@@ -196,13 +199,7 @@ def compare(
     data = key_data(rng_key)
     path = None
     if store is not None:
-        record = {
-            "settings": plain_settings(settings),
-            "key": [*map(int, data[0].ravel()), data[1]],
-            "targets": [target.name for target in found],
-            "kernels": list(kernels),
-        }
-        path = claim(store, record, resume=resume)
+        path = claim(store, record(settings, data, found, kernels), resume=resume)
     jobs = [
         RunJob(
             target,
@@ -219,6 +216,7 @@ def compare(
     ]
     if num_processes > 1:
         check_picklable(jobs)
+    check_kernels(jobs)
     done: dict[tuple[str, str, int], Outcome] = {}
     title = f"comparing {_counted(kernels, 'kernel')} on {_counted(found, 'target')}"
     with TaskProgress(title, len(jobs), is_shown=progress, unit="run") as bar:

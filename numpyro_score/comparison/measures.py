@@ -15,6 +15,7 @@ from numpyro_score.comparison.table import make_row
 from numpyro_score.diagnostics.assessment import Assessment, assess
 from numpyro_score.diagnostics.cost import Costs, costs
 from numpyro_score.diagnostics.discrepancy.sliced import lines, wasserstein_along
+from numpyro_score.diagnostics.errors import expectation_values
 from numpyro_score.diagnostics.posterior import posterior
 from numpyro_score.groups import SAMPLE_DIMS
 from numpyro_score.targets import Expectation, Target
@@ -88,8 +89,7 @@ def error_curve(dt: xr.DataTree, expectations: Sequence[Expectation], spent: Cos
     ends = np.unique([max(int(part * num_draws), 1) for part in PARTS])
     squares = []
     for known in expectations:
-        draws = {known.variable: data[known.variable].values.astype(np.float64)}
-        values = np.asarray(known.fn(draws), dtype=np.float64)
+        values = expectation_values(known, data)
         sums = np.cumsum(values.mean(axis=0), axis=0)[ends - 1]
         means = sums / ends.reshape(-1, *[1] * (sums.ndim - 1))
         squares.append((((means - known.truth) / known.sd) ** 2).reshape(len(ends), -1))

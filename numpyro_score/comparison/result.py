@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import pandas as pd
 import xarray as xr
@@ -40,6 +40,20 @@ class Settings:
     num_chains: int
     num_seeds: int = 1
     budget: Budget | None = None
+
+
+def plain_settings(settings: Settings) -> dict[str, Any]:
+    """Settings as JSON holds them; without a budget as they were before there were budgets.
+
+    Examples
+    --------
+    >>> from numpyro_score.run import Evaluations
+    >>> plain_settings(Settings(10, None, 4, budget=Evaluations(1000)))["budget"]
+    ['Evaluations', 1000]
+    """
+    plain = dict(vars(settings))
+    budget = plain.pop("budget")
+    return plain if budget is None else plain | {"budget": [type(budget).__name__, budget.number]}
 
 
 @final

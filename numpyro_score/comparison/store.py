@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from numpyro_score.comparison.result import Comparison, Settings
+from numpyro_score.comparison.identity import differences
+from numpyro_score.comparison.result import Comparison, Settings, plain_settings
 from numpyro_score.comparison.table import with_types
 from numpyro_score.comparison.thin import thinned
 from numpyro_score.diagnostics.verdict import Verdict
@@ -31,19 +32,6 @@ RUNS, RESULTS = "runs", "results"
 
 FORMAT = 2
 """Of Zarr: format 3 has no stable way yet to store text."""
-
-
-def plain_settings(settings: Settings) -> dict[str, Any]:
-    """Settings as JSON holds them; without a budget as they were before there were budgets.
-
-    Examples
-    --------
-    >>> plain_settings(Settings(10, None, 4, budget=Evaluations(1000)))["budget"]
-    ['Evaluations', 1000]
-    """
-    plain = dict(vars(settings))
-    budget = plain.pop("budget")
-    return plain if budget is None else plain | {"budget": [type(budget).__name__, budget.number]}
 
 
 def _settings(plain: dict[str, Any]) -> Settings:
@@ -102,13 +90,11 @@ def claim(store: str | Path, record: dict[str, Any], *, resume: bool) -> Path:
             raise FileExistsError(
                 f"{path} exists; give another path, or resume=True to go on with it"
             )
-        known = _record(path)
-        changed = [name for name in record if known.get(name) != record[name]]
+        changed = differences(_record(path), record)
         if changed:
-            differences = "; ".join(f"{n} was {known.get(n)}, is {record[n]}" for n in changed)
             raise ValueError(
-                f"{path} holds another comparison ({differences}); give the same settings, or "
-                "another store"
+                f"{path} holds another comparison ({'; '.join(changed)}); give the same settings, "
+                "or another store"
             )
         return path
     (path / RUNS).mkdir(parents=True)

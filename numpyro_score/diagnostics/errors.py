@@ -10,8 +10,9 @@ An exact kernel has `error_mcse` of order one however long it runs; a biased one
 that stays while `error_mcse` grows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -72,6 +73,49 @@ def _mcse(values: Float[np.ndarray, "chain draw"]) -> float:
     return float(array_stats.mcse(values, method="mean"))
 
 
+def expectation_values(
+    known: Expectation, data: Mapping[Any, Any]
+) -> Float[np.ndarray, "chain draw *shape"]:
+    """What an expectation is the mean of, for every draw.
+
+    Parameters
+    ----------
+    known
+        The expectation.
+    data
+        Variable name -> draws `(chain, draw, *event)`, as xarray holds them.
+
+    Raises
+    ------
+    ValueError
+        If the variable is missing, or the values have another shape than the known value.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> from numpyro_score.targets import gumbel
+    >>> data = xr.Dataset({"x": (("chain", "draw", "dim"), np.zeros((4, 100, 2)))})
+    >>> expectation_values(gumbel().expectations[0], data).shape
+    (4, 100, 2)
+    """
+    if known.variable not in data:
+        raise ValueError(
+            f"expectation {known.name!r} is of the variable {known.variable!r}, which the "
+            f"posterior lacks; it has {', '.join(map(str, data))}"
+        )
+    draws = data[known.variable].values.astype(np.float64)
+    values = np.asarray(known.fn({known.variable: draws}), dtype=np.float64)
+    wanted = (*draws.shape[:2], *known.truth.shape)
+    if values.shape != wanted:
+        raise ValueError(
+            f"expectation {known.name!r} of {known.variable!r}: its known value has shape "
+            f"{known.truth.shape}, so that fn must return {wanted} (chain, draw, and that shape) "
+            f"for draws of shape {draws.shape}, but it returned {values.shape}; give truth and sd "
+            "the shape of one value of fn, and keep the first two axes in fn"
+        )
+    return values
+
+
 def expectation_errors(
     dt: xr.DataTree | MCMC | FlatDraws, expectations: Sequence[Expectation]
 ) -> pd.DataFrame:
@@ -95,7 +139,8 @@ def expectation_errors(
     Raises
     ------
     ValueError
-        If the posterior lacks a variable.
+        If the posterior lacks a variable, or a known value has another shape than the values of
+        its function.
 
     Examples
     --------
@@ -110,13 +155,7 @@ def expectation_errors(
     data = flatten(dt).data
     rows = []
     for known in expectations:
-        if known.variable not in data:
-            raise ValueError(
-                f"expectation {known.name!r} is of the variable {known.variable!r}, which the "
-                f"posterior lacks; it has {', '.join(map(str, data.data_vars))}"
-            )
-        draws = {known.variable: data[known.variable].values.astype(np.float64)}
-        values = np.asarray(known.fn(draws), dtype=np.float64)
+        values = expectation_values(known, data)
         for index in np.ndindex(known.truth.shape):
             with quiet():
                 mcse = _mcse(values[(..., *index)])

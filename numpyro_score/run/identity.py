@@ -47,6 +47,18 @@ def settings(kernel: MCMCKernel) -> dict[str, Any]:
     return {name: describe(value) for name, value in sorted(given.items())}
 
 
+def kernel_in_words(kernel: MCMCKernel) -> str:
+    """A kernel's class with its settings.
+
+    Parameters
+    ----------
+    kernel
+        Any NumPyro kernel.
+    """
+    words = ", ".join(f"{name}={value!r}" for name, value in settings(kernel).items())
+    return f"{type(kernel).__name__}({words})"
+
+
 def _parameters(kind: type) -> set[str]:
     """Names of all arguments of a class and of its bases."""
     constructors = [vars(base).get("__init__") for base in kind.__mro__]
@@ -85,11 +97,10 @@ def identity(
     """
     kernel = program.kernel
     typed = jax.dtypes.issubdtype(rng_key.dtype, jax.dtypes.prng_key)
-    words = ", ".join(f"{name}={value!r}" for name, value in settings(kernel).items())
     shapes = [f"{x.dtype}{list(x.shape)}" for x in jax.tree.leaves(state)]
     return {
         "format": FORMAT,
-        "kernel": f"{type(kernel).__name__}({words})",
+        "kernel": kernel_in_words(kernel),
         "model": name_of(getattr(kernel, "model", None)),
         "arguments of the model": program.constants.fingerprint,
         PROBES: probe(program, state, init_params),

@@ -26,6 +26,7 @@ from numpyro_score.fingerprint import fingerprint
 from numpyro_score.run.program import Program, field
 from numpyro_score.targets.numpyro_model import negate
 from numpyro_score.targets.start import site_log_probs
+from numpyro_score.types import LogDensityFn
 
 PROBES = "log density at fixed points"
 """Name of the entry."""
@@ -70,14 +71,44 @@ def probe(program: Program, state: Any, init_params: Any) -> dict[str, Any]:
         lambda s: jax.tree.map(lambda x: x[0], field(s, program.kernel.sample_field)), state
     )
     points = _points(template, init_params)
+    # a kernel of another package, or a model that no function of its sites describes
+    return _probed(lambda: _evaluate(program, points), lambda: given_density(program.kernel))
+
+
+def probe_density(logdensity_fn: LogDensityFn, dim: int) -> dict[str, Any]:
+    """A log density and its gradient at the points.
+
+    Parameters
+    ----------
+    logdensity_fn
+        Of a position `(dim,)`.
+    dim
+        Its length.
+
+    Returns
+    -------
+    As `probe` does.
+
+    Examples
+    --------
+    >>> one, other = (probe_density(lambda x: -s * (x @ x), 2) for s in (1.0, 2.0))
+    >>> differing_probes(one, one), len(differing_probes(one, other))
+    ([], 2)
+    """
+    points = _points(jax.ShapeDtypeStruct((dim,), jnp.result_type(float)), None)
+    return _probed(
+        lambda: jax.jit(partial(_of_density, logdensity_fn))(points), lambda: logdensity_fn
+    )
+
+
+def _probed(evaluate: Callable[[], Any], given: Callable[[], Any]) -> dict[str, Any]:
     dtype = jnp.result_type(float)
     with warnings.catch_warnings(), jax.default_matmul_precision("highest"):
         warnings.simplefilter("ignore")
         try:
-            found = _evaluate(program, points)
+            found = evaluate()
         except Exception:
-            # a kernel of another package, or a model that no function of its sites describes
-            return {"given": fingerprint(given_density(program.kernel))}
+            return {"given": fingerprint(given())}
     return {"values": _in_numbers(found), "precision": float(jnp.finfo(dtype).eps)}
 
 
@@ -103,16 +134,7 @@ def _points(template: Any, init_params: Any) -> Any:
 def _evaluate(program: Program, points: Any) -> dict[str, tuple[Any, Any]]:
     """Name -> scale and numbers of that scale, each with a leading axis `point`."""
     density = _logdensity_fn(program)
-    found: dict[str, tuple[Any, Any]] = {}
-    if density is not None:
-        try:
-            value, grad = jax.vmap(jax.value_and_grad(density))(points)
-        except TypeError:
-            # integers, or a loop that is not differentiated
-            value, grad = jax.vmap(density)(points), {}
-        found["log density"] = (jnp.maximum(jnp.abs(value), 1.0), value[:, None])
-        if jax.tree.leaves(grad):
-            found["gradient"] = _projected(jax.vmap(lambda x: ravel_pytree(x)[0])(grad))
+    found = {} if density is None else _of_density(density, points)
     constants, kernel = program.constants, program.kernel
     sites = jax.vmap(kernel.postprocess_fn(constants.args, constants.kwargs))(points)
     if isinstance(sites, Mapping):
@@ -127,6 +149,19 @@ def _evaluate(program: Program, points: Any) -> dict[str, tuple[Any, Any]]:
                 jnp.maximum(jnp.abs(value), 1.0),
                 value[:, None],
             )
+    return found
+
+
+def _of_density(density: LogDensityFn, points: Any) -> dict[str, tuple[Any, Any]]:
+    """Value and gradient, as `_evaluate` returns them."""
+    try:
+        value, grad = jax.vmap(jax.value_and_grad(density))(points)
+    except TypeError:
+        # integers, or a loop that is not differentiated
+        value, grad = jax.vmap(density)(points), {}
+    found = {"log density": (jnp.maximum(jnp.abs(value), 1.0), value[:, None])}
+    if jax.tree.leaves(grad):
+        found["gradient"] = _projected(jax.vmap(lambda x: ravel_pytree(x)[0])(grad))
     return found
 
 

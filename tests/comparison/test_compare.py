@@ -222,6 +222,8 @@ def test_targets_and_kernels_of_a_user_s_own(tmp_path, monkeypatch):
         ({"num_seeds": 0}, "num_seeds is 0"),
         ({"num_processes": 0}, "num_processes is 0"),
         ({"resume": True}, "needs store="),
+        ({"num_warmup": -1}, "num_warmup is -1"),
+        ({"num_samples": 0}, "num_samples is 0"),
         ({"store": "x.nc"}, "a folder named"),
     ],
 )

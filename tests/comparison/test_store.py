@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,10 +21,10 @@ from numpyro.infer import NUTS
 from numpyro_score.comparison import compare, jobs, load_comparison
 from numpyro_score.comparison.seeds import RATES
 from numpyro_score.infer import MALA
-from numpyro_score.targets import std_gaussian
+from numpyro_score.targets import DensityTarget, std_gaussian
 
 KEY = jax.random.key(3)
-KERNELS = {"mala": MALA, "refuse/this": abs}
+KERNELS: dict[str, Any] = {"mala": MALA, "refuse/this": abs}
 LENGTHS: dict[str, Any] = {"num_warmup": 60, "num_samples": 100, "num_chains": 4, "num_seeds": 2}
 
 
@@ -158,6 +159,34 @@ def test_another_comparison_is_refused(kept, copy):
     (copy / ".zattrs").write_text("{}")
     with pytest.raises(ValueError, match="is not a comparison"):
         load_comparison(copy)
+
+
+def shifted(shift):
+    return DensityTarget("std_gaussian", "", 2, lambda x: -0.5 * jnp.sum((x - shift) ** 2))
+
+
+def test_other_data_under_the_name_of_a_target_are_refused(kept, copy):
+    def resumed(target):
+        return compare(KERNELS, [target], KEY, progress=False, **LENGTHS, store=copy, resume=True)
+
+    with pytest.raises(ValueError, match=r"target 'std_gaussian' is another one: the log density"):
+        resumed(shifted(100.0))
+    same_draws(resumed(shifted(0.0)), kept)
+
+
+def test_other_options_under_the_name_of_a_kernel_are_refused(kept, copy):
+    def other(model):
+        return MALA(model, dense_mass=True)
+
+    with pytest.raises(ValueError, match=r"another kernel 'mala'.*is_dense=False.*is_dense=True"):
+        run({**KERNELS, "mala": other}, store=copy, resume=True)
+
+
+def test_a_store_without_densities_is_resumed(kept, copy):
+    attrs = json.loads((copy / ".zattrs").read_text())
+    del attrs["numpyro_score_comparison"]["densities"]
+    (copy / ".zattrs").write_text(json.dumps(attrs))
+    same_draws(run(store=copy, resume=True), kept)
 
 
 @pytest.mark.slow

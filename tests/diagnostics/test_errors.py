@@ -71,6 +71,13 @@ def test_a_missing_variable_is_an_error_that_lists_those_there_are(tree):
         expectation_errors(tree(x=np.zeros((4, 100))), known)
 
 
+@pytest.mark.parametrize("truth", [0.0, np.zeros(1), np.zeros(3), np.zeros((2, 1))])
+def test_a_known_value_of_another_shape_is_an_error(tree, truth):
+    known = Expectation("mean", "x", lambda draws: draws["x"], truth, np.ones_like(truth))
+    with pytest.raises(ValueError, match=r"must return \(4, 100.*it returned \(4, 100, 2\)"):
+        expectation_errors(tree(x=np.zeros((4, 100, 2))), [known])
+
+
 def test_the_chance_limit_holds_for_the_worst_of_many():
     rng = np.random.default_rng(0)
     worst = abs(rng.normal(size=(20_000, 30))).max(axis=1)
