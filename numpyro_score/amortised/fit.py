@@ -17,8 +17,11 @@ from numpyro_score.amortised.sites import latent_sites
 from numpyro_score.checks import check_whole
 from numpyro_score.distributions.conditional_flow import ConditionalFlow
 from numpyro_score.distributions.training import FlowOptions, check_options, train_flow
-from numpyro_score.targets.simulated import data_sites
+from numpyro_score.targets.simulated import check_simulates, data_sites
 from numpyro_score.types import RngKey
+
+INSTEAD = "give every site a proper prior, and write the whole density as distributions of sites"
+"""What to do with a model whose sites do not draw from its density."""
 
 
 def fit_posterior(
@@ -68,8 +71,8 @@ def fit_posterior(
     ------
     ValueError
         Before training: if both `summary` and `exchangeable` are given, there are no data or no
-        parameters, a prior is improper or discrete, or simulations are not finite (how many, and
-        for which parameters) or differ in shape.
+        parameters, a prior is improper or discrete, the model has a factor or a scaled site, or
+        simulations are not finite (how many, and for which parameters) or differ in shape.
 
     Warns
     -----
@@ -106,6 +109,7 @@ def fit_posterior(
     key_simulate, key_train = jax.random.split(rng_key)
     if prior is None:
         names = data_sites(model, model_args, kwargs)
+        check_simulates(model, names, model_args, kwargs, INSTEAD)
         sites = latent_sites(model, names, model_args, kwargs)
         points, conditions = from_model(
             model,
@@ -120,6 +124,7 @@ def fit_posterior(
         )
     else:
         source = _as_model(prior)
+        check_simulates(source, (), (), {}, INSTEAD)
         sites = latent_sites(source, (), (), {})
         points, conditions, names = from_simulator(
             model, source, sites, key_simulate, num_simulations, summary, progress

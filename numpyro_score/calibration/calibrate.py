@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.calibration.program import Plan, run
 from numpyro_score.calibration.result import Calibration, summarise
 from numpyro_score.calibration.store import BatchStore
-from numpyro_score.checks import check_whole
+from numpyro_score.checks import check_positive, check_whole
 from numpyro_score.fingerprint import fingerprint
 from numpyro_score.progress import ProgressCallback
 from numpyro_score.types import RngKey
@@ -38,8 +39,36 @@ class Settings(NamedTuple):
         check_whole("num_samples", self.num_samples)
         check_whole("num_chains", self.num_chains)
         check_whole("batch_size", self.batch_size)
-        if not 0 < self.alpha < 1:
+        check_positive("alpha", self.alpha)
+        if not self.alpha < 1:
             raise ValueError(f"alpha is {self.alpha:g} but must be above 0 and below 1")
+        if isinstance(self.var_names, str):
+            raise TypeError(
+                f"var_names is the text {self.var_names!r}, but must be a tuple of names; give "
+                f"({self.var_names!r},)"
+            )
+
+
+def check_kernel(kernel: object) -> None:
+    """Check that a kernel is a function from a model to a kernel.
+
+    Raises
+    ------
+    TypeError
+        If it is not.
+
+    Examples
+    --------
+    >>> check_kernel("mala")
+    Traceback (most recent call last):
+    TypeError: kernel must be a function from a model to a kernel, since each data set needs its...
+    """
+    if isinstance(kernel, MCMCKernel) or not callable(kernel):
+        raise TypeError(
+            "kernel must be a function from a model to a kernel, since each data set needs its "
+            f"own, got {type(kernel).__name__}; give the class, or "
+            "lambda model: MALA(model, dense_mass=True)"
+        )
 
 
 def calibrate(

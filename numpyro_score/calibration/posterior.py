@@ -15,12 +15,20 @@ import jax
 import numpy as np
 from numpyro.infer.mcmc import MCMCKernel
 
-from numpyro_score.calibration.calibrate import BATCH_SIZE, Settings, calibrate
+from numpyro_score.calibration.calibrate import BATCH_SIZE, Settings, calibrate, check_kernel
 from numpyro_score.calibration.program import Plan
 from numpyro_score.calibration.refit import Chains, quantities
 from numpyro_score.calibration.result import Calibration
 from numpyro_score.progress import ProgressCallback
-from numpyro_score.targets.simulated import Simulation, WithReplicate, data_sites, simulate
+from numpyro_score.run.model_arguments import calling
+from numpyro_score.targets.simulated import (
+    Simulation,
+    Values,
+    WithReplicate,
+    data_sites,
+    simulate,
+)
+from numpyro_score.targets.start import site_log_probs
 from numpyro_score.types import RngKey
 
 NUM_POSTERIOR = 250
@@ -64,8 +72,8 @@ def posterior_sbc(
 
     Raises
     ------
-    ValueError
-        As of `sbc`.
+    ValueError, TypeError
+        As of `sbc`, or if the density given the data is not finite.
 
     Warns
     -----
@@ -106,7 +114,9 @@ def posterior_sbc(
         progress,
     )
     settings.check()
-    names = data_sites(model, model_args, kwargs)
+    check_kernel(kernel)
+    with calling(model, model_args, kwargs):
+        names = data_sites(model, model_args, kwargs)
     key_first, key_rest = jax.random.split(rng_key)
     first = Chains(kernel, model_args, kwargs, num_warmup, NUM_POSTERIOR * THIN, num_chains)
     draws = jax.jit(lambda key: first(key, model, {}))(key_first)
@@ -117,6 +127,7 @@ def posterior_sbc(
             "draws of the posterior given the data are not finite; check the kernel in a run of "
             "numpyro_score.sample"
         )
+    _check_density(model, model_args, kwargs, kept)
 
     def replicate(rng_key: Any) -> Simulation:
         key_which, key_data = jax.random.split(rng_key)
@@ -134,3 +145,24 @@ def posterior_sbc(
     )
     parts = (model, kernel, model_args, kwargs, "posterior")
     return calibrate(plan, rng_key, key_rest, parts, settings, "drawn from the posterior")
+
+
+def _check_density(
+    model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], draws: Values
+) -> None:
+    """Check that the chains are where the density given the data is finite: NaN stops them.
+
+    Raises
+    ------
+    ValueError
+        If they are not; the message names the sites.
+    """
+    last = jax.tree.map(lambda x: x[-1], draws)
+    # traced, so that NumPyro does not warn of the values too
+    log_probs = jax.jit(lambda values: site_log_probs(model, args, kwargs, values))(last)
+    sites = [name for name, value in log_probs.items() if not np.isfinite(value)]
+    if sites:
+        raise ValueError(
+            f"the log density given the data is not finite at site {', '.join(map(repr, sites))}; "
+            "check the data for NaN and for values outside of a distribution's support"
+        )

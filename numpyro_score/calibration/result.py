@@ -28,9 +28,10 @@ class Calibration(NamedTuple):
     Attributes
     ----------
     table
-        For each quantity: `p_value` of a test that its ranks are uniform, `is_calibrated`, and the
-        kind of a fault: `bias`, the mean of `(mean - truth) / sd` over data sets, and `spread`, its
-        sd (1 for Gaussian posteriors; above 1 the posteriors are too narrow).
+        For each quantity of which refits have finite values: `p_value` of a test that its ranks are
+        uniform, `is_calibrated`, and the kind of a fault: `bias`, the mean of `(mean - truth) / sd`
+        over data sets, and `spread`, its sd (1 for Gaussian posteriors; above 1 the posteriors are
+        too narrow).
     pit
         `(simulation, quantity)`: normalised ranks, uniform on [0, 1] for a calibrated sampler.
     ess, rhat
@@ -67,9 +68,11 @@ class Calibration(NamedTuple):
         num = self.pit.sizes["simulation"]
         rate = f"false-alarm rate {self.alpha:g} for all {len(self.table)} quantities together"
         off = self.table.index[~self.table["is_calibrated"]].tolist()
+        found = f"Not calibrated: {', '.join(off)} ({num} refits, {rate})."
         if not off:
-            return f"No miscalibration found in {num} refits ({rate})."
-        return f"Not calibrated: {', '.join(off)} ({num} refits, {rate})."
+            found = f"No miscalibration found in {num} refits ({rate})."
+        untested = [name for name in self.pit["quantity"].values if name not in self.table.index]
+        return f"{found} Not tested: {', '.join(untested)}." if untested else found
 
     @property
     def problems(self) -> list[str]:
@@ -154,19 +157,31 @@ class Calibration(NamedTuple):
 def summarise(ranked: Ranked, labels: list[str], alpha: float, *, data_sets: str) -> Calibration:
     """The verdict on every quantity.
 
+    Raises
+    ------
+    ValueError
+        If no quantity has two finite ranks.
+
     Warns
     -----
     UserWarning
         If refits have too few effective draws, chains that disagree, or draws that are not finite.
     """
     rows = []
-    for k, label in enumerate(labels):
+    tested = np.flatnonzero(np.isfinite(ranked.pit).sum(axis=0) > 1)
+    if not len(tested):
+        raise ValueError(
+            f"no refit has finite values of {', '.join(labels)}, so that nothing can be tested; "
+            "check the model and the kernel in a run of numpyro_score.sample"
+        )
+    for k in tested:
         values = ranked.pit[:, k]
         is_finite = np.isfinite(values)
-        p = p_value(values[is_finite]) if is_finite.sum() > 1 else np.nan
+        p = p_value(values[is_finite])
         with np.errstate(invalid="ignore", divide="ignore"):
             z = ((ranked.mean[:, k] - ranked.truth[:, k]) / ranked.sd[:, k])[is_finite]
-        rows.append((label, p, not p * len(labels) < alpha, z.mean(), z.std()))
+            bias, spread = z.mean(), z.std()
+        rows.append((labels[k], p, not p * len(tested) < alpha, bias, spread))
     columns = ["quantity", "p_value", "is_calibrated", "bias", "spread"]
     table = pd.DataFrame(rows, columns=columns).set_index("quantity")
     pit = xr.DataArray(ranked.pit, dims=("simulation", "quantity"), coords={"quantity": labels})

@@ -14,17 +14,30 @@ import jax
 from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.amortised.sites import latent_sites
-from numpyro_score.calibration.calibrate import BATCH_SIZE, Settings, calibrate
+from numpyro_score.calibration.calibrate import BATCH_SIZE, Settings, calibrate, check_kernel
 from numpyro_score.calibration.credible import Regions, regions
 from numpyro_score.calibration.program import Plan
 from numpyro_score.calibration.refit import Amortised, Chains, DrawsGivenData, Refit, quantities
 from numpyro_score.calibration.result import Calibration
 from numpyro_score.progress import ProgressCallback
-from numpyro_score.targets.simulated import Values, WithData, data_sites, simulate
+from numpyro_score.run.model_arguments import calling
+from numpyro_score.targets.simulated import (
+    Values,
+    WithData,
+    check_simulates,
+    data_sites,
+    simulate,
+)
 from numpyro_score.types import RngKey
 
 SPREAD = 2**31 - 1
 """Folded into the key, for the prior's spread; refits use their numbers."""
+
+INSTEAD = (
+    "give simulator=, a model of the same sites that draws from the whole density, or use "
+    "posterior_sbc, which draws from the posterior"
+)
+"""What to do with a model whose sites do not draw from its density."""
 
 
 def sbc(
@@ -70,7 +83,8 @@ def sbc(
         Arguments of the model, including data of the right shapes; observed values are replaced by
         simulated ones.
     simulator
-        A model with the same sites to simulate from, by default the model that is fitted.
+        A model with the same sites to simulate from, by default the model that is fitted. A model
+        with a `factor` or a scaled site needs one.
     num_simulations
         Number of data sets.
     num_warmup, num_samples, num_chains
@@ -89,8 +103,10 @@ def sbc(
     Raises
     ------
     ValueError
-        If the model has no data or nothing to rank, a number is out of range, or the folder holds
-        another calibration.
+        If the model has no data or nothing to rank, or draws of its sites are not of its density,
+        a number is out of range, or the folder holds another calibration.
+    TypeError
+        If the kernel is no function of a model, or the model cannot be called so.
 
     Warns
     -----
@@ -131,8 +147,13 @@ def sbc(
     )
     settings.check()
     kwargs = dict(model_kwargs or {})
-    names = data_sites(model, model_args, kwargs)
+    if not isinstance(kernel, DrawsGivenData):
+        check_kernel(kernel)
+    with calling(model, model_args, kwargs):
+        names = data_sites(model, model_args, kwargs)
     source = model if simulator is None else simulator
+    if simulator is None:
+        check_simulates(model, names, model_args, kwargs, INSTEAD)
     refit: Refit
     described: Any = kernel
     credible: Regions | None = None

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 from numpyro.distributions import Unit
 from numpyro.handlers import seed, substitute, trace
@@ -109,6 +110,65 @@ def _base(distribution: Any) -> Any:
     while hasattr(distribution, "base_dist"):
         distribution = distribution.base_dist
     return distribution
+
+
+def check_simulates(
+    model: Callable[..., Any],
+    names: tuple[str, ...],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    instead: str,
+) -> None:
+    """Check that draws of the sites are draws of the model.
+
+    They are not where a factor is part of its density, or a site counts with another weight than
+    one, and they cannot be made where a prior is improper.
+
+    Parameters
+    ----------
+    model, args, kwargs
+        The model and what it is called with.
+    names
+        Its data sites.
+    instead
+        What to do where they are not.
+
+    Raises
+    ------
+    ValueError
+        If they are not; the message names the site. A constant factor is none.
+    """
+
+    def drawn(key: int) -> dict[str, Any]:
+        free = seed(WithData(model, names, None), jax.random.key(key))
+        try:
+            sites = trace(free).get_trace(*args, **kwargs)
+        except NotImplementedError as error:
+            raise ValueError(
+                "the prior of the model cannot be sampled, because the prior of a site is "
+                f"improper; {instead}"
+            ) from error
+        return {name: site for name, site in sites.items() if site["type"] == "sample"}
+
+    first, second = drawn(0), drawn(1)
+    for name, site in first.items():
+        scale = site.get("scale")
+        if scale is not None and not np.all(np.asarray(scale) == 1):
+            raise ValueError(
+                f"the site {name!r} counts with a weight other than one (handlers.scale, or a "
+                f"plate that draws a subsample), which simulated values do not have; {instead}"
+            )
+        if isinstance(_base(site["fn"]), Unit):
+            other = second.get(name)
+            if other is None or not np.array_equal(_factor(site), _factor(other), equal_nan=True):
+                raise ValueError(
+                    f"the model has the factor {name!r}, which values simulated from its sites "
+                    f"ignore; {instead}"
+                )
+
+
+def _factor(site: Mapping[str, Any]) -> np.ndarray:
+    return np.asarray(site["fn"].log_prob(site["value"]))
 
 
 def simulate(

@@ -49,6 +49,18 @@ def test_problems_are_on_the_page_and_warned_of(tmp_path: Path) -> None:
     assert "500 of 500 refits have fewer than 50 effective draws" in text
 
 
+def test_what_has_no_finite_draws_is_not_tested_and_not_called_calibrated(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pit = {"mu": rng.uniform(size=NUM), "bad": np.full(NUM, np.nan)}
+    with pytest.warns(UserWarning, match="500 of 500 refits have draws that are not finite"):
+        found = calibration(pit)
+    assert found.verdict.endswith("all 1 quantities together). Not tested: bad.")
+    assert found.table.index.tolist() == ["mu"]
+    assert "Not tested: bad" in found.to_html(tmp_path / "page.html").read_text("utf-8")
+    with pytest.raises(ValueError, match="no refit has finite values of bad"):
+        calibration({"bad": pit["bad"]})
+
+
 def test_expected_coverage_is_that_of_known_regions(tmp_path: Path) -> None:
     # posteriors N(0, 1) of truths N(0, sd^2): the region |x| < z holds 2 Phi(z / sd) - 1
     rng = np.random.default_rng(1)

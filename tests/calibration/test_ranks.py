@@ -62,3 +62,18 @@ def test_batches_are_kept(tmp_path: Path) -> None:
         BatchStore(tmp_path / "store", {"key": 2})
     with pytest.raises(ValueError, match="other files"):
         BatchStore(tmp_path, {"key": 1})
+    with pytest.raises(ValueError, match="is a file"):
+        BatchStore(tmp_path / "store" / "batch_2.npz", {"key": 1})
+
+
+def test_what_differs_is_named(tmp_path: Path) -> None:
+    BatchStore(tmp_path / "store", {"numbers": [300, 300, 4, 20]})
+    with pytest.raises(ValueError, match=r"calibration: batch_size was 20, is 40; give"):
+        BatchStore(tmp_path / "store", {"numbers": [300, 300, 4, 40]})
+
+
+def test_a_damaged_batch_is_named(tmp_path: Path) -> None:
+    store = BatchStore(tmp_path / "store", {"key": 1})
+    (tmp_path / "store" / "batch_0.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"batch_0.npz is damaged .*; remove it"):
+        store.read(0)

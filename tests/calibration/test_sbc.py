@@ -14,6 +14,7 @@ from numpyro.infer import NUTS
 
 import numpyro_score as ns
 from numpyro_score.calibration import Calibration, posterior_sbc, sbc
+from numpyro_score.calibration.calibrate import Settings, check_kernel
 from numpyro_score.calibration.uniformity import p_value
 
 KEY = jax.random.key(0)
@@ -161,3 +162,57 @@ def test_what_cannot_be_calibrated_is_refused() -> None:
         run(num=10, var_names=("nothing",))
     with pytest.raises(ValueError, match="alpha is 2"):
         run(num=10, alpha=2.0)
+    names: Any = "mean"
+    settings = Settings(10, 10, 10, 4, None, 0.05, 10, None, False)
+    with pytest.raises(TypeError, match=r"give \('mean',\)"):
+        settings._replace(var_names=names).check()
+    for kernel in (ns.MALA(model), "mala"):
+        with pytest.raises(TypeError, match="kernel must be a function from a model to a kernel"):
+            check_kernel(kernel)
+    with pytest.raises(TypeError, match="missing a required argument: 'y'"):
+        run(num=10, model_args=())
+
+
+def weighted(y: Any) -> None:
+    mean = numpyro.sample("mean", dist.Normal(0.0, 1.0))
+    with numpyro.handlers.scale(scale=2.0):
+        numpyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+
+
+def improper(y: Any) -> None:
+    mean = numpyro.sample("mean", dist.ImproperUniform(dist.constraints.real, (), ()))
+    numpyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+
+
+def factored(y: Any, power: float = 1.0) -> None:
+    mean = numpyro.sample("mean", dist.Normal(0.0, 1.0))
+    numpyro.factor("more", -5.0 * (mean - 1.0) ** 2 * power + 3.0)
+    numpyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        (factored, "the factor 'more', which values simulated from its sites ignore"),
+        (weighted, "the site 'y' counts with a weight other than one"),
+        (improper, "is improper; give simulator="),
+    ],
+)
+def test_a_model_that_its_sites_do_not_draw_from_is_refused(own: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sbc(own, FAST, KEY, model_args=(jnp.zeros(4),), **SHORT)
+    with pytest.raises(ValueError, match=message.split(";")[0]):
+        ns.fit_posterior(own, KEY, model_args=(jnp.zeros(4),), progress=False)
+
+
+def test_a_constant_factor_is_none() -> None:
+    from numpyro_score.targets.simulated import check_simulates
+
+    check_simulates(partial(factored, power=0.0), ("y",), (jnp.zeros(4),), {}, "")
+
+
+def test_data_that_are_nan_are_named() -> None:
+    with pytest.raises(ValueError, match="given the data is not finite at site 'y'"):
+        posterior_sbc(
+            model, FAST, KEY, model_args=(jnp.full(4, jnp.nan),), num_simulations=10, **SHORT
+        )
