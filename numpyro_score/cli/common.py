@@ -3,10 +3,12 @@
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from numpyro_score.formats import SUFFIXES
 
 if TYPE_CHECKING:
     from numpyro_score.run import Evaluations, Seconds
@@ -50,6 +52,21 @@ def check_output(path: Path) -> None:
         raise BadInput(
             f"the folder {folder} of --out cannot be written to: {error.strerror}"
         ) from error
+
+
+def check_suffix(path: Path) -> None:
+    """Find out that the name of the output does not say how it is to be written."""
+    if path.suffix not in SUFFIXES:
+        raise BadInput(f"--out must end in {' or '.join(SUFFIXES)}, got {path}")
+
+
+def check_files(paths: Iterable[Path]) -> None:
+    """Find out that draws are not there."""
+    for path in paths:
+        if not path.exists():
+            raise BadInput(
+                f"there is no file {path}; give one that ArviZ wrote ({' or '.join(SUFFIXES)})"
+            )
 
 
 MAX_SEED = 2**63 - 1
@@ -111,6 +128,23 @@ def add_budget(parser: Any) -> None:
         metavar="N",
         help="what a run may cost in all: N evaluations of the log density, or seconds as 10s",
     )
+
+
+Check = Callable[[argparse.Namespace], None]
+
+
+def check_nothing(args: argparse.Namespace) -> None:
+    """The check of a command whose words cannot be wrong."""
+    del args
+
+
+def add_command(
+    commands: Any, name: str, run_by: str, check: Check, text: str
+) -> argparse.ArgumentParser:
+    """A command by its name, what runs it, what checks it, and a line of help."""
+    added = commands.add_parser(name, help=text, description=text)
+    added.set_defaults(run_by=f"numpyro_score.cli.{run_by}", check=check)
+    return added
 
 
 LENGTHS = {"chains": 16, "warmup": 500, "samples": 1000}

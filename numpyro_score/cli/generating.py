@@ -14,7 +14,7 @@ from numpyro_score.cli.common import (
     BadInput,
     checking,
 )
-from numpyro_score.cli.options import SAMPLER_STEPS
+from numpyro_score.cli.score_options import SAMPLER_STEPS
 from numpyro_score.diagnostics.files import write_draws
 from numpyro_score.infer.score_samplers import LONG_STEP
 from numpyro_score.latent.model import CLASSES, LatentScore

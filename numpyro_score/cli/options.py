@@ -5,7 +5,6 @@ runs a command is loaded by its name.
 """
 
 import argparse
-from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,25 +14,19 @@ from numpyro_score.cli.common import (
     BadInput,
     add_budget,
     add_cache,
+    add_command,
     add_free_lengths,
     add_lengths,
     add_output,
-    add_seed,
     between_0_and_1,
+    check_files,
+    check_nothing,
     check_output,
+    check_suffix,
     whole,
 )
-from numpyro_score.formats import SUFFIXES, ZARR
-
-Check = Callable[[argparse.Namespace], None]
-
-SAMPLER_STEPS = {
-    "reverse_sde": 100,
-    "probability_flow": 20,
-    "annealed_langevin": 1000,
-    "consistency": 1,
-}
-"""Samplers of `generate`, and their steps by default."""
+from numpyro_score.cli.score_options import fit, generate
+from numpyro_score.formats import ZARR
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -47,32 +40,19 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=version("numpyro-score"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for declare in (_list, _compare, _run, _diagnose, _calibrate, _fit, _generate):
+    for declare in (_list, _compare, _run, _diagnose, _calibrate, fit, generate):
         declare(commands)
     return parser
 
 
-def _add_command(
-    commands: Any, name: str, run_by: str, check: Check, text: str
-) -> argparse.ArgumentParser:
-    """A command by its name, what runs it, what checks it, and a line of help."""
-    added = commands.add_parser(name, help=text, description=text)
-    added.set_defaults(run_by=f"numpyro_score.cli.{run_by}", check=check)
-    return added
-
-
-def _check_nothing(args: argparse.Namespace) -> None:
-    del args
-
-
 def _list(commands: Any) -> None:
     text = "Name the kernels and targets that are installed."
-    _add_command(commands, "list", "listing", _check_nothing, text)
+    add_command(commands, "list", "listing", check_nothing, text)
 
 
 def _compare(commands: Any) -> None:
     text = "Compare kernels on targets and write a report."
-    added = _add_command(commands, "compare", "comparing", _check_compare, text)
+    added = add_command(commands, "compare", "comparing", _check_compare, text)
     for name in ("target", "kernel"):
         added.add_argument(
             f"--{name}",
@@ -107,7 +87,7 @@ def _check_compare(args: argparse.Namespace) -> None:
 
 def _run(commands: Any) -> None:
     text = "Sample a NumPyro model of your own and keep the draws."
-    added = _add_command(commands, "run", "running", _check_run, text)
+    added = add_command(commands, "run", "running", _check_run, text)
     added.add_argument("model", metavar="FILE.py:MODEL")
     added.add_argument(
         "--data", type=Path, metavar="NPZ", help="arrays that the model takes as keyword arguments"
@@ -159,7 +139,7 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
 
 
 def _check_run(args: argparse.Namespace) -> None:
-    _check_suffix(args.out)
+    check_suffix(args.out)
     if args.resume and args.out.suffix != ZARR:
         raise BadInput(f"--resume goes on with a {ZARR} folder, but --out is {args.out}")
     places = (args.coordinator, args.num_processes, args.process_id)
@@ -180,7 +160,7 @@ def _check_run(args: argparse.Namespace) -> None:
 
 def _diagnose(commands: Any) -> None:
     text = "Write a report about the draws in a file."
-    added = _add_command(commands, "diagnose", "diagnosing", _check_diagnose, text)
+    added = add_command(commands, "diagnose", "diagnosing", _check_diagnose, text)
     added.add_argument("draws", type=Path, metavar="FILE", help="any that ArviZ wrote")
     added.add_argument(
         "--target",
@@ -195,14 +175,14 @@ def _diagnose(commands: Any) -> None:
 
 def _check_diagnose(args: argparse.Namespace) -> None:
     check_output(args.out)
-    _check_files([args.draws, *([args.reference] if args.reference else [])])
+    check_files([args.draws, *([args.reference] if args.reference else [])])
     if args.target is not None:
         _check_name(plugins.TARGETS, "target", args.target)
 
 
 def _calibrate(commands: Any) -> None:
     text = "Test by simulation whether a kernel is right for a NumPyro model of your own."
-    added = _add_command(commands, "calibrate", "calibrating", _check_calibrate, text)
+    added = add_command(commands, "calibrate", "calibrating", _check_calibrate, text)
     added.add_argument("model", metavar="FILE.py:MODEL")
     added.add_argument(
         "--data",
@@ -240,86 +220,9 @@ def _check_calibrate(args: argparse.Namespace) -> None:
     plugins.split(args.model, "model")
 
 
-def _fit(commands: Any) -> None:
-    text = "Train a score at every noise level on the draws in a file."
-    added = _add_command(commands, "fit", "fitting", _check_fit, text)
-    added.add_argument("draws", type=Path, metavar="FILE", help="any that ArviZ wrote")
-    added.add_argument(
-        "--variable",
-        action="append",
-        metavar="NAME",
-        help="of the posterior, may be given repeatedly (default: all that are real)",
-    )
-    added.add_argument("--steps", type=whole(1), default=3000, help="(default %(default)s)")
-    added.add_argument("--batch-size", type=whole(1), help="(default 512, or all draws if fewer)")
-    added.add_argument("--width", type=whole(1), default=64, help="(default %(default)s)")
-    added.add_argument("--depth", type=whole(1), default=3, help="(default %(default)s)")
-    added.add_argument(
-        "--latent", type=whole(1), metavar="N", help="train a score of N latent coordinates instead"
-    )
-    added.add_argument(
-        "--teacher",
-        type=Path,
-        metavar="FILE",
-        help="a score of these draws: train a consistency model of it, which draws in one call",
-    )
-    add_seed(added)
-    added.add_argument(
-        "--checkpoint", type=Path, metavar="FOLDER", help="go on from there after a kill"
-    )
-    add_output(added, "score.eqx")
-
-
-def _check_fit(args: argparse.Namespace) -> None:
-    check_output(args.out)
-    _check_files([args.draws])
-    if args.teacher is not None and args.latent is not None:
-        raise BadInput("give --teacher or --latent, not both: distil the score of codes in Python")
-    if args.teacher is not None and not args.teacher.is_file():
-        raise BadInput(f"there is no file {args.teacher}; numpyro-score fit writes one")
-
-
-def _generate(commands: Any) -> None:
-    text = "Draw from a score that numpyro-score fit trained."
-    added = _add_command(commands, "generate", "generating", _check_generate, text)
-    added.add_argument("score", type=Path, metavar="FILE", help="of numpyro-score fit, or save()")
-    added.add_argument(
-        "--sampler", choices=SAMPLER_STEPS, default="reverse_sde", help="(default %(default)s)"
-    )
-    added.add_argument("--num", type=whole(1), default=1000, help="(default %(default)s)")
-    defaults = ", ".join(f"{name} {steps}" for name, steps in SAMPLER_STEPS.items())
-    added.add_argument(
-        "--steps", type=whole(1), help=f"of the sampler, over all levels (default: {defaults})"
-    )
-    added.add_argument("--denoise", action="store_true", help="end with the mean without noise")
-    added.add_argument("--batch-size", type=whole(1), metavar="N", help="draws at once")
-    add_seed(added)
-    add_output(added, "draws.nc")
-
-
-def _check_generate(args: argparse.Namespace) -> None:
-    _check_suffix(args.out)
-    check_output(args.out)
-    if not args.score.is_file():
-        raise BadInput(f"there is no file {args.score}; numpyro-score fit writes one")
-
-
-def _check_suffix(path: Path) -> None:
-    if path.suffix not in SUFFIXES:
-        raise BadInput(f"--out must end in {' or '.join(SUFFIXES)}, got {path}")
-
-
 def _check_name(group: str, what: str, name: str) -> None:
     """A name that is registered, or a file that is there."""
     if ":" in name:
         plugins.split(name, what)
     else:
         plugins.find(group, name)
-
-
-def _check_files(paths: Iterable[Path]) -> None:
-    for path in paths:
-        if not path.exists():
-            raise BadInput(
-                f"there is no file {path}; give one that ArviZ wrote ({' or '.join(SUFFIXES)})"
-            )

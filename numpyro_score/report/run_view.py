@@ -13,10 +13,11 @@ from numpyro_score.diagnostics.formatting import count, listed, number, percent
 from numpyro_score.diagnostics.section import Table
 from numpyro_score.diagnostics.status import Status
 from numpyro_score.diagnostics.wording import Remark
-from numpyro_score.report.chain_pictures import acceptance_plan, mixing_plans, trace_plan
+from numpyro_score.report.mixing_pictures import mixing_plans
 from numpyro_score.report.mode_pictures import mode_plans
 from numpyro_score.report.pictures import Picture, Plan, Shown, choose, pictures
 from numpyro_score.report.section_pictures import section_plans
+from numpyro_score.report.time_pictures import acceptance_plan, trace_plan
 
 
 class SectionView(NamedTuple):

@@ -5,15 +5,11 @@ from collections.abc import Callable
 from numpyro_score.diagnostics.assessment import Assessment
 from numpyro_score.diagnostics.draws import FlatDraws
 from numpyro_score.diagnostics.section import Section
-from numpyro_score.report.chain_pictures import (
-    acceptance_plan,
-    mixing_plans,
-    rhat_plan,
-    trace_plan,
-)
 from numpyro_score.report.error_pictures import chart_plan, distances_plan
+from numpyro_score.report.mixing_pictures import mixing_plans
 from numpyro_score.report.mode_pictures import mode_plans
 from numpyro_score.report.pictures import Plan, Shown
+from numpyro_score.report.time_pictures import acceptance_plan, rhat_plan, trace_plan
 
 Plans = list[Plan | None]
 

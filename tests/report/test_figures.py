@@ -11,16 +11,16 @@ from numpyro_score.diagnostics import convergence, expectation_errors, judge
 from numpyro_score.diagnostics.burn_in import burn_in
 from numpyro_score.diagnostics.known_values import section
 from numpyro_score.diagnostics.modes import modes
-from numpyro_score.report.chain_pictures import (
+from numpyro_score.report.error_pictures import chart_plan, distances_plan
+from numpyro_score.report.mixing_pictures import mixing_plans
+from numpyro_score.report.mode_pictures import mode_plans
+from numpyro_score.report.pictures import MAX_CHAINS, choose, pictures
+from numpyro_score.report.time_pictures import (
     MAX_TRACE_POINTS,
     acceptance_plan,
-    mixing_plans,
     rhat_plan,
     trace_plan,
 )
-from numpyro_score.report.error_pictures import chart_plan, distances_plan
-from numpyro_score.report.mode_pictures import mode_plans
-from numpyro_score.report.pictures import MAX_CHAINS, choose, pictures
 from numpyro_score.targets import moments
 
 RNG = np.random.default_rng(0)
@@ -83,7 +83,7 @@ def test_what_cannot_be_drawn_says_so_and_costs_nothing_else(run, monkeypatch):
     def fail(*args, **kwargs):
         raise ZeroDivisionError("no such luck")
 
-    monkeypatch.setattr("numpyro_score.report.chain_pictures.plot_trace", fail)
+    monkeypatch.setattr("numpyro_score.report.time_pictures.plot_trace", fail)
     found = draw_all(run({"x": RNG.normal(size=(4, 100))}))
     assert [bool(picture.uri) for picture in found] == [True, False, True, True]
     assert "ZeroDivisionError: no such luck" in found[1].caption

@@ -1,8 +1,4 @@
-"""Pictures of chains: ranks, traces, autocorrelation, growth of ESS, acceptance, R-hat by burn-in.
-
-Rank plots: Säilynoja, Bürkner and Vehtari, Graphical test for discrete uniformity (Statistics and
-Computing 32, 2022). What is shown is thinned to about independent draws first, as the test assumes.
-"""
+"""Pictures over time: traces, acceptance, and R-hat as the start is dropped."""
 
 import math
 from collections.abc import Sequence
@@ -10,12 +6,10 @@ from functools import partial
 
 import numpy as np
 import xarray as xr
-from arviz_plots import plot_autocorr, plot_ess_evolution, plot_rank, plot_trace
+from arviz_plots import plot_trace
 from matplotlib.axes import Axes
 
 from numpyro_score.diagnostics.burn_in_findings import end
-from numpyro_score.diagnostics.formatting import count
-from numpyro_score.diagnostics.rhat_ess import MIN_DRAWS
 from numpyro_score.diagnostics.verdict import RHAT_MAX
 from numpyro_score.report.canvas import INK, SHADE, blank, short, styled, to_svg
 from numpyro_score.report.figures import draw
@@ -24,55 +18,11 @@ from numpyro_score.report.pictures import MAX_CHAINS, Plan, Shown
 MAX_TRACE_POINTS = 600
 """Points of a trace, a chain: about as many as the figure has pixels across."""
 
-RANKED_DRAWS = (50, 200)
-"""Fewest and most draws a chain whose ranks are shown: the rank test's time grows with them."""
-
-MAX_LAG = 60
-"""Lags of the autocorrelation."""
-
-ESS_POINTS = 12
-"""Lengths at which the effective sample sizes are computed again."""
-
-RANK_LEVEL = 0.01
-"""Level of the test of equal ranks, below which points are marked."""
-
-FAR_FROM_ENOUGH = 0.3
-"""Share of the recommended effective draws below which the recommended number is only named."""
-
 NUM_WINDOWS = 60
 """Windows over which the acceptance is averaged."""
 
-
-def _untied(draws: xr.DataArray) -> xr.DataArray:
-    """Ranks in place of values, ties broken at random: the test is of ranks without ties."""
-    noise = np.random.default_rng(0).random(draws.shape[1:]).ravel()
-    ranks = [np.argsort(np.lexsort((noise, values.ravel()))) for values in draws.values]
-    return draws.copy(data=np.reshape(ranks, draws.shape).astype(float))
-
-
-def _ranks(shown: Shown) -> str:
-    draws = shown.draws
-    size, total = draws.sizes["draw"], draws.sizes["draw"] * draws.sizes["chain"]
-    fewest, most = RANKED_DRAWS
-    step = math.ceil(total / max(shown.ess, 1.0))
-    step = max(min(step, size // fewest), math.ceil(size / most), 1)
-
-    def finish(axes: Sequence[Axes]) -> None:
-        for ax in axes:
-            for text in ax.texts:
-                value = text.get_text().partition("(")[0].removeprefix("p=")
-                text.set_text("p < 0.01" if value == "0.00" else f"p = {value}")
-                # beside the title, where no line runs
-                text.set(transform=ax.transAxes, position=(1, 1.02), ha="right", va="bottom")
-            ax.set_ylim(*(1.15 * limit for limit in ax.get_ylim()))
-
-    return draw(
-        _untied(draws.isel(draw=slice(None, None, step))),
-        plot_rank,
-        finish,
-        envelope_prob=1 - RANK_LEVEL,
-        visuals={"xlabel": {"text": "rank among all chains' draws, as a fraction"}},
-    )
+RHAT_TICKS = (1.0, 1.01, 1.05, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
+"""Ticks of the scale of R-hat, up to the largest that is needed."""
 
 
 def _traces(shown: Shown, burn_in: float) -> str:
@@ -102,47 +52,6 @@ def _traces(shown: Shown, burn_in: float) -> str:
         plot_trace,
         finish,
         visuals={"trace": {"alpha": 0.8, "width": 0.6}},
-    )
-
-
-def _autocorrelation(shown: Shown) -> str:
-    size = shown.draws.sizes["draw"]
-
-    def finish(axes: Sequence[Axes]) -> None:
-        for ax in axes:
-            band = 1.96 / math.sqrt(size)
-            ax.axhspan(-band, band, **SHADE)
-            ax.set_ylim(-0.3, 1.05)
-
-    return draw(
-        shown.draws,
-        plot_autocorr,
-        finish,
-        max_lag=min(MAX_LAG, size - 1),
-        # arviz-plots' own band is that of a series as long as the number of lags
-        visuals={"credible_interval": False, "xlabel": {"text": "lag"}},
-    )
-
-
-def _growth(shown: Shown, ess_needed: int) -> str:
-    def finish(axes: Sequence[Axes]) -> None:
-        for ax in axes:
-            drawn = [np.asarray(points.get_offsets()) for points in ax.collections]
-            reached = max(float(places[:, 1].max()) for places in drawn)
-            if reached < FAR_FROM_ENOUGH * ess_needed:
-                # a scale up to what is recommended would hide how it grows
-                ax.set_ylim(0, 1.3 * reached)
-                note = f"recommended: {count(ess_needed)}"
-                ax.text(1, 1.02, note, transform=ax.transAxes, ha="right", va="bottom", size=8.5)
-
-    return draw(
-        shown.draws,
-        plot_ess_evolution,
-        finish,
-        by_chain=False,
-        n_points=min(ESS_POINTS, shown.draws.sizes["draw"] // MIN_DRAWS),
-        min_ess=ess_needed,
-        visuals={"xlabel": {"text": "draws, all chains together"}},
     )
 
 
@@ -190,9 +99,6 @@ def _rhat_by_burn_in(burn_in: xr.Dataset, places: list[int], labels: list[str]) 
         return to_svg(figure)
 
 
-RHAT_TICKS = (1.0, 1.01, 1.05, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
-
-
 def _stretch(value: np.ndarray) -> np.ndarray:
     """R-hat on a scale on which 1.01 and 10 can both be read."""
     return np.log(np.maximum(value - 0.99, 1e-3))
@@ -200,44 +106,6 @@ def _stretch(value: np.ndarray) -> np.ndarray:
 
 def _unstretch(value: np.ndarray) -> np.ndarray:
     return np.exp(value) + 0.99
-
-
-def mixing_plans(shown: Shown, ess_needed: int) -> list[Plan]:
-    """Ranks, autocorrelation and growth of the effective sample size.
-
-    Parameters
-    ----------
-    shown
-        As `choose` returns it.
-    ess_needed
-        Recommended effective sample size.
-    """
-    some, labels = shown.selection, ", ".join(shown.labels)
-    ranks = Plan(
-        "Ranks",
-        "Each line is the share of low and high ranks of one chain, against an equal share. Flat "
-        f"lines that cross: the chains agree. p: probability of lines this far apart then.{some}",
-        labels,
-        partial(_ranks, shown),
-    )
-    others = [
-        Plan(
-            "Autocorrelation",
-            "Correlation of a draw with the one so many steps before. The sooner it falls into the "
-            f"band, the larger the effective sample size.{some}",
-            labels,
-            partial(_autocorrelation, shown),
-        ),
-        Plan(
-            "Growth of the effective sample size",
-            "Blue: bulk, orange: tail, dashed: recommended, only named where it is far above. "
-            f"Straight lines upward: longer runs help. Bent or flat lines: they do not.{some}",
-            labels,
-            partial(_growth, shown, ess_needed),
-        ),
-    ]
-    # ranks are among chains
-    return [ranks, *others] if shown.draws.sizes["chain"] > 1 else others
 
 
 def trace_plan(shown: Shown, burn_in: xr.Dataset | None) -> Plan:
