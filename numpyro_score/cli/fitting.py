@@ -30,6 +30,11 @@ def do(args: argparse.Namespace) -> int:
                 f"{args.draws} has no variable {', '.join(missing)}; it has "
                 f"{', '.join(map(str, data))}"
             )
+        if not names:
+            raise BadInput(
+                f"{args.draws} has no variable of real numbers to fit to; it has "
+                f"{', '.join(map(str, data)) or 'none'}"
+            )
         train, what = _training(args)
         model, history = train(
             data[list(dict.fromkeys(names))],

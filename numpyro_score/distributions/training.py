@@ -97,13 +97,20 @@ def train_flow(
     Raises
     ------
     ValueError
-        As in `fit_score`; or if single precision does not resolve the spread of the points.
+        As in `fit_score`; or if single precision does not resolve the spread of the points, or
+        a coordinate is constant.
     TypeError
         If an option is unknown.
     """
     check_options(options)
     chosen: FlowOptions = {**DEFAULTS, **options}
     check_resolution(points.mean(axis=0), points.std(axis=0), jnp.result_type(float))
+    constant = np.flatnonzero(np.ptp(points, axis=0) == 0)
+    if len(constant):
+        raise ValueError(
+            f"{len(constant)} of {points.shape[1]} coordinates are constant (the first is number "
+            f"{constant[0]}), and have no density; leave them out"
+        )
     mean: Any = 0.0
     data: Any = points
     if conditions is not None:

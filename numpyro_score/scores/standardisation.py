@@ -27,6 +27,10 @@ SMALLEST_NOISE = 1e-4
 RESOLUTION = 0.1
 """Largest spacing of floating-point numbers at the location of draws, in units of their sd."""
 
+SCALE_POWER = 0.4
+"""Of the smallest and the largest number of a float type: the limits of an overall sd. Noise is
+down to a thousandth of it, and is squared."""
+
 OUTLIER_SHARE, OUTLIER_RATIO = 0.01, 1e-3
 """Outliers: at most this share of the points, beside which the quartiles are nearer than that, in
 units of the sd."""
@@ -170,6 +174,38 @@ def check_resolution(location: Any, sd: Any, dtype: Any) -> None:
             f"where {jnp.dtype(dtype)} numbers are {spacing[place]:.3g} apart; keep them in "
             "float64 and subtract the mean (numpyro_score.scores.Whitening does), or call "
             "numpyro.enable_x64() first"
+        )
+
+
+def check_scale(scale: float, dtype: Any) -> None:
+    """Refuse draws whose squares, or those of their noise, overflow or vanish.
+
+    Parameters
+    ----------
+    scale
+        Their overall sd.
+    dtype
+        Of the computation.
+
+    Raises
+    ------
+    ValueError
+        If it is so.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_scale(1e-30, np.float64)
+    >>> check_scale(1e-30, np.float32)
+    Traceback (most recent call last):
+    ValueError: the draws have an overall sd of 1e-30, but its square has to be well within...
+    """
+    limits = jnp.finfo(dtype)
+    low, high = float(limits.tiny) ** SCALE_POWER, float(limits.max) ** SCALE_POWER
+    if not low < scale < high:
+        raise ValueError(
+            f"the draws have an overall sd of {scale:.3g}, but its square has to be well within "
+            f"{jnp.dtype(dtype)}: give them in units in which it is from {low:.0e} to {high:.0e}"
         )
 
 

@@ -28,6 +28,7 @@ from numpyro_score.scores.standardisation import (
     check_data,
     check_outliers,
     check_resolution,
+    check_scale,
 )
 from numpyro_score.types import Scalar
 
@@ -102,9 +103,9 @@ class Whitening(eqx.Module):
         Raises
         ------
         ValueError
-            If draws are missing, not finite, or too coarse for their spread; if a few outliers
-            hold nearly all of the variance; or if correlations are asked for points that are not
-            vectors.
+            If draws are missing, not finite, or too coarse for their spread; if their squares
+            overflow or vanish; if a few outliers hold nearly all of the variance; or if
+            correlations are asked for points that are not vectors.
         """
         x = check_data(draws)
         center, sd = x.mean(axis=0), x.std(axis=0)
@@ -113,6 +114,7 @@ class Whitening(eqx.Module):
         varies = np.ptp(x, axis=0) > 4 * np.spacing(np.abs(center))
         center = np.where(varies, center, x[0])
         overall = math.exp(np.log(sd[varies]).mean()) if varies.any() else 1.0
+        check_scale(overall, jnp.result_type(float))
         scale = np.where(varies, sd, np.maximum(np.spacing(np.abs(center)), 1e-300))
         is_vector = x.ndim == 2
         if correlations and not is_vector:

@@ -304,6 +304,20 @@ def test_single_precision_that_cannot_hold_the_draws_is_refused() -> None:
         LearnedDistribution.fit(draws, rng_key=KEY, progress=False)
 
 
+def test_a_constant_coordinate_is_named() -> None:
+    draws = np.random.default_rng(0).normal(size=(1000, 3))
+    draws[:, 1] = 2.0
+    with pytest.raises(ValueError, match=r"1 of 3 coordinates are constant .* number 1\)"):
+        LearnedDistribution.fit(draws, rng_key=KEY, progress=False)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_a_scale_beyond_single_precision_is_refused(scale: float) -> None:
+    draws = scale * np.random.default_rng(0).normal(size=(1000, 2))
+    with pytest.raises(ValueError, match="but its square has to be well within float32"):
+        LearnedDistribution.fit(draws, rng_key=KEY, progress=False)
+
+
 def test_other_flows_are_refused() -> None:
     score = gaussian_score(jnp.zeros(2), jnp.ones(2), NOISE)
     with pytest.raises(TypeError, match="proposal of flow_proposal"):
