@@ -12,6 +12,7 @@ from numpyro.infer.gibbs import GIBBS_SITES_KWARG
 from numpyro.infer.initialization import init_to_uniform
 from numpyro.util import identity, is_prng_key
 
+from numpyro_score.kernels.base import check_scalar
 from numpyro_score.targets.numpyro_model import (
     ModelFunctions,
     initialize,
@@ -123,6 +124,7 @@ class Problem:
                     f"{self.owner} without a model cannot know where to start: give init_params "
                     "to run(), one starting point a chain."
                 )
+            self._check_given(rng_key, init_params)
             return init_params
         # where starts are given, one of the model's own is enough to make its functions
         is_one_for_all = init_params is not None and not is_prng_key(rng_key)
@@ -154,6 +156,32 @@ class Problem:
                 "leading chain axis for several chains."
             )
         return init_params
+
+    def _check_given(self, rng_key: Any, init_params: Position) -> None:
+        """Check the value of a log density that was given, at the start of one chain.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it is no real scalar, or JAX cannot trace the function.
+        """
+        leaves = jax.tree.leaves(init_params)
+        is_one = is_prng_key(rng_key)
+        # other positions are refused by the kernels, or are discrete
+        is_usual = all(
+            jnp.issubdtype(leaf.dtype, jnp.floating) and (is_one or leaf.ndim) for leaf in leaves
+        )
+        if self._given is None or not is_usual:
+            return
+        one = init_params if is_one else jax.tree.map(lambda x: x[0], init_params)
+        try:
+            value = jax.eval_shape(self._given, one)
+        except jax.errors.TracerArrayConversionError as error:
+            raise TypeError(
+                f"the density that {self.owner} was given makes a NumPy array of the position, "
+                "which JAX cannot differentiate or compile; write it with jax.numpy."
+            ) from error
+        check_scalar(value)
 
     def is_started(self, *, was_given: bool) -> bool:
         """Whether starts were found, of the model's own or else given ones."""

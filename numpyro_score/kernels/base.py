@@ -36,17 +36,27 @@ def check_position(position: Position) -> None:
 
 
 def check_scalar(value: Any) -> None:
-    """Check that a log density is a scalar.
+    """Check that a log density is a real scalar.
 
     Raises
     ------
     ValueError
         Its shape is not `()`.
+    TypeError
+        It is no floating-point number.
     """
+    if value is None:
+        raise TypeError("the log density returned None, but must return a number; add a return.")
     if jnp.shape(value) != ():
         raise ValueError(
             f"the log density has shape {jnp.shape(value)} but must be a scalar for one chain; "
             "sum over the independent terms (jnp.sum), and leave batches of chains to jax.vmap."
+        )
+    if not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+        raise TypeError(
+            f"the log density has type {jnp.result_type(value)} but must be a floating-point "
+            "number; compute it from the position without rounding or comparing, and take the "
+            "real part of a complex one."
         )
 
 
