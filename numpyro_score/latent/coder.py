@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from numpyro_score.checks import check_whole
 from numpyro_score.scores import Constant
-from numpyro_score.scores.standardisation import check_data
+from numpyro_score.scores.standardisation import check_data, check_scale
 from numpyro_score.types import RngKey
 
 Event = Float[Array, "..."]
@@ -154,8 +154,8 @@ def principal_components(
     Raises
     ------
     ValueError
-        If there are more latent than data coordinates, too few points, values that are not finite,
-        or fewer directions in which the data vary.
+        If there are more latent than data coordinates, too few points, values that are not finite
+        or whose squares overflow or vanish, or fewer directions in which the data vary.
 
     Examples
     --------
@@ -168,6 +168,9 @@ def principal_components(
     del rng_key
     points = check_data(data)
     check_latent(latent, points.shape[1:], len(points))
+    largest = float(points.std(axis=0).max())
+    if largest > 0:
+        check_scale(largest, jnp.result_type(float))
     found = PCA(latent, random_state=0).fit(points.reshape(len(points), -1))
     sd = np.sqrt(found.explained_variance_)
     if not sd[-1] > SMALLEST_SD * sd[0]:

@@ -154,7 +154,10 @@ def initialize(
                 model_kwargs=kwargs,
             )
     except RuntimeError as error:
-        raise ValueError(why_not_initialized(error, rng_key, model, args, kwargs)) from error
+        why = why_not_initialized(error, rng_key, model, args, kwargs)
+        if why is None:
+            raise
+        raise ValueError(why) from error
     found = info.param_info
     position = found.z
     if not jax.tree.leaves(position):

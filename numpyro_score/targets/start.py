@@ -101,8 +101,8 @@ def why_not_initialized(
     model: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
-) -> str:
-    """What to change in a model for which NumPyro found no starting point.
+) -> str | None:
+    """What to change in a model that NumPyro cannot start; None for an error of the model's own.
 
     Parameters
     ----------
@@ -111,9 +111,12 @@ def why_not_initialized(
     rng_key, model, args, kwargs
         What the model was started with.
     """
-    if "valid initial parameters" not in str(error):
-        # a discrete site that cannot be summed out: NumPyro names it
+    if "for discrete sites with" in str(error):
+        # one that cannot be summed out: NumPyro names it
         return f"{error} Use numpyro.infer.DiscreteGibbs for it, or sum it out by hand."
+    if "valid initial parameters" not in str(error):
+        # of the model itself, or of JAX: too little memory, for instance
+        return None
     key = rng_key if is_prng_key(rng_key) else rng_key[0]
     prior = without_likelihood(model, args, kwargs)
     info = initialize_model(key, prior, model_args=args, model_kwargs=kwargs, validate_grad=False)

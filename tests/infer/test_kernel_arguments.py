@@ -121,6 +121,15 @@ def test_densities_at_the_start(name: str, kind: str) -> None:
         init(CLASSES[name](logdensity_fn=fn), jnp.zeros(2))
 
 
+def test_an_error_of_the_model_is_left_as_it_is() -> None:
+    def broken(y: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory") as caught:
+        init(ns.MALA(broken), None, 1.0)
+    assert "DiscreteGibbs" not in str(caught.value)
+
+
 def test_gradients_at_the_start() -> None:
     with pytest.raises(ValueError, match="gradient is not finite at the start"):
         init(ns.MALA(logdensity_fn=lambda x: -jnp.sqrt(jnp.abs(x).sum())), jnp.zeros(2))

@@ -137,6 +137,8 @@ def test_bad_input(latent: LatentScore) -> None:
         fit_latent(FIELDS, 0, **OPTIONS)
     with pytest.raises(ValueError, match="there are 2 points"):
         fit_latent(FIELDS[:3], 3, **OPTIONS)
+    with pytest.raises(ValueError, match="but its square has to be well within float32"):
+        fit_latent(1e30 * FIELDS.astype(np.float64), 3, **OPTIONS)
     with pytest.raises(ValueError, match="vary in 3 directions only"):
         fit_latent(CODES @ AXES, 5, coder=principal_components, **OPTIONS)
     with pytest.raises(ValueError, match=r"the point has shape \(4, 3\).*trained on \(3, 4\)"):
