@@ -1,6 +1,7 @@
 """Posteriors by stochastic localization, without training, as a NumPyro kernel."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,13 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array
+from jaxtyping import Array, Float
+from scipy.stats import chi2
 
 from numpyro_score.deprecation import renamed_arguments
 from numpyro_score.infer.draw_space import DrawSpace
 from numpyro_score.infer.independent import Draw, independent
 from numpyro_score.infer.numpyro_kernel import NumPyroKernel
 from numpyro_score.infer.sampler import Context
+from numpyro_score.infer.state import KernelState
 from numpyro_score.localization import (
     InnerChains,
     IsotropicGaussian,
@@ -25,6 +28,17 @@ from numpyro_score.localization import (
 from numpyro_score.localization.times import check_times
 from numpyro_score.targets.prior import prior_proposal
 from numpyro_score.types import Position, RngKey
+
+FIRST, LAST = 0.01, 1000.0
+"""First and last time, in units of the posterior's and the narrowest mode's sd to the power -2."""
+
+MISFIT = 4.0
+"""Factor by which an sd differs from the one that the times are made for, where the draws' own is
+a tenth too small."""
+
+FALSE_ALARM = 0.01
+"""Probability that draws whose sd is just allowed are warned of; where the times are made for it,
+at most a quarter of that with two chains, and below 1e-4 from four on."""
 
 
 class _Prior(NamedTuple):
@@ -61,8 +75,9 @@ class StochasticLocalization(NumPyroKernel):
         A NumPyro distribution over the flat unconstrained position, as wide as the posterior or
         wider; by default the model's prior.
     scale, local_sd
-        Sd of the posterior and of its narrowest mode, about: the times go from `.01 / scale^2` to
-        `1,000 / local_sd^2`.
+        Sd of the posterior and of its narrowest mode, about, in unconstrained coordinates: the
+        times go from `.01 / scale^2` to `1,000 / local_sd^2`. `sample` warns if the last draws of
+        the chains, some 16 or more, differ from them so much that draws are too narrow.
     times
         A grid of times in their place.
     num_times
@@ -116,7 +131,7 @@ class StochasticLocalization(NumPyroKernel):
                 f"{name}: scale is {scale} and local_sd {local_sd}; 0 < local_sd <= scale is needed"
             )
         if times is None:
-            times = geometric_times(0.01 / scale**2, 1000 / local_sd**2, num_times)
+            times = geometric_times(FIRST / scale**2, LAST / local_sd**2, num_times)
         times = np.asarray(times, float)
         options = {
             "num_inner_chains": num_inner_chains,
@@ -135,6 +150,53 @@ class StochasticLocalization(NumPyroKernel):
                 settings={**options, "times": times.tolist(), "reference": reference},
             ),
         )
+
+    def remark(self, state: KernelState) -> str | None:
+        """Whether the last draws, one a chain, are of a scale that the times do not suit.
+
+        Parameters
+        ----------
+        state
+            Of a batch of chains, at the end of a run.
+
+        Returns
+        -------
+        What a user has to know, or None.
+        """
+        draws = np.asarray(jax.vmap(lambda z: ravel_pytree(z)[0])(state.z), np.float64)
+        return _misfit(draws, self._sampler.settings["times"])
+
+
+def _misfit(draws: Float[np.ndarray, "chain dim"], times: Sequence[float]) -> str | None:
+    """What is wrong with the times by the sds of the draws, of which it has to be certain."""
+    num, dim = draws.shape
+    if num < 2 or dim == 0 or not np.isfinite(draws).all():
+        return None
+    squares = draws.var(axis=0, ddof=1) * (num - 1)
+    highest = squares / chi2.ppf(FALSE_ALARM / dim, num - 1)
+    lowest = squares / chi2.isf(FALSE_ALARM / dim, num - 1)
+    # at time 0 nothing is observed
+    first = next(time for time in times if time > 0)
+    found = []
+    if (is_narrow := times[-1] * highest < LAST / MISFIT**2).any():
+        found.append(
+            f"{is_narrow.sum()} of {dim} coordinates have a far smaller sd than the last "
+            f"time is made for, {math.sqrt(LAST / times[-1]):.3g} (the smallest is about "
+            f"{math.sqrt(squares.min() / (num - 1)):.2g}): give a smaller local_sd"
+        )
+    if (is_wide := first * lowest > FIRST * MISFIT**2).any():
+        found.append(
+            f"{is_wide.sum()} of {dim} coordinates have a far larger sd than the first time is "
+            f"made for, {math.sqrt(FIRST / first):.3g} (the largest is about "
+            f"{math.sqrt(squares.max() / (num - 1)):.2g}): give a larger scale"
+        )
+    if not found:
+        return None
+    return (
+        "The draws are too narrow, since the times do not suit them, in unconstrained coordinates: "
+        f"{'; '.join(found)}. Sds of these draws are too small themselves: change by a factor of "
+        "10, until this warning is gone."
+    )
 
 
 def _localizer(

@@ -1,10 +1,16 @@
 """The look at the draws with which a run ends, and the one warning that it may give."""
 
+import warnings
+from pathlib import Path
+
 import jax
 import numpy as np
 import xarray as xr
 
+from numpyro_score.run.fields import REMARK
 from numpyro_score.run.tree import SAMPLING, Chunk, Converter, join
+
+PACKAGE = str(Path(__file__).parents[1])
 
 NUM_DRAWS = 4_000
 """Draws of all chains that are kept for the check of a streamed run; at least `MIN_PER_CHAIN`."""
@@ -81,8 +87,11 @@ def warn(tree: xr.DataTree, kept: xr.Dataset | None) -> None:
     if not any(values.size for values in tree["posterior"].data_vars.values()):
         return
     # what looks at draws is imported when there are some
-    from numpyro_score.diagnostics import warn_if_not_converged
+    from numpyro_score.diagnostics import ConvergenceWarning, warn_if_not_converged
 
+    if REMARK in tree.attrs:
+        text = f"{tree.attrs['sampler']}: {tree.attrs[REMARK]}"
+        warnings.warn(text, ConvergenceWarning, skip_file_prefixes=(PACKAGE,))
     if kept is None:
         warn_if_not_converged(tree)
         return

@@ -10,6 +10,9 @@ from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.run.program import STATISTICS, field
 
+REMARK = "remark"
+"""Attribute of a run: what its kernel finds wrong with the last draws."""
+
 
 def kept_fields(kernel: MCMCKernel, state: Any, extra_fields: Sequence[str]) -> tuple[str, ...]:
     """The draw, the kernel's default fields, known statistics, and what was asked for.
@@ -72,4 +75,8 @@ def attributes(kernel: MCMCKernel, state: Any) -> dict[str, Any]:
     friction = "adapt_state.warmup.friction.friction"
     if _present(state, [friction]):
         attrs["friction"] = float(np.asarray(field(state, friction)))
+    remark = getattr(kernel, "remark", None)
+    # of several processes none has all chains
+    if callable(remark) and jax.process_count() == 1 and (text := remark(state)) is not None:
+        attrs[REMARK] = text
     return attrs

@@ -12,6 +12,8 @@ import pytest
 from numpyro.infer import MCMC
 
 import numpyro_score as ns
+from numpyro_score.diagnostics import ConvergenceWarning
+from numpyro_score.infer.localization import FIRST, LAST, _misfit
 
 
 def model(y: float) -> None:
@@ -51,6 +53,45 @@ def test_draws_are_independent_and_marked(tree: Any, kernel: Any) -> None:
     assert abs(lag) < 4.5 / np.sqrt(x.size)
     assert tree.attrs["exact"] == 0
     assert kernel.exact is False
+
+
+TIMES = [0.0, FIRST / 2.0**2, LAST / 0.5**2]
+
+
+@pytest.mark.parametrize(
+    ("num_chains", "sd", "said"),
+    [
+        (64, 0.5, None),
+        (64, 2.0, None),
+        (64, 0.05, "smaller local_sd"),
+        (64, 30.0, "larger scale"),
+        # four draws know an sd to a factor of 20 only
+        (4, 0.5, None),
+        (4, 2.0, None),
+        (4, 1e-3, "smaller local_sd"),
+        (4, 300.0, "larger scale"),
+    ],
+)
+def test_sds_that_the_times_do_not_suit_are_found(num_chains: int, sd: float, said: Any) -> None:
+    rng = np.random.default_rng(0)
+    shape = (num_chains, 10)
+    texts = [_misfit(sd * rng.normal(size=shape), TIMES) for _ in range(50)]
+    if said is None:
+        assert texts == [None] * 50
+    else:
+        assert all(text is not None and said in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("scale", "said"), [(300.0, "a smaller local_sd"), (0.01, "a larger scale")]
+)
+def test_a_run_of_another_scale_warns(scale: float, said: str) -> None:
+    unsuited = ns.StochasticLocalization(model, num_times=8, num_inner_chains=8, scale=scale)
+    with pytest.warns(ConvergenceWarning, match=f"StochasticLocalization: .* {said}"):
+        ns.sample(
+            unsuited, jax.random.key(0), num_warmup=0, num_samples=2, num_chains=16,
+            model_args=(1.0,), progress=False,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("method", ["sequential", "vectorized"])
