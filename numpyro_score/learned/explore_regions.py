@@ -6,6 +6,8 @@
 2. What both found is clustered, and a mixture of Gaussians laid over it (`regions`).
 3. Two independent sets of particles are annealed from that mixture to the target. Their weights and
    evidence need no training, and their disagreement says how far they can be trusted.
+4. A region that both annealings lost is not given up: what found it takes the place of a few
+   particles, and training finds its weight.
 """
 
 import time
@@ -18,12 +20,16 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from numpyro_score.kernels.proposals import IndependentProposal
-from numpyro_score.kernels.tempered_smc import TemperedParticles, tempered_smc
+from numpyro_score.kernels.tempered_smc import TemperedParticles, move_particles, tempered_smc
 from numpyro_score.learned.dispersed import run_dispersed_chains
 from numpyro_score.learned.preparation import FlatLogDensity
-from numpyro_score.learned.regions import Regions, assign, find_regions
+from numpyro_score.learned.regions import LEAST_SHARE, SMALLEST, Regions, assign, find_regions
 from numpyro_score.progress import ProgressCallback
 from numpyro_score.types import RngKey
+
+EQUILIBRATION = 50
+"""MALA steps that move all that was found, before it is clustered: chains that have not arrived do,
+and copies of a resampled particle separate, so that the Gaussians of the regions fit."""
 
 FAR_BELOW = 10.0
 """A chain this many times the dimension below the median log density has not arrived."""
@@ -35,7 +41,7 @@ class Explored(NamedTuple):
     Attributes
     ----------
     particles
-        `(num, dim)`, of equal weight; the first half from the first annealing.
+        `(num, dim)`, of equal weight, except for those of regions that both annealings lost.
     step_size, variance
         Of MALA at the target.
     regions
@@ -106,7 +112,7 @@ def explore_regions(
         If no annealing reached the target's temperature, or a particle is not finite.
     """
     begin = time.perf_counter()
-    key_anneal, key_chains, *key_halves = jax.random.split(rng_key, 4)
+    key_anneal, key_chains, key_move, key_lost, *key_halves = jax.random.split(rng_key, 6)
     num_first, num_half = max(num_particles // 4, 16), max(num_particles // 2, 16)
 
     def report(done: int) -> None:
@@ -123,6 +129,8 @@ def explore_regions(
     groups = [np.asarray(annealed.particles)[: num_first if has_arrived else 0]]
     positions, is_stretched = np.asarray(chains.positions), np.asarray(chains.is_stretched)
     groups += [positions[~is_stretched], positions[is_stretched]]
+    if has_arrived:
+        groups = _moved(logdensity_fn, key_move, groups, annealed)
     found, logdensity, gradients = _usable(logdensity_fn, groups)
     if not sum(map(len, found)):
         raise ValueError(_message(float(annealed.inverse_temperature)))
@@ -134,10 +142,12 @@ def explore_regions(
         if not _has_arrived(halves[-1]):
             raise ValueError(_message(float(halves[-1].inverse_temperature)))
         report(done)
+    starts = np.concatenate(found)
     found.extend(np.asarray(half.particles) for half in halves)
     num_grad = annealed.num_grad + chains.num_grad + sum(map(len, groups))
+    num_grad += (EQUILIBRATION + 1) * sum(map(len, groups)) if has_arrived else 0
     explored = Explored(
-        jnp.concatenate([half.particles for half in halves]),
+        with_lost(key_lost, regions, starts, jnp.concatenate([h.particles for h in halves])),
         halves[1].step_size,
         halves[1].variance,
         regions,
@@ -150,6 +160,61 @@ def explore_regions(
         int(annealed.num_stages) + sum(int(half.num_stages) for half in halves),
     )
     return explored, time.perf_counter() - begin
+
+
+def _moved(
+    logdensity_fn: FlatLogDensity,
+    rng_key: RngKey,
+    groups: list[np.ndarray],
+    annealed: TemperedParticles,
+) -> list[np.ndarray]:
+    """Each group after further local steps at the target."""
+    moved, _, _ = move_particles(
+        logdensity_fn,
+        rng_key,
+        jnp.asarray(np.concatenate(groups)),
+        annealed.step_size,
+        annealed.variance,
+        EQUILIBRATION,
+    )
+    return np.split(np.asarray(moved), np.cumsum([len(group) for group in groups])[:-1])
+
+
+def with_lost(
+    rng_key: RngKey,
+    regions: Regions,
+    starts: Float[np.ndarray, "start dim"],
+    particles: Float[Array, "num dim"],
+) -> Float[Array, "num dim"]:
+    """Particles among which every region has some that was found by enough starts.
+
+    Parameters
+    ----------
+    rng_key
+        One key.
+    regions
+        What was found.
+    starts
+        What found it.
+    particles
+        Of the annealings, of which some give way to starts in regions that have none.
+    """
+    num = len(particles)
+    of_starts = np.asarray(assign(regions.mixture, jnp.asarray(starts)))
+    missing = np.ones(regions.num + 1, bool)
+    missing[np.asarray(assign(regions.mixture, particles))] = False
+    missing &= np.bincount(of_starts, minlength=regions.num + 1) >= SMALLEST
+    # what no region covers is no region
+    missing[-1] = False
+    lost = np.flatnonzero(missing)
+    rng = np.random.default_rng(np.asarray(jax.random.bits(rng_key, (2,))))
+    few = max(int(LEAST_SHARE * num), 1)
+    # a permutation, so that regions do not take each other's places
+    places = rng.permutation(num)[: few * len(lost)].reshape(-1, few)
+    kept = np.array(particles)
+    for region, place in zip(lost, places, strict=False):
+        kept[place] = rng.choice(starts[of_starts == region], few)
+    return jnp.asarray(kept)
 
 
 def _share_errors(regions: Regions, half: TemperedParticles) -> Float[np.ndarray, " regions"]:

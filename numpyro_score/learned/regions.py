@@ -38,6 +38,9 @@ SHARE_OF_MANY = 0.9
 """Weight of the wide Gaussian then. The largest of very many modes are no sample of them, and
 annealing from those alone has the larger error: of log Z .3 against .1 with eight double wells."""
 
+LEAST_SHARE = 0.01
+"""Share of the particles that a region has in training, whatever its weight."""
+
 RIDGE = 1e-6
 
 

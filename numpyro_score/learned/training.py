@@ -19,12 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from numpyro_score.kernels.gaussian_mixture import GaussianMixture
 from numpyro_score.kernels.tempered_smc import move_particles
 from numpyro_score.learned.explore_regions import Explored, evaluate
 from numpyro_score.learned.importance import Quality, quality
 from numpyro_score.learned.preparation import FlatLogDensity
-from numpyro_score.learned.regions import assign, shares
+from numpyro_score.learned.regions import shares
+from numpyro_score.learned.resampling import resample
 from numpyro_score.learned.whitening import mean_and_factor
 from numpyro_score.noise import VE
 from numpyro_score.progress import ProgressCallback
@@ -67,10 +67,6 @@ GOOD = 0.8
 LEAST_GAIN = 0.01
 """Rise of the acceptance, and change of a region's weight, below which a round changed nothing."""
 
-LEAST_SHARE = 0.01
-"""Share of the particles that a region has in training, whatever its weight."""
-
-
 type MakeProposal = Callable[..., LearnedProposal]
 """`(score, noise, dim, *, center, factor, data)` -> proposal, as `flow_proposal` is."""
 
@@ -84,12 +80,15 @@ class Round(NamedTuple):
         Of the proposal.
     shares
         Weight of every region, from the weighted draws.
+    drawn
+        Share of the draws in every region.
     num_steps, loss
         Steps of the training, and the loss at its end.
     """
 
     quality: Quality
     shares: Float[np.ndarray, " regions"]
+    drawn: Float[np.ndarray, " regions"]
     num_steps: int
     loss: float
 
@@ -144,30 +143,6 @@ def _weigh(
         return jnp.where(jnp.isnan(value), -jnp.inf, value)
 
     return x, log_weights(proposal), log_weights(flow)
-
-
-def _resample(
-    rng_key: RngKey,
-    log_weights: np.ndarray,
-    mixture: GaussianMixture,
-    x: Float[Array, "num dim"],
-    num: int,
-) -> np.ndarray:
-    """Indices of draws by weight.
-
-    Weights are limited so that one draw gives few copies (truncated importance sampling, Ionides
-    2008, doi:10.1198/106186008X320456), and no region that has draws falls below a least share.
-    """
-    from blackjax.smc import resampling
-
-    weights = np.exp(log_weights - log_weights.max())
-    weights = np.minimum(weights, weights.mean() * np.sqrt(len(weights)))
-    weights /= weights.sum()
-    which = np.asarray(assign(mixture, x))
-    share = np.bincount(which, weights)
-    floor = np.where(share > 0, np.maximum(share, LEAST_SHARE), 0.0)
-    weights *= (floor / np.where(share > 0, share, 1.0))[which]
-    return np.asarray(resampling.systematic(rng_key, jnp.asarray(weights / weights.sum()), num))
 
 
 def _train(
@@ -271,7 +246,7 @@ def train_proposal(
         found = quality(log_weights, np.asarray(of_flow), 1 - proposal.weight)
         weights = np.exp(log_weights - log_weights.max()) if found.ess_fraction > 0 else None
         new = known if weights is None else shares(mixture, x, weights)
-        history.append(Round(found, new, num_steps, end))
+        history.append(Round(found, new, shares(mixture, x), num_steps, end))
         gain = found.acceptance_rate - (history[best].quality.acceptance_rate if kept else 0.0)
         change, known = float(np.abs(new - known).max()), new
         if gain > 0 or kept is None:
@@ -284,10 +259,10 @@ def train_proposal(
             stopped = "no gain"
             break
         if round_ + 1 < rounds and found.ess_fraction > ENOUGH:
-            chosen = _resample(key_resample, log_weights, mixture, x, num)
+            chosen = resample(key_resample, mixture, x, log_weights, particles)
             step = explored.step_size
             particles, _, _ = move_particles(
-                logdensity_fn, key_move, x[chosen], step, explored.variance, MOVES
+                logdensity_fn, key_move, chosen, step, explored.variance, MOVES
             )
             num_grad += num * (MOVES + 1)
     assert kept is not None
