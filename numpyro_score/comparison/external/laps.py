@@ -18,7 +18,7 @@ from blackjax.adaptation.laps import laps
 from jaxtyping import Array, Float
 
 from numpyro_score.comparison.external.blocks import NOTHING
-from numpyro_score.comparison.external.protocol import Drawn, Task
+from numpyro_score.comparison.external.protocol import Drawn, Task, check_directions
 from numpyro_score.run.within import BudgetExceededError
 from numpyro_score.types import RngKey
 
@@ -47,11 +47,14 @@ def late_adjusted(task: Task) -> Drawn:
 
     Raises
     ------
+    ValueError
+        If it has one.
     BudgetExceededError
         If the budget leaves no adjusted trajectory after the steps before.
     RuntimeError
         If the step size was not fixed at the end.
     """
+    check_directions(task)
     num_chains, dim = task.positions.shape
     gradients = STEPS * (GRADIENTS_MANY if dim > MANY_DIMENSIONS else GRADIENTS)
     num = _num_trajectories(task, gradients)

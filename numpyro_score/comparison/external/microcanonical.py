@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from numpyro_score.comparison.external.blocks import NOTHING, Stepped, draw_blocks, timed
-from numpyro_score.comparison.external.protocol import Drawn, Task
+from numpyro_score.comparison.external.protocol import Drawn, Task, check_directions
 from numpyro_score.types import RngKey
 
 GRADIENTS = 2
@@ -37,7 +37,13 @@ def tuned_mclmc(task: Task) -> Drawn:
     ----------
     task
         What to draw; at least two dimensions.
+
+    Raises
+    ------
+    ValueError
+        If it has one.
     """
+    check_directions(task)
     adapt_key, draw_key = jax.random.split(task.rng_key)
     kernel = blackjax.mclmc.build_kernel()
 
@@ -87,7 +93,13 @@ def tuned_adjusted_mclmc(task: Task) -> Drawn:
     ----------
     task
         What to draw; at least two dimensions.
+
+    Raises
+    ------
+    ValueError
+        If it has one.
     """
+    check_directions(task)
     adapt_key, draw_key = jax.random.split(task.rng_key)
     kernel = blackjax.adjusted_mclmc_dynamic.build_kernel(
         integration_steps_fn=lambda key, mean: jnp.ceil(

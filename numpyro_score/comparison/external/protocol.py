@@ -83,6 +83,23 @@ class Task(NamedTuple):
         return self.positions.shape[0]
 
 
+def check_directions(task: Task) -> None:
+    """Check that a position has directions, as algorithms with a momentum of fixed length need.
+
+    In one dimension such a momentum does not turn, and chains stay where they are.
+
+    Raises
+    ------
+    ValueError
+        If it has one dimension.
+    """
+    if task.positions.shape[1] < 2:
+        raise ValueError(
+            "the target has 1 dimension, but directions need at least two; leave it out for this "
+            "algorithm"
+        )
+
+
 class Drawn(NamedTuple):
     """What an algorithm returns.
 

@@ -182,3 +182,10 @@ def test_a_budget_that_adaptation_exceeds_is_a_row_that_says_so() -> None:
         budget=Evaluations(500),
     )
     assert "was used up by adaptation" in cmp.table.failure["std_gaussian", "nuts"]
+
+
+@pytest.mark.parametrize("name", ["mclmc", "adjusted_mclmc", "laps"])
+def test_one_dimension_has_no_directions(name: str) -> None:
+    sampler = getattr(external, f"blackjax_{name}")
+    found = compare({name: sampler}, [std_gaussian(1)], KEY, **LENGTHS, num_samples=50)
+    assert "at least two" in found.table.failure.iloc[0]
