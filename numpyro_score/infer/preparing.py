@@ -107,10 +107,11 @@ class Preparer:
             return
         if isinstance(rng_key, jax.core.Tracer):
             raise ValueError(
-                f"{self._owner} cannot learn while chains are being mapped or compiled "
-                '(chain_method="parallel", or chain_batch_size). Let it learn first, '
-                "kernel.fit(rng_key, *args), or use "
-                'chain_method="vectorized".'
+                f"{self._owner} cannot learn while chains or data sets are being mapped or compiled "
+                '(chain_method="parallel", chain_batch_size, or sbc). Let it learn first, '
+                'kernel.fit(rng_key, *args), or use chain_method="vectorized". For sbc, whose '
+                "data sets would each need a training, take a kernel that learns nothing before "
+                "it runs, such as MALA."
             )
         key_start, key_learn = jax.random.split(rng_key)
         if init_params is None and problem.model is None:
