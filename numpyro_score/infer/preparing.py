@@ -107,7 +107,7 @@ class Preparer:
             return
         if isinstance(rng_key, jax.core.Tracer):
             raise ValueError(
-                f"{self._owner} cannot learn while chains or data sets are being mapped or compiled "
+                f"{self._owner} cannot learn while chains or data sets are mapped or compiled "
                 '(chain_method="parallel", chain_batch_size, or sbc). Let it learn first, '
                 'kernel.fit(rng_key, *args), or use chain_method="vectorized". For sbc, whose '
                 "data sets would each need a training, take a kernel that learns nothing before "

@@ -20,16 +20,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from numpyro_score.kernels.proposals import IndependentProposal
-from numpyro_score.kernels.tempered_smc import TemperedParticles, move_particles, tempered_smc
+from numpyro_score.kernels.tempered_smc import TemperedParticles, tempered_smc
 from numpyro_score.learned.dispersed import run_dispersed_chains
 from numpyro_score.learned.preparation import FlatLogDensity
 from numpyro_score.learned.regions import LEAST_SHARE, SMALLEST, Regions, assign, find_regions
 from numpyro_score.progress import ProgressCallback
 from numpyro_score.types import RngKey
-
-EQUILIBRATION = 50
-"""MALA steps that move all that was found, before it is clustered: chains that have not arrived do,
-and copies of a resampled particle separate, so that the Gaussians of the regions fit."""
 
 FAR_BELOW = 10.0
 """A chain this many times the dimension below the median log density has not arrived."""
@@ -112,7 +108,7 @@ def explore_regions(
         If no annealing reached the target's temperature, or a particle is not finite.
     """
     begin = time.perf_counter()
-    key_anneal, key_chains, key_move, key_lost, *key_halves = jax.random.split(rng_key, 6)
+    key_anneal, key_chains, key_lost, *key_halves = jax.random.split(rng_key, 5)
     num_first, num_half = max(num_particles // 4, 16), max(num_particles // 2, 16)
 
     def report(done: int) -> None:
@@ -129,8 +125,6 @@ def explore_regions(
     groups = [np.asarray(annealed.particles)[: num_first if has_arrived else 0]]
     positions, is_stretched = np.asarray(chains.positions), np.asarray(chains.is_stretched)
     groups += [positions[~is_stretched], positions[is_stretched]]
-    if has_arrived:
-        groups = _moved(logdensity_fn, key_move, groups, annealed)
     found, logdensity, gradients = _usable(logdensity_fn, groups)
     if not sum(map(len, found)):
         raise ValueError(_message(float(annealed.inverse_temperature)))
@@ -145,7 +139,6 @@ def explore_regions(
     starts = np.concatenate(found)
     found.extend(np.asarray(half.particles) for half in halves)
     num_grad = annealed.num_grad + chains.num_grad + sum(map(len, groups))
-    num_grad += (EQUILIBRATION + 1) * sum(map(len, groups)) if has_arrived else 0
     explored = Explored(
         with_lost(key_lost, regions, starts, jnp.concatenate([h.particles for h in halves])),
         halves[1].step_size,
@@ -160,24 +153,6 @@ def explore_regions(
         int(annealed.num_stages) + sum(int(half.num_stages) for half in halves),
     )
     return explored, time.perf_counter() - begin
-
-
-def _moved(
-    logdensity_fn: FlatLogDensity,
-    rng_key: RngKey,
-    groups: list[np.ndarray],
-    annealed: TemperedParticles,
-) -> list[np.ndarray]:
-    """Each group after further local steps at the target."""
-    moved, _, _ = move_particles(
-        logdensity_fn,
-        rng_key,
-        jnp.asarray(np.concatenate(groups)),
-        annealed.step_size,
-        annealed.variance,
-        EQUILIBRATION,
-    )
-    return np.split(np.asarray(moved), np.cumsum([len(group) for group in groups])[:-1])
 
 
 def with_lost(
