@@ -13,8 +13,8 @@ turns, which explore the means but not the variances.
 
 Only powers of two are compared. Moves are counted in bins of lengths `1, 2-3, 4-7, ...`: bins 0 to
 `k` are the lengths for `N = 2^k`, so that one window serves all smaller `N` too. If the largest `N`
-is the best, the next window tries twice that; the last window, which is as long as all others, does
-not where an earlier one found twice that to be worse.
+is the best, the next window tries twice that; the last window, the longest, does not where an
+earlier one found twice that to be worse.
 """
 
 from typing import Any, NamedTuple
@@ -49,8 +49,8 @@ class TrajectorySearch(NamedTuple):
     values
         Moments of the coordinates and their squares in this window, of size `2 dim`.
     worse_from
-        Smallest mean number of steps that an earlier window tried and found worse than half of it;
-        infinite if there is none.
+        Twice the best mean number of steps of the last window that tried more than that, and found
+        more to be worse; infinite if there was none.
     """
 
     mean_num_steps: Float[Array, ""]

@@ -1,4 +1,4 @@
-"""What a comparison in a store is of: runs of other targets or kernels are not taken for its own.
+"""Identity of a stored comparison: runs of other targets or kernels are not taken for its own.
 
 A comparison knows its runs by the names of target and kernel, under which there can be other data
 and other options the next time. Targets are compared by their log density at fixed points, kernels
@@ -73,7 +73,7 @@ def differences(known: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def check_kernels(jobs: Sequence[RunJob]) -> None:
     """Check that complete runs in the store are of the kernels that are given now.
 
-    Runs of algorithms of others have recorded nothing of them.
+    Runs of external samplers record no settings.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ a tenth too small."""
 
 FALSE_ALARM = 0.01
 """Probability that draws whose sd is just allowed are warned of; where the times are made for it,
-at most a quarter of that with two chains, and below 1e-4 from four on."""
+at most a quarter of that with two chains, and below 2e-4 from four on."""
 
 
 class _Prior(NamedTuple):
@@ -77,7 +77,8 @@ class StochasticLocalization(NumPyroKernel):
     scale, local_sd
         Sd of the posterior and of its narrowest mode, about, in unconstrained coordinates: the
         times go from `.01 / scale^2` to `1,000 / local_sd^2`. `sample` warns if the last draws of
-        the chains, some 16 or more, differ from them so much that draws are too narrow.
+        the chains differ from them so much that draws are too narrow; fewer than some 16 chains
+        rarely suffice for that.
     times
         A grid of times in their place.
     num_times

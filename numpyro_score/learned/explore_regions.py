@@ -161,7 +161,7 @@ def with_lost(
     starts: Float[np.ndarray, "start dim"],
     particles: Float[Array, "num dim"],
 ) -> Float[Array, "num dim"]:
-    """Particles among which every region has some that was found by enough starts.
+    """Particles, with some in every region that enough starts found.
 
     Parameters
     ----------

@@ -25,8 +25,8 @@ def resample(
 
     Weights are limited so that one draw gives few copies (truncated importance sampling, Ionides
     2008, doi:10.1198/106186008X320456). A region that has draws of positive weight, or had
-    particles, does not fall below a least share. Particles serve only where there are no such
-    draws.
+    particles, is then raised to about the least share, if need be by copies of a single draw.
+    Particles serve only where there are no such draws.
 
     Parameters
     ----------

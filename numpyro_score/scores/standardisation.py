@@ -190,7 +190,7 @@ def check_scale(scale: float, dtype: Any) -> None:
     Raises
     ------
     ValueError
-        If it is so.
+        If the scale is outside of the limits.
 
     Examples
     --------

@@ -48,7 +48,7 @@ def late_adjusted(task: Task) -> Drawn:
     Raises
     ------
     ValueError
-        If it has one.
+        If the target has one dimension.
     BudgetExceededError
         If the budget leaves no adjusted trajectory after the steps before.
     RuntimeError

@@ -41,7 +41,7 @@ def tuned_mclmc(task: Task) -> Drawn:
     Raises
     ------
     ValueError
-        If it has one.
+        If the target has one dimension.
     """
     check_directions(task)
     adapt_key, draw_key = jax.random.split(task.rng_key)
@@ -97,7 +97,7 @@ def tuned_adjusted_mclmc(task: Task) -> Drawn:
     Raises
     ------
     ValueError
-        If it has one.
+        If the target has one dimension.
     """
     check_directions(task)
     adapt_key, draw_key = jax.random.split(task.rng_key)

@@ -95,7 +95,7 @@ def check_directions(task: Task) -> None:
     """
     if task.positions.shape[1] < 2:
         raise ValueError(
-            "the target has 1 dimension, but directions need at least two; leave it out for this "
+            "the target has 1 dimension, but a momentum of fixed length needs at least two; leave it out for this "
             "algorithm"
         )
 
