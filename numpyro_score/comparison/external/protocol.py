@@ -95,8 +95,8 @@ def check_directions(task: Task) -> None:
     """
     if task.positions.shape[1] < 2:
         raise ValueError(
-            "the target has 1 dimension, but a momentum of fixed length needs at least two; leave it out for this "
-            "algorithm"
+            "the target has 1 dimension, but a momentum of fixed length needs at least two; leave "
+            "it out for this algorithm"
         )
 
 
