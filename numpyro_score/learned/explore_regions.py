@@ -108,7 +108,9 @@ def explore_regions(
         If no annealing reached the target's temperature, or a particle is not finite.
     """
     begin = time.perf_counter()
-    key_anneal, key_chains, key_lost, *key_halves = jax.random.split(rng_key, 5)
+    key_anneal, key_chains, *key_halves = jax.random.split(rng_key, 4)
+    # beyond the four: where nothing is lost, draws are what they were without it
+    key_lost = jax.random.fold_in(rng_key, 4)
     num_first, num_half = max(num_particles // 4, 16), max(num_particles // 2, 16)
 
     def report(done: int) -> None:

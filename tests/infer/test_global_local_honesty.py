@@ -50,8 +50,11 @@ def test_two_narrow_modes(seed: int, where: Any, settings: Any, expected: str | 
         logdensity_fn=PAIR.logdensity_fn, reference=reference(*where), progress=False, **settings
     )
     fitted, texts = fit(seed, kernel)
-    assert len(texts) == (expected is not None)
-    assert all(expected is not None and expected in text for text in texts)
+    if expected is None:
+        assert not texts
+    else:
+        # what is crippled may be told in more than one way
+        assert any(expected in text for text in texts)
     # all of them are right: both modes were found, and log Z is within its error
     assert fitted.evidence is not None
     assert PAIR.log_evidence is not None
