@@ -41,7 +41,7 @@ def fit(seed: int, kernel: GlobalLocal, *args: Any) -> tuple[Fitted, list[str]]:
     [
         ((0.0, 2.0), {}, None),
         ((-0.5, 0.3), {}, "from outside of the reference alone"),
-        ((0.0, 2.0), {"num_particles": 256}, "explored from 128 starts only"),
+        ((0.0, 2.0), {"num_particles": 256}, "starts only: a mode that fewer"),
     ],
     ids=["sound", "one mode", "few particles"],
 )
