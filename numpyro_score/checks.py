@@ -1,4 +1,4 @@
-"""Checks of numbers that a caller gives: whole numbers, and numbers above 0.
+"""Checks of what a caller gives: whole numbers, numbers above 0, functions that make kernels.
 
 Each names the argument and says what was given, what is expected and, with `hint`, what to do.
 They run before anything is traced or compiled. A value that is traced by JAX cannot be looked at
@@ -100,3 +100,36 @@ def check_positive(name: str, value: Any, *, hint: str = "") -> None:
         return
     message = f"{name} is {value} but must be {expected}"
     raise ValueError(f"{message}; {hint}" if hint else message)
+
+
+def check_kernel_factory(what: str, given: object, each: str) -> None:
+    """Check that something is a function from a model to a kernel.
+
+    Parameters
+    ----------
+    what
+        What it is called in the message.
+    given
+        What was given.
+    each
+        What needs a kernel of its own.
+
+    Raises
+    ------
+    TypeError
+        If it is not.
+
+    Examples
+    --------
+    >>> check_kernel_factory("kernel", "mala", "data set")
+    Traceback (most recent call last):
+    TypeError: kernel must be a function from a model to a kernel, since each data set needs its...
+    """
+    from numpyro.infer.mcmc import MCMCKernel
+
+    if isinstance(given, MCMCKernel) or not callable(given):
+        raise TypeError(
+            f"{what} must be a function from a model to a kernel, since each {each} needs its "
+            f"own, got {type(given).__name__}; give the class, or "
+            "lambda model: MALA(model, dense_mass=True)"
+        )

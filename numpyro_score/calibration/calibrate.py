@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.calibration.program import Plan, run
 from numpyro_score.calibration.result import Calibration, summarise
@@ -47,28 +46,6 @@ class Settings(NamedTuple):
                 f"var_names is the text {self.var_names!r}, but must be a tuple of names; give "
                 f"({self.var_names!r},)"
             )
-
-
-def check_kernel(kernel: object) -> None:
-    """Check that a kernel is a function from a model to a kernel.
-
-    Raises
-    ------
-    TypeError
-        If it is not.
-
-    Examples
-    --------
-    >>> check_kernel("mala")
-    Traceback (most recent call last):
-    TypeError: kernel must be a function from a model to a kernel, since each data set needs its...
-    """
-    if isinstance(kernel, MCMCKernel) or not callable(kernel):
-        raise TypeError(
-            "kernel must be a function from a model to a kernel, since each data set needs its "
-            f"own, got {type(kernel).__name__}; give the class, or "
-            "lambda model: MALA(model, dense_mass=True)"
-        )
 
 
 def calibrate(

@@ -15,10 +15,11 @@ import jax
 import numpy as np
 from numpyro.infer.mcmc import MCMCKernel
 
-from numpyro_score.calibration.calibrate import BATCH_SIZE, Settings, calibrate, check_kernel
+from numpyro_score.calibration.calibrate import BATCH_SIZE, Settings, calibrate
 from numpyro_score.calibration.program import Plan
 from numpyro_score.calibration.refit import Chains, quantities
 from numpyro_score.calibration.result import Calibration
+from numpyro_score.checks import check_kernel_factory
 from numpyro_score.progress import ProgressCallback
 from numpyro_score.run.model_arguments import calling
 from numpyro_score.targets.simulated import (
@@ -114,7 +115,7 @@ def posterior_sbc(
         progress,
     )
     settings.check()
-    check_kernel(kernel)
+    check_kernel_factory("kernel", kernel, "data set")
     with calling(model, model_args, kwargs):
         names = data_sites(model, model_args, kwargs)
     key_first, key_rest = jax.random.split(rng_key)

@@ -14,11 +14,12 @@ import jax
 from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.amortised.sites import latent_sites
-from numpyro_score.calibration.calibrate import BATCH_SIZE, Settings, calibrate, check_kernel
+from numpyro_score.calibration.calibrate import BATCH_SIZE, Settings, calibrate
 from numpyro_score.calibration.credible import Regions, regions
 from numpyro_score.calibration.program import Plan
 from numpyro_score.calibration.refit import Amortised, Chains, DrawsGivenData, Refit, quantities
 from numpyro_score.calibration.result import Calibration
+from numpyro_score.checks import check_kernel_factory
 from numpyro_score.progress import ProgressCallback
 from numpyro_score.run.model_arguments import calling
 from numpyro_score.targets.simulated import (
@@ -148,7 +149,7 @@ def sbc(
     settings.check()
     kwargs = dict(model_kwargs or {})
     if not isinstance(kernel, DrawsGivenData):
-        check_kernel(kernel)
+        check_kernel_factory("kernel", kernel, "data set")
     with calling(model, model_args, kwargs):
         names = data_sites(model, model_args, kwargs)
     source = model if simulator is None else simulator

@@ -6,9 +6,8 @@ from typing import Any
 
 import pandas as pd
 import xarray as xr
-from numpyro.infer.mcmc import MCMCKernel
 
-from numpyro_score.checks import check_whole
+from numpyro_score.checks import check_kernel_factory, check_whole
 from numpyro_score.comparison.external.protocol import ExternalSampler
 from numpyro_score.comparison.identity import check_kernels, record
 from numpyro_score.comparison.jobs import (
@@ -57,14 +56,8 @@ def _check_kernels(kernels: Mapping[str, Comparable]) -> None:
     if not kernels:
         raise ValueError("there are no kernels to compare; give at least one")
     for name, factory in kernels.items():
-        if isinstance(factory, ExternalSampler):
-            continue
-        if isinstance(factory, MCMCKernel) or not callable(factory):
-            raise TypeError(
-                f"kernel {name!r} must be a function from a model to a kernel, since each target "
-                f"needs its own, got {type(factory).__name__}; give the class, or "
-                "lambda model: MALA(model, dense_mass=True)"
-            )
+        if not isinstance(factory, ExternalSampler):
+            check_kernel_factory(f"kernel {name!r}", factory, "target")
 
 
 def _settings(

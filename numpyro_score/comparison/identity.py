@@ -14,7 +14,7 @@ from numpyro_score.comparison.result import Settings, plain_settings
 from numpyro_score.run.claim import RECORD
 from numpyro_score.run.identity import kernel_in_words
 from numpyro_score.run.probes import differing_probes, probe_density
-from numpyro_score.run.zarr_group import COMMIT, committed
+from numpyro_score.run.zarr_group import complete_attributes
 from numpyro_score.targets import Target
 
 DENSITIES = "densities"
@@ -103,8 +103,5 @@ def check_kernels(jobs: Sequence[RunJob]) -> None:
 
 
 def _recorded_kernel(job: RunJob) -> str | None:
-    if job.store is None or not (job.store / COMMIT).exists():
-        return None
-    attrs = committed(job.store)[".zattrs"]
-    is_whole = attrs.get("complete") == 1
-    return attrs[RECORD]["identity"]["kernel"] if is_whole and RECORD in attrs else None
+    attrs = None if job.store is None else complete_attributes(job.store)
+    return attrs[RECORD]["identity"]["kernel"] if attrs and RECORD in attrs else None

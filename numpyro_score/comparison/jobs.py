@@ -30,7 +30,7 @@ from numpyro_score.comparison.result import Settings
 from numpyro_score.comparison.thin import thinned
 from numpyro_score.diagnostics import ConvergenceWarning
 from numpyro_score.run import Seconds, sample
-from numpyro_score.run.zarr_group import COMMIT, committed
+from numpyro_score.run.zarr_group import complete_attributes
 from numpyro_score.targets import Target
 from numpyro_score.types import RngKey
 
@@ -149,11 +149,9 @@ def failure(error: BaseException) -> str:
 
 def _finished(store: Path | None) -> xr.DataTree | None:
     """The run in a store, if it came to its end."""
-    # what is committed, not what was written last
-    if store is None or not (store / COMMIT).exists():
+    if store is None or complete_attributes(store) is None:
         return None
-    is_whole = committed(store)[".zattrs"].get("complete") == 1
-    return az.from_zarr(str(store)) if is_whole else None
+    return az.from_zarr(str(store))
 
 
 def run_job(job: RunJob, *, progress: bool = False) -> Outcome:

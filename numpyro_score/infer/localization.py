@@ -11,7 +11,6 @@ import numpy as np
 import numpyro.distributions as dist
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
-from scipy.stats import chi2
 
 from numpyro_score.deprecation import renamed_arguments
 from numpyro_score.infer.draw_space import DrawSpace
@@ -170,6 +169,9 @@ class StochasticLocalization(NumPyroKernel):
 
 def _misfit(draws: Float[np.ndarray, "chain dim"], times: Sequence[float]) -> str | None:
     """What is wrong with the times by the sds of the draws, of which it has to be certain."""
+    # takes long to import
+    from scipy.stats import chi2
+
     num, dim = draws.shape
     if num < 2 or dim == 0 or not np.isfinite(draws).all():
         return None

@@ -4,7 +4,6 @@ A network that is not yet good may draw nothing in a region that the exploration
 its draws alone would forget the region for good. Earlier particles of such a region stay.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -57,5 +56,5 @@ def resample(
     is_kept[-1] = False
     of_old = np.where(is_kept, LEAST_SHARE / np.maximum(old, 1), 0.0)[before]
     both = jnp.asarray(np.concatenate([weights, of_old]))
-    chosen = np.asarray(resampling.systematic(rng_key, both / both.sum(), len(draws)))
-    return jnp.concatenate([draws, particles])[jax.device_put(chosen)]
+    chosen = resampling.systematic(rng_key, both / both.sum(), len(draws))
+    return jnp.concatenate([draws, particles])[chosen]

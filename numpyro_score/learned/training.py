@@ -80,15 +80,12 @@ class Round(NamedTuple):
         Of the proposal.
     shares
         Weight of every region, from the weighted draws.
-    drawn
-        Share of the draws in every region.
     num_steps, loss
         Steps of the training, and the loss at its end.
     """
 
     quality: Quality
     shares: Float[np.ndarray, " regions"]
-    drawn: Float[np.ndarray, " regions"]
     num_steps: int
     loss: float
 
@@ -246,7 +243,7 @@ def train_proposal(
         found = quality(log_weights, np.asarray(of_flow), 1 - proposal.weight)
         weights = np.exp(log_weights - log_weights.max()) if found.ess_fraction > 0 else None
         new = known if weights is None else shares(mixture, x, weights)
-        history.append(Round(found, new, shares(mixture, x), num_steps, end))
+        history.append(Round(found, new, num_steps, end))
         gain = found.acceptance_rate - (history[best].quality.acceptance_rate if kept else 0.0)
         change, known = float(np.abs(new - known).max()), new
         if gain > 0 or kept is None:

@@ -146,3 +146,18 @@ def committed(path: Path) -> dict[str, Any]:
         If there is none, or it is damaged.
     """
     return json.loads((path / COMMIT).read_text())["metadata"]
+
+
+def complete_attributes(path: Path) -> dict[str, Any] | None:
+    """Attributes of a run that came to its end; None of any other, or where there is none.
+
+    Parameters
+    ----------
+    path
+        Folder of the run.
+    """
+    # what is committed, not what was written last
+    if not (path / COMMIT).exists():
+        return None
+    attrs = committed(path)[".zattrs"]
+    return attrs if attrs.get("complete") == 1 else None

@@ -14,8 +14,9 @@ from numpyro.infer import NUTS
 
 import numpyro_score as ns
 from numpyro_score.calibration import Calibration, posterior_sbc, sbc
-from numpyro_score.calibration.calibrate import Settings, check_kernel
+from numpyro_score.calibration.calibrate import Settings
 from numpyro_score.calibration.uniformity import p_value
+from numpyro_score.checks import check_kernel_factory
 
 KEY = jax.random.key(0)
 ALL = jnp.ones(4, bool)
@@ -168,7 +169,7 @@ def test_what_cannot_be_calibrated_is_refused() -> None:
         settings._replace(var_names=names).check()
     for kernel in (ns.MALA(model), "mala"):
         with pytest.raises(TypeError, match="kernel must be a function from a model to a kernel"):
-            check_kernel(kernel)
+            check_kernel_factory("kernel", kernel, "data set")
     with pytest.raises(TypeError, match="missing a required argument: 'y'"):
         run(num=10, model_args=())
 
