@@ -126,7 +126,7 @@ def add_budget(parser: Any) -> None:
         "--budget",
         type=budget,
         metavar="N",
-        help="what a run may cost in all: N evaluations of the log density, or seconds as 10s",
+        help="total cost of a run: N evaluations of the log density, or seconds as 10s",
     )
 
 
@@ -150,10 +150,17 @@ def add_command(
 LENGTHS = {"chains": 16, "warmup": 500, "samples": 1000}
 """Of a run with a kernel that was named, where they are left out."""
 
+LENGTH_TEXTS = {
+    "chains": "number of chains",
+    "warmup": "warmup steps per chain",
+    "samples": "draws per chain",
+}
+
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """Option of what is random."""
-    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0, help="(default %(default)s)")
+    text = "of all random numbers (default %(default)s)"
+    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0, help=text)
 
 
 def add_lengths(
@@ -164,12 +171,12 @@ def add_lengths(
     samples: int | None = LENGTHS["samples"],
 ) -> None:
     """Options of what samples, with their defaults; `samples` is None where a budget may end it."""
-    parser.add_argument("--chains", type=whole(1), default=chains, help="(default %(default)s)")
-    parser.add_argument("--warmup", type=whole(0), default=warmup, help="(default %(default)s)")
-    text = (
-        "(default 1000, or what --budget pays for)" if samples is None else "(default %(default)s)"
-    )
-    parser.add_argument("--samples", type=whole(1), default=samples, help=text)
+    default = "1000, or what --budget pays for" if samples is None else "%(default)s"
+    texts = {name: f"{text} (default %(default)s)" for name, text in LENGTH_TEXTS.items()}
+    texts["samples"] = f"{LENGTH_TEXTS['samples']} (default {default})"
+    parser.add_argument("--chains", type=whole(1), default=chains, help=texts["chains"])
+    parser.add_argument("--warmup", type=whole(0), default=warmup, help=texts["warmup"])
+    parser.add_argument("--samples", type=whole(1), default=samples, help=texts["samples"])
     add_seed(parser)
 
 
@@ -177,10 +184,10 @@ def add_free_lengths(parser: argparse.ArgumentParser) -> None:
     """Options of what samples with a named kernel, or with the recommended one."""
     meant = "default %s, or that of the recommended kernel"
     for name, least in (("chains", 1), ("warmup", 0)):
-        text = meant % LENGTHS[name]
-        parser.add_argument(f"--{name}", type=whole(least), help=f"({text})")
+        text = f"{LENGTH_TEXTS[name]} ({meant % LENGTHS[name]})"
+        parser.add_argument(f"--{name}", type=whole(least), help=text)
     text = f"default {LENGTHS['samples']}, or until R-hat and effective draws suffice"
-    parser.add_argument("--samples", type=whole(1), help=f"({text})")
+    parser.add_argument("--samples", type=whole(1), help=f"{LENGTH_TEXTS['samples']} ({text})")
     add_seed(parser)
 
 
@@ -200,7 +207,7 @@ def add_cache(parser: argparse.ArgumentParser) -> None:
         "--cache",
         type=Path,
         metavar="FOLDER",
-        help="keep compiled programs there, for the next time that the same is run",
+        help="keep compiled programs there for later runs",
     )
 
 
@@ -217,5 +224,8 @@ def use_cache(folder: Path | None) -> None:
 
 def add_output(parser: argparse.ArgumentParser, default: str) -> None:
     """Options of what writes a file."""
-    parser.add_argument("--out", type=Path, default=Path(default), help="(default %(default)s)")
-    parser.add_argument("--no-progress", dest="progress", action="store_false")
+    text = "file to write (default %(default)s)"
+    parser.add_argument("--out", type=Path, default=Path(default), help=text)
+    parser.add_argument(
+        "--no-progress", dest="progress", action="store_false", help="show no progress bar"
+    )

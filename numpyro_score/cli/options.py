@@ -46,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _list(commands: Any) -> None:
-    text = "Name the kernels and targets that are installed."
+    text = "List the installed kernels and targets."
     add_command(commands, "list", "listing", check_nothing, text)
 
 
@@ -64,7 +64,10 @@ def _compare(commands: Any) -> None:
     add_lengths(added, samples=None)
     add_budget(added)
     added.add_argument(
-        "--seeds", type=whole(1), default=1, help="runs of each, for intervals (default 1)"
+        "--seeds",
+        type=whole(1),
+        default=1,
+        help="runs of each kernel on each target, for intervals (default 1)",
     )
     added.add_argument(
         "--jobs", type=whole(1), default=1, help="runs at once, in processes (default 1)"
@@ -72,7 +75,7 @@ def _compare(commands: Any) -> None:
     added.add_argument(
         "--store", type=Path, metavar="FOLDER", help="keep runs and tables there (a .zarr folder)"
     )
-    added.add_argument("--resume", action="store_true", help="go on with the comparison in --store")
+    added.add_argument("--resume", action="store_true", help="continue the comparison in --store")
     add_cache(added)
     add_output(added, "report.html")
 
@@ -88,7 +91,7 @@ def _check_compare(args: argparse.Namespace) -> None:
 def _run(commands: Any) -> None:
     text = "Sample a NumPyro model of your own and keep the draws."
     added = add_command(commands, "run", "running", _check_run, text)
-    added.add_argument("model", metavar="FILE.py:MODEL")
+    added.add_argument("model", metavar="FILE.py:MODEL", help="the model, a function in a file")
     added.add_argument(
         "--data", type=Path, metavar="NPZ", help="arrays that the model takes as keyword arguments"
     )
@@ -96,18 +99,33 @@ def _run(commands: Any) -> None:
     add_free_lengths(added)
     ends = added.add_mutually_exclusive_group()
     ends.add_argument(
-        "--until", type=whole(1), metavar="N", help="end at N effective draws of every parameter"
+        "--until",
+        type=whole(1),
+        metavar="N",
+        help="end at an effective sample size of N of every parameter",
     )
     add_budget(ends)
-    added.add_argument("--thinning", type=whole(1), default=1, help="(default %(default)s)")
     added.add_argument(
-        "--superchains", type=whole(2), metavar="N", help="groups of chains with one start each"
+        "--thinning",
+        type=whole(1),
+        default=1,
+        metavar="N",
+        help="keep every N-th draw (default %(default)s)",
     )
     added.add_argument(
-        "--chain-batch-size", type=whole(1), metavar="N", help="chains at once, to bound memory"
+        "--superchains",
+        type=whole(2),
+        metavar="N",
+        help="groups of chains, each with a common starting point",
     )
     added.add_argument(
-        "--resume", action="store_true", help="go on with the run in --out, a .zarr folder"
+        "--chain-batch-size",
+        type=whole(1),
+        metavar="N",
+        help="chains that are computed at once, to bound memory",
+    )
+    added.add_argument(
+        "--resume", action="store_true", help="continue the run in --out, a .zarr folder"
     )
     _add_processes(added)
     add_cache(added)
@@ -181,9 +199,9 @@ def _check_diagnose(args: argparse.Namespace) -> None:
 
 
 def _calibrate(commands: Any) -> None:
-    text = "Test by simulation whether a kernel is right for a NumPyro model of your own."
+    text = "Simulation-based calibration of a kernel on a NumPyro model of your own."
     added = add_command(commands, "calibrate", "calibrating", _check_calibrate, text)
-    added.add_argument("model", metavar="FILE.py:MODEL")
+    added.add_argument("model", metavar="FILE.py:MODEL", help="the model, a function in a file")
     added.add_argument(
         "--data",
         type=Path,
@@ -203,10 +221,13 @@ def _calibrate(commands: Any) -> None:
     )
     add_lengths(added, chains=4, warmup=300, samples=300)
     added.add_argument(
-        "--alpha", type=between_0_and_1, default=0.05, help="false-alarm rate (default %(default)s)"
+        "--alpha",
+        type=between_0_and_1,
+        default=0.05,
+        help="false-alarm rate of the verdict (default %(default)s)",
     )
     added.add_argument(
-        "--store", type=Path, metavar="FOLDER", help="keep refits there, and go on from there"
+        "--store", type=Path, metavar="FOLDER", help="keep refits there, and resume from there"
     )
     add_cache(added)
     add_output(added, "calibration.html")

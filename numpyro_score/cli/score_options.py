@@ -36,12 +36,19 @@ def fit(commands: Any) -> None:
         "--variable",
         action="append",
         metavar="NAME",
-        help="of the posterior, may be given repeatedly (default: all that are real)",
+        help="variable of the posterior, may be given again (default: all real ones)",
     )
-    added.add_argument("--steps", type=whole(1), default=3000, help="(default %(default)s)")
-    added.add_argument("--batch-size", type=whole(1), help="(default 512, or all draws if fewer)")
-    added.add_argument("--width", type=whole(1), default=64, help="(default %(default)s)")
-    added.add_argument("--depth", type=whole(1), default=3, help="(default %(default)s)")
+    added.add_argument(
+        "--steps", type=whole(1), default=3000, help="training steps (default %(default)s)"
+    )
+    text = "draws per training step (default 512, or all draws if fewer)"
+    added.add_argument("--batch-size", type=whole(1), help=text)
+    added.add_argument(
+        "--width", type=whole(1), default=64, help="of the network (default %(default)s)"
+    )
+    added.add_argument(
+        "--depth", type=whole(1), default=3, help="of the network (default %(default)s)"
+    )
     added.add_argument(
         "--latent", type=whole(1), metavar="N", help="train a score of N latent coordinates instead"
     )
@@ -53,7 +60,10 @@ def fit(commands: Any) -> None:
     )
     add_seed(added)
     added.add_argument(
-        "--checkpoint", type=Path, metavar="FOLDER", help="go on from there after a kill"
+        "--checkpoint",
+        type=Path,
+        metavar="FOLDER",
+        help="keep checkpoints there, and resume from there",
     )
     add_output(added, "score.eqx")
 
@@ -71,17 +81,30 @@ def generate(commands: Any) -> None:
     """Declare `generate`."""
     text = "Draw from a score that numpyro-score fit trained."
     added = add_command(commands, "generate", "generating", _check_generate, text)
-    added.add_argument("score", type=Path, metavar="FILE", help="of numpyro-score fit, or save()")
+    added.add_argument(
+        "score", type=Path, metavar="FILE", help="a model that numpyro-score fit or save() wrote"
+    )
     added.add_argument(
         "--sampler", choices=SAMPLER_STEPS, default="reverse_sde", help="(default %(default)s)"
     )
-    added.add_argument("--num", type=whole(1), default=1000, help="(default %(default)s)")
+    added.add_argument(
+        "--num", type=whole(1), default=1000, help="number of draws (default %(default)s)"
+    )
     defaults = ", ".join(f"{name} {steps}" for name, steps in SAMPLER_STEPS.items())
     added.add_argument(
         "--steps", type=whole(1), help=f"of the sampler, over all levels (default: {defaults})"
     )
-    added.add_argument("--denoise", action="store_true", help="end with the mean without noise")
-    added.add_argument("--batch-size", type=whole(1), metavar="N", help="draws at once")
+    added.add_argument(
+        "--denoise",
+        action="store_true",
+        help="end with E[x_0 | x_t], which removes the noise that is left",
+    )
+    added.add_argument(
+        "--batch-size",
+        type=whole(1),
+        metavar="N",
+        help="draws that are computed at once, to bound memory",
+    )
     add_seed(added)
     add_output(added, "draws.nc")
 

@@ -1,7 +1,7 @@
 """`alternate`: local steps, and a jump of all chains at every k-th step.
 
-Both kinds of step leave the target invariant, and so does any fixed order of them. Which one it is,
-is one number for all chains, so that a batch computes only the one that is due. The proposal's
+Both kinds of step leave the target invariant, and so does any fixed order of them. All chains make
+the same kind of step at the same time, so that a batch computes only that kind. The proposal's
 density at the current position is evaluated anew at each jump, because local steps have changed the
 position since (an old value would bias the chain).
 """
@@ -43,7 +43,7 @@ class Candidates(NamedTuple):
 
 
 class Jump(NamedTuple):
-    """Proposals that do not look at where chains are.
+    """Proposals that do not depend on the positions of the chains.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ def alternate(local: Sampler, jump: Jump, *, every: int) -> Sampler:
     jump
         The proposals of the jumps; accepted or rejected by Metropolis-Hastings.
     every
-        One step in so many is a jump.
+        After warmup every `every`-th step is a jump.
 
     Examples
     --------

@@ -16,7 +16,7 @@ from numpyro_score.types import LogDensityFn
 
 
 class GHMC(NumPyroKernel):
-    """Generalised Hamiltonian Monte Carlo: a velocity that is kept, one gradient a step; exact.
+    """Generalised Hamiltonian Monte Carlo: persistent velocity, one gradient per step; exact.
 
     Moves go on in one direction over many steps, as trajectories do, and every step is a draw
     (Horowitz 1991, doi:10.1016/0370-2693(91)90812-5; Neal 2020, arXiv:2001.11950). Warmup learns
@@ -29,9 +29,10 @@ class GHMC(NumPyroKernel):
     model, potential_fn, logdensity_fn
         What to sample: one of the three.
     friction
-        Per unit of time of the whitened target; by default learned.
+        Friction `gamma` per unit of time of the whitened target; by default learned.
     slice_drift
-        By how much the uniform number that accepts moves on in a step; by default as in MEADS.
+        Shift per step of the uniform variable that decides on acceptance (`delta` in Neal 2020);
+        by default as in MEADS.
     init_strategy
         Where chains start, as in `numpyro.infer.HMC`.
     warmup

@@ -47,15 +47,15 @@ class GlobalLocal(NumPyroKernel):
     particles are annealed from a mixture of Gaussians over the regions that both found. A score at
     every noise level is trained on the particles and their gradients, and again on the proposal's
     own weighted draws while acceptance or the weights of the regions change. The proposal is then
-    frozen. Warmup tunes the local moves;
-    after it, every `global_every`-th step proposes a draw of the score's probability flow, and
-    Metropolis-Hastings with the density of the proposal decides. Chains start from the particles
-    unless `init_params` are given. What is reported are the chains' own draws.
+    frozen. Warmup tunes the local moves; after it, every `global_every`-th step proposes a draw of
+    the score's probability flow, which is accepted or rejected by Metropolis-Hastings with the
+    density of the proposal. Chains start from the particles unless `init_params` are given. Only
+    the draws of the chains are returned.
 
     Exactness: the density of a flow is that of an invertible map. Positions at which the map could
     not be inverted are counted (`is_lost`), and get the density of the proposal's heavy-tailed part
     alone. The kernel is exact as long as the flow indeed does not reach them and no fold of the map
-    goes undetected; `round_trip` measures the errors of the inverse.
+    (where it is not one to one) goes undetected; `round_trip` measures the errors of the inverse.
 
     It trains once for a kernel object and its data; `fit` does so ahead of a run.
 
@@ -76,13 +76,13 @@ class GlobalLocal(NumPyroKernel):
     network
         `(dim, rng_key) -> network` for `numpyro_score.scores.ScoreNetwork`.
     proposal
-        What makes a proposal of the score: `flow_proposal`, or `path_proposal`, which asks for no
-        derivatives of the network and serves in more dimensions. Both are functions of
+        What makes a proposal of the score: `flow_proposal`, or `path_proposal`, which needs no
+        derivatives of the network and suits higher dimensions. Both are functions of
         `numpyro_score.samplers.proposals`, and `functools.partial` of one sets its options.
     rounds
-        Trainings at most.
+        Largest number of trainings.
     global_every
-        A step in so many is global.
+        After warmup every `global_every`-th step is a jump.
     reference
         What exploration starts from: a NumPyro distribution over the flat unconstrained position,
         or an `IndependentProposal` of it. By default the model's prior, or a Gaussian of sd 10
@@ -104,7 +104,7 @@ class GlobalLocal(NumPyroKernel):
     Warns
     -----
     UserWarning
-        When fitting: if Pareto k is above .7 or fewer than .05 of the jumps would be accepted; if
+        When fitting: if Pareto k is above .7 or less than .05 of the jumps would be accepted; if
         estimates of the evidence or of the weights of regions disagree; if a region was found by
         so few starts, or from outside of the reference alone, that others may have been missed.
 

@@ -39,7 +39,8 @@ class MALA(NumPyroKernel):
     drift_fn
         Unconstrained position -> vector field to follow in place of the gradient.
     temperature
-        Number or schedule of the step; T samples `p^(1/T)`, and the kernel is then not `exact`.
+        A number, or a function of the number of steps taken; T samples `p^(1/T)`, and for T other
+        than 1 the kernel is not `exact`.
     local_step_size
         Whether every move chooses its own step size, reversibly, around the one that warmup found
         (`numpyro_score.local_mala`): for funnels and other densities whose scale varies, at two to
@@ -123,7 +124,7 @@ class ULA(NumPyroKernel):
     init_strategy
         Where chains start, as in `numpyro.infer.HMC`.
     temperature
-        Number or schedule of the step; 0 ascends to the nearest mode.
+        A number, or a function of the number of steps taken; 0 ascends to a mode.
     preconditioner
         Options of the preconditioner, by name, described in
         `numpyro_score.infer.PreconditionerOptions`: `inverse_mass_matrix`, `adapt_mass_matrix`,
@@ -178,16 +179,17 @@ class ULA(NumPyroKernel):
 class UnderdampedLangevin(NumPyroKernel):
     """Underdamped Langevin dynamics, with a velocity: **biased**, `exact` is False.
 
-    As biased as `ULA` at the same step size, and faster: it moves on instead of diffusing. Warmup
-    is that of `ULA`.
+    As biased as `ULA` at the same step size, and faster: it moves ballistically instead of
+    diffusing. Warmup is that of `ULA`.
 
     Parameters
     ----------
-    model, potential_fn, logdensity_fn, score_fn, step_size, adapt_step_size
-    init_strategy, temperature, preconditioner
+    model, potential_fn, logdensity_fn, score_fn
+        As for `ULA`.
+    step_size, adapt_step_size, init_strategy, temperature, preconditioner
         As for `ULA`.
     friction
-        Friction per unit of time in whitened coordinates; large values make it `ULA`.
+        Friction per unit of time in whitened coordinates; as it grows, the chain tends to `ULA`.
 
     Raises
     ------
@@ -238,9 +240,9 @@ class ScoreMetropolis(NumPyroKernel):
     """Langevin steps accepted by the line integral of a score: **approximate**, `exact` is False.
 
     For targets of which only the score is known: the log ratio of densities is the integral of the
-    score along the move, by quadrature. Up to that exact where the score is a gradient, biased
-    where it is none, as most trained scores are; an `EnergyNet` has a density, and takes `MALA`.
-    The statistic `lp` counts from each chain's start.
+    score along the move, by quadrature. Exact up to the error of the quadrature if the score is the
+    gradient of a function; biased if not, as for most trained scores. An `EnergyNet` has a density:
+    use `MALA`. The statistic `lp` is relative to the log density at each chain's start.
 
     Parameters
     ----------
@@ -254,7 +256,7 @@ class ScoreMetropolis(NumPyroKernel):
     Raises
     ------
     ValueError
-        If a number cannot be one; on `run`, if there are no `init_params`.
+        If a number is out of range; on `run`, if there are no `init_params`.
 
     Examples
     --------

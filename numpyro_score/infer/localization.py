@@ -62,8 +62,8 @@ class StochasticLocalization(NumPyroKernel):
     """Independent draws of a posterior by localization, with chains for the posterior mean.
 
     Each draw is one run of `Y_t = t x + W_t` from time 0 to a late time, with `InnerChains` for
-    `E[x | Y_t]`: no training, no chain between draws. Approximate, and marked so: with too few
-    inner chains weights of modes are off. `localization.choose_start` estimates whether
+    `E[x | Y_t]`: no training, no chain between draws. Approximate, and labelled so: with too few
+    inner chains weights of modes are wrong. `localization.choose_start` estimates whether
     they are enough.
 
     Parameters
@@ -74,10 +74,10 @@ class StochasticLocalization(NumPyroKernel):
         A NumPyro distribution over the flat unconstrained position, as wide as the posterior or
         wider; by default the model's prior.
     scale, local_sd
-        Sd of the posterior and of its narrowest mode, about, in unconstrained coordinates: the
+        Approximate sd of the posterior and of its narrowest mode, in unconstrained coordinates: the
         times go from `.01 / scale^2` to `1,000 / local_sd^2`. `sample` warns if the last draws of
-        the chains differ from them so much that draws are too narrow; fewer than some 16 chains
-        rarely suffice for that.
+        the chains show that these values make the draws too narrow; fewer than about 16 chains
+        rarely suffice to show it.
     times
         A grid of times in their place.
     num_times
@@ -88,7 +88,8 @@ class StochasticLocalization(NumPyroKernel):
     Raises
     ------
     ValueError, TypeError
-        If there is no model, a number is not above 0, or the grid does not rise.
+        If there is no model, a number is not above 0, `local_sd` is above `scale`, or the grid does
+        not rise.
 
     References
     ----------

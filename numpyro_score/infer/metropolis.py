@@ -30,7 +30,8 @@ class MetropolisHastings(NumPyroKernel):
         `(rng_key, x) -> (x', log q(x | x') - log q(x' | x))` on the unconstrained position, a
         dict of sites for a model. See `numpyro_score.kernels.proposals`.
     temperature
-        Number or schedule of the step; T samples `p^(1/T)`, and the kernel is then not `exact`.
+        A number, or a function of the number of steps taken; T samples `p^(1/T)`, and for T other
+        than 1 the kernel is not `exact`.
     init_strategy
         Where chains start, as in `numpyro.infer.HMC`.
 
@@ -75,7 +76,8 @@ class RandomWalkMetropolis(NumPyroKernel):
     init_strategy
         Where chains start, as in `numpyro.infer.HMC`.
     temperature
-        Number or schedule of the step; T samples `p^(1/T)`, and the kernel is then not `exact`.
+        A number, or a function of the number of steps taken; T samples `p^(1/T)`, and for T other
+        than 1 the kernel is not `exact`.
     warmup
         Options of the warmup, by name, described in `numpyro_score.infer.WarmupOptions`:
         `step_size`, `inverse_mass_matrix`, `adapt_step_size`, `adapt_mass_matrix`, `dense_mass`,
@@ -119,7 +121,7 @@ class RandomWalkMetropolis(NumPyroKernel):
 
 
 class IndependenceMetropolis(NumPyroKernel):
-    """Independence Metropolis: candidates that ignore the chain; exact where they cover.
+    """Independence Metropolis: candidates from a fixed distribution; exact if it covers the target.
 
     Parameters
     ----------
@@ -128,7 +130,7 @@ class IndependenceMetropolis(NumPyroKernel):
     proposal
         An `IndependentProposal` on the unconstrained position, or a NumPyro distribution over it
         where the position is one array. By default the model's own prior, which covers the
-        posterior but is rarely accepted where the data say much.
+        posterior but is rarely accepted where the data are informative.
     init_strategy
         Where chains start, as in `numpyro.infer.HMC`.
 

@@ -1,4 +1,4 @@
-"""`particles`: the sampler that hands out populations of particles, one particle a draw."""
+"""`particles`: the sampler that returns populations of particles, one particle per draw."""
 
 from collections.abc import Callable
 from functools import partial

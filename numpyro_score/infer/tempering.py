@@ -150,11 +150,11 @@ class TemperedSMC(NumPyroKernel):
     """Adaptive tempered sequential Monte Carlo: **approximate**, `exact` is False.
 
     A chain is a population of its own: `num_particles` are annealed from the prior to the posterior
-    by BlackJAX's adaptive tempered SMC, moved by MALA, and handed out one a draw, in random order;
+    by BlackJAX's adaptive tempered SMC, moved by MALA, and returned one per draw, in random order;
     where more draws are asked for, the next population follows. The distribution of a finite
-    population has a bias of about `1 / num_particles`, and its particles share errors, of the
-    weights of modes above all: R-hat between chains, each with its own populations, shows them.
-    Warmup does nothing. A population that does not reach the target is marked as diverging.
+    population has a bias of about `1 / num_particles`, and its particles share errors, above all in
+    the weights of modes: R-hat between chains, each with its own populations, shows them. Warmup
+    does nothing. A population that does not reach the target is marked as diverging.
 
     Parameters
     ----------

@@ -1,16 +1,16 @@
-"""Generalised Hamiltonian Monte Carlo (GHMC): one gradient a step, and a velocity that is kept.
+"""Generalised Hamiltonian Monte Carlo (GHMC): one gradient per step, and a persistent velocity.
 
 In whitened coordinates `u`, `x = P^(1/2) u`, the target has a velocity `v` of distribution
 `N(0, I)`. A step of length `h`
 
-* renews the velocity in part, `v <- sqrt(1 - a) v + sqrt(a) z` with `a = 1 - exp(-2 gamma h)`
+* refreshes the velocity in part, `v <- sqrt(1 - a) v + sqrt(a) z` with `a = 1 - exp(-2 gamma h)`
   (Horowitz 1991, doi:10.1016/0370-2693(91)90812-5),
-* makes one leapfrog step, and accepts it, or stays and turns the velocity around.
+* makes one leapfrog step, and accepts it, or stays and reverses the velocity.
 
-Chains would often turn around if rejections were spread evenly. The uniform number that decides is
-therefore part of the state, and moves on by a constant, `slice_drift`, a step (Neal 2020,
-arXiv:2001.11950): rejections come together, with long runs of acceptances between them. The target,
-`N(0, I)` and the uniform distribution are invariant together, exactly.
+Chains would often turn around if rejections were spread evenly. The uniform number that decides on
+acceptance is therefore part of the state, and is shifted by a constant, `slice_drift`, in each step
+(Neal 2020, arXiv:2001.11950): rejections come together, with long runs of acceptances between them.
+The joint distribution of target, `N(0, I)` and the uniform variable is invariant, exactly.
 
 The parts are BlackJAX's: those of `blackjax.ghmc`, whose chain this is where `P` is the identity.
 The velocity is kept in whitened coordinates here, so that a chain goes on where warmup changes `P`,
@@ -201,7 +201,7 @@ def as_top_level_api(
         `gamma`, above 0, per unit of time of the whitened target: a step keeps the share
         `exp(-gamma h)` of the velocity. BlackJAX's `alpha` is `1 - exp(-2 gamma h)`.
     slice_drift
-        By how much the slice variable moves on a step, BlackJAX's `delta`; by default half of
+        Shift of the slice variable per step, BlackJAX's `delta`; by default half of
         `alpha`, as in MEADS (Hoffman and Sountsov 2022, PMLR 151).
 
     Raises

@@ -6,8 +6,8 @@ The Euler-Maruyama step of `dX = P grad log p dt + sqrt(2 T) P^(1/2) dW` is
 
 with `s` the score or another drift. The Hastings correction of the candidate `x'` is
 
-    T (log q(x | x') - log q(x' | x)) =
-- (s(x) + s(x')) . (x' - x) / 2 - eps / 4 (|s(x')|_P^2 - |s(x)|_P^2),
+    T (log q(x | x') - log q(x' | x))
+        = -(s(x) + s(x')) . (x' - x) / 2 - eps / 4 (|s(x')|_P^2 - |s(x)|_P^2),
 
 with `|s|_P^2 = s^T P s`. This form needs no inverse of `P` and has no cancellation of large norms
 (algorithm: Roberts and Tweedie 1996, doi:10.2307/3318418). The correction is minus the energy error
@@ -227,8 +227,8 @@ def as_top_level_api(
     score_fn
         Position -> gradient of the log density, in place of the gradient of `logdensity_fn`.
     temperature
-        Number or schedule of the step; T samples `p^(1/T)` up to the bias, and 0 is gradient
-        ascent.
+        A number, or a function of the number of steps taken; T samples `p^(1/T)` up to the bias,
+        and 0 is gradient ascent.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""MALA whose step size fits the place: one leapfrog step of a length chosen for every move.
+"""MALA with a local step size: one leapfrog step of a length chosen for every move.
 
 In whitened coordinates the step has length `h = sqrt(2 eps)` and a fresh velocity, as that of
 `mala` (Biron-Lattes et al. 2024, arXiv:2310.16782); `local_step.py` says how `h` is chosen, and

@@ -1,4 +1,4 @@
-"""MAMS whose step size fits the place: a trajectory of a step chosen for every move.
+"""MAMS with a local step size: a trajectory with a step size chosen for every move.
 
 The trajectory is that of `mams` (Robnik, Cohn-Gordon and Seljak 2025, arXiv:2503.01707);
 `local_step.py` says how its step is chosen, and why the chain stays exact. All trajectories of a

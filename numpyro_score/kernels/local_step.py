@@ -1,20 +1,20 @@
-"""A step size that fits the place: chosen anew at every move, and reversibly.
+"""A local step size: chosen anew at every move, and reversibly.
 
 Let `l(h)` be the logarithm of the acceptance ratio of a move with step `h` and a velocity that was
 drawn for it. Two thresholds `a < b` are drawn uniformly from `0 < a < b < 1`. From a first `h`, the
 one that warmup found,
 
 * `h` is doubled while `|l| < |log b|`, and the last but one is taken: longer moves are possible;
-* `h` is halved while `|l| > |log a|`: the move is too long for the place;
+* `h` is halved while `|l| > |log a|`: the move is too long here;
 * else it stays.
 
-The move is accepted with probability `exp(l)` if the same rule, applied at its end with the
-velocity reversed and the same thresholds, chooses the same `h`; otherwise it is refused. That makes
-the chain reversible (Biron-Lattes et al. 2024, arXiv:2310.16782; this symmetric rule is that of
-Liu et al. 2025, arXiv:2410.18929; the general argument Bou-Rabee, Carpenter and Marsden 2024,
+The move is accepted with probability `min(1, exp(l))` if the same rule, applied at its end with the
+velocity reversed and the same thresholds, chooses the same `h`; otherwise it is rejected. This
+makes the chain reversible (Biron-Lattes et al. 2024, arXiv:2310.16782; this symmetric rule is that
+of Liu et al. 2025, arXiv:2410.18929; the general argument Bou-Rabee, Carpenter and Marsden 2024,
 arXiv:2404.15253).
 
-A move is tried twice at least, there and back, and some four times on average. It is for densities
+A move is tried at least twice, there and back, and about four times on average. It is for densities
 whose scale varies, such as funnels; where one step size fits everywhere, it only costs.
 """
 
@@ -31,7 +31,7 @@ from numpyro_score.kernels.metropolis import accept_reject
 from numpyro_score.types import RngKey
 
 MAX_TRIALS = 12
-"""Most doublings or halvings of `h`; a move that asks for more is refused."""
+"""Most doublings or halvings of `h`; a move that asks for more is rejected."""
 
 type Move = Callable[[Point, Int[Array, ""]], tuple[Point, Float[Array, ""]]]
 """`(start, exponent)` -> end, and logarithm of the acceptance ratio, for `2^exponent` times the
@@ -190,7 +190,7 @@ def local_step(
     steps_per_move: int | Int[Array, ""] = 1,
     reports_first: bool = False,
 ) -> tuple[LangevinState, LocalStepInfo]:
-    """One step of a chain: a move with a step size chosen for it, accepted or refused.
+    """One step of a chain: a move with a step size chosen for it, accepted or rejected.
 
     Parameters
     ----------

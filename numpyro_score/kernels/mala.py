@@ -78,8 +78,8 @@ def as_top_level_api(
         Position -> vector field that replaces the gradient, such as a learned score. The chain
         stays exact; give the same function to `init`.
     temperature
-        Number or schedule of the step; T samples `p^(1/T)`, T decreasing to 0 is simulated
-        annealing.
+        A number, or a function of the number of steps taken; T samples `p^(1/T)`, and T decreasing
+        to 0 is simulated annealing.
 
     Raises
     ------

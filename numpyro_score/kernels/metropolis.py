@@ -173,7 +173,7 @@ def as_top_level_api(
         `(rng_key, x) -> (x', log q(x | x') - log q(x' | x))`: a candidate and its Hastings
         correction, 0 for a symmetric proposal. `numpyro_score.kernels.proposals` has some.
     temperature
-        Number or schedule of the step; T samples `p^(1/T)`.
+        A number, or a function of the number of steps taken; T samples `p^(1/T)`.
 
     Examples
     --------

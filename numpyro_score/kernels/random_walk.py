@@ -61,8 +61,8 @@ def as_top_level_api(
     inverse_mass_matrix
         `P`, shape `(dim,)` or `(dim, dim)`; None for the identity.
     temperature
-        Number or schedule of the step; T samples `p^(1/T)`, T decreasing to 0 is simulated
-        annealing.
+        A number, or a function of the number of steps taken; T samples `p^(1/T)`, and T decreasing
+        to 0 is simulated annealing.
 
     Raises
     ------

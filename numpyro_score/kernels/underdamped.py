@@ -17,8 +17,8 @@ On a Gaussian whose precision in whitened coordinates is `A`, the stationary dis
 discrete chain is Gaussian, with covariance `T A^-1 (I - eps / 2 A)^-1` of `u` and `T I` of `v`,
 independent of each other and whatever the friction: BAB conserves the energy that belongs to it,
 and O leaves `N(0, T)` unchanged. It is that of the unadjusted Langevin algorithm at the same
-`eps`, to which the chain tends as `gamma` grows. Without much friction it moves on instead of
-diffusing, and needs fewer steps for the same bias.
+`eps`, to which the chain tends as `gamma` grows. With little friction it moves ballistically
+instead of diffusing, and needs fewer steps for the same bias.
 """
 
 from collections.abc import Callable
@@ -196,8 +196,8 @@ def as_top_level_api(
     score_fn
         Position -> gradient of the log density, in place of the gradient of `logdensity_fn`.
     temperature
-        Number or schedule of the step; T samples `p^(1/T)` up to the bias, 0 descends with
-        momentum to a mode.
+        A number, or a function of the number of steps taken; T samples `p^(1/T)` up to the bias,
+        and 0 ascends with momentum to a mode.
 
     Raises
     ------
