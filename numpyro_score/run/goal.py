@@ -9,8 +9,9 @@ import xarray as xr
 
 from numpyro_score.checks import check_whole
 from numpyro_score.run.budget import Budget, Evaluations, Seconds
+from numpyro_score.run.choice import Choice
 from numpyro_score.run.program import Program
-from numpyro_score.run.recommend import MAX_SAMPLES, Choice
+from numpyro_score.run.recommend import MAX_SAMPLES
 from numpyro_score.run.tree import Converter
 from numpyro_score.run.until import Until, check_until
 from numpyro_score.run.within import Within

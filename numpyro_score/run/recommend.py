@@ -3,18 +3,20 @@
 The rule, by the number of coordinates `d`:
 
 * `d = 1`: `MALA`, since `MAMS` needs two coordinates;
-* `d >= 2`: `MAMS`, whose warmup learns the trajectory length from all chains: one step if the
-  preconditioned posterior is nearly isotropic, dozens if it is not;
+* `d >= 2`: `MALA` first, where the run ends by its effective sample size and can begin anew. If few
+  of its draws are effective (`forecast.slow`), or if the run cannot begin anew, `MAMS`, whose
+  warmup learns the trajectory length from all chains, and costs two to eight times as much;
 * the preconditioner is dense up to `d = MAX_DENSE`, and diagonal above, where there are too few
   draws to estimate a matrix;
 * a run of it that cannot reach its goal, and in which a chain stayed at one place for long
-  (`until.py`), is given up: the same kernel begins anew with a step size for every move, which
-  funnels need and which costs several times the gradients.
+  (`forecast.stays`), is given up: the same kernel begins anew with a step size for every move,
+  which funnels need and which costs several times the gradients.
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial, wraps
-from typing import Any, NamedTuple
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,14 +24,13 @@ from jax.flatten_util import ravel_pytree
 from numpyro.infer import NUTS
 from numpyro.infer.mcmc import MCMCKernel
 
+from numpyro_score.run.budget import Budget, Evaluations, Seconds
+from numpyro_score.run.choice import Choice, Otherwise
+from numpyro_score.run.forecast import slow, stays
 from numpyro_score.run.model_arguments import calling
 
 MAX_DENSE = 100
 """Largest number of coordinates with a dense preconditioner."""
-NUM_CHAINS = 64
-"""Default number of chains of a kernel that was chosen here."""
-NUM_WARMUP = 300
-"""Default number of warmup steps of a kernel that was chosen here."""
 MIN_POOLED = 4
 """Chains from which on a warmup that is pooled over them suffices; with fewer NUTS is chosen. 200
 steps with one chain of `MAMS` left it a fifth of its efficiency, the median of eight posteriors."""
@@ -39,87 +40,23 @@ MAX_SAMPLES = 4_000
 """Draws of each chain after which a run with `until` ends in any case."""
 
 
-class Choice(NamedTuple):
-    """A kernel, and the reason for it.
+def can_begin_anew(
+    until: int | Budget | None, num_samples: int | None, store: str | Path | None
+) -> bool:
+    """Whether a run of a chosen kernel can be given up for another one.
 
-    Attributes
-    ----------
-    kernel
-        The kernel to run.
-    reason
-        The rule that chose it, in words; None for a kernel that was given.
-    otherwise
-        Makes the kernel to run where this one stays at one place for long; None if there is none.
-    spent
-        Attributes of the run that say what was spent on a kernel that was given up.
-    num_warmup
-        Default number of warmup steps.
-    """
-
-    kernel: MCMCKernel
-    reason: str | None
-    otherwise: Callable[[], MCMCKernel] | None = None
-    spent: Mapping[str, float | int] = {}
-    num_warmup: int = NUM_WARMUP
-
-    @property
-    def num_chains(self) -> int | None:
-        """Default number of chains; None for a kernel that was given."""
-        return None if self.reason is None else NUM_CHAINS
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """What a run says of its kernel."""
-        return {} if self.reason is None else {"kernel_choice": self.reason, **self.spent}
-
-    def given_up(self, num_draws: int, spent: Mapping[str, float | int]) -> "Choice":
-        """The choice after a run in which a chain stayed at one place for `num_draws` draws."""
-        assert self.otherwise is not None
-        reason = (
-            f"{self.reason}, and a step size for every move: with one for all moves a chain "
-            f"stayed at one place for {num_draws} draws, and the goal was out of reach"
-        )
-        return Choice(self.otherwise(), reason, None, spent)
-
-
-class GivenUpError(Exception):
-    """The run of a chosen kernel is given up, for another choice.
-
-    Examples
-    --------
-    >>> from numpyro_score.infer import MALA
-    >>> kernel = MALA(logdensity_fn=lambda x: -(x @ x), local_step_size=True)
-    >>> raise GivenUpError(Choice(kernel, "MALA, and a step size for every move"))
-    Traceback (most recent call last):
-    numpyro_score.run.recommend.GivenUpError: MALA, and a step size for every move
-    """
-
-    def __init__(self, choice: Choice) -> None:
-        super().__init__(choice.reason)
-        self.choice = choice
-
-
-def beginning_anew[**P, R](sample: Callable[P, R]) -> Callable[P, R]:
-    """A `sample` that begins anew, with the other choice, where its kernel is given up.
+    It can if it ends by its effective sample size, and keeps its draws in memory until then: what
+    has been written to a Zarr folder stays.
 
     Parameters
     ----------
-    sample
-        Takes the kernel, or a `Choice`, first.
+    until, num_samples, store
+        As `sample` was given them.
     """
-
-    @wraps(sample)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return sample(*args, **kwargs)
-        except GivenUpError as given_up:
-            choice: Any = given_up.choice
-        again: Any = sample
-        if args:
-            return again(choice, *args[1:], **kwargs)
-        return again(**{**kwargs, "kernel": choice})
-
-    return run
+    counts_draws = until is None and num_samples is not None
+    is_budget = isinstance(until, Evaluations | Seconds)
+    is_streamed = store is not None and Path(store).suffix == ".zarr"
+    return not (counts_draws or is_budget or is_streamed)
 
 
 def choose(
@@ -128,6 +65,8 @@ def choose(
     kwargs: Mapping[str, Any],
     init_params: Any,
     num_chains: int | None = None,
+    *,
+    may_begin_anew: bool = False,
 ) -> Choice:
     """The kernel that was given, or the recommended one of a model or a log density.
 
@@ -143,6 +82,8 @@ def choose(
         Starting points with a leading chain axis, or None.
     num_chains
         As it was given; None for the default.
+    may_begin_anew
+        Whether the run can be given up for another kernel.
 
     Raises
     ------
@@ -164,8 +105,9 @@ def choose(
     if init_params is not None and not args and not kwargs:
         first = jax.tree.map(lambda x: x[0], init_params)
         if _is_number(given, first):
-            return _for({"logdensity_fn": given}, ravel_pytree(first)[0].size, num_chains)
-    return _for({"model": given}, _dimension(given, args, kwargs), num_chains)
+            dim = ravel_pytree(first)[0].size
+            return _for({"logdensity_fn": given}, dim, num_chains, may_begin_anew)
+    return _for({"model": given}, _dimension(given, args, kwargs), num_chains, may_begin_anew)
 
 
 def _is_number(given: Callable[..., Any], position: Any) -> bool:
@@ -191,19 +133,26 @@ def _dimension(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
     return sum(x.size for x in jax.tree.leaves(position))
 
 
-def _for(target: Mapping[str, Any], dim: int, num_chains: int | None) -> Choice:
+def _for(
+    target: Mapping[str, Any], dim: int, num_chains: int | None, may_begin_anew: bool
+) -> Choice:
     from numpyro_score.infer import MALA, MAMS
 
-    make: Callable[..., MCMCKernel]
     if isinstance(num_chains, int | np.integer) and 0 < num_chains < MIN_POOLED:
         return _few(target, dim)
+    kind = MALA if dim < 2 else MAMS
+    options = {**target, "dense_mass": 2 <= dim <= MAX_DENSE}
+    make: Callable[..., MCMCKernel] = partial(kind, **options)
+    reason = "MALA: one coordinate" if dim < 2 else _reason("MAMS", dim)
+    if not may_begin_anew:
+        return Choice(make(), reason)
+    each_move = Otherwise(
+        stays, partial(make, local_step_size=True), f"{reason}, and a step size for every move"
+    )
     if dim < 2:
-        make, reason = partial(MALA, **target), "MALA: one coordinate"
-    elif dim <= MAX_DENSE:
-        make, reason = partial(MAMS, **target, dense_mass=True), _reason("dense", dim)
-    else:
-        make, reason = partial(MAMS, **target), _reason("diagonal", dim)
-    return Choice(make(), reason, partial(make, local_step_size=True))
+        return Choice(make(), reason, (each_move,))
+    longer = Otherwise(slow, make, f"{reason}, after MALA")
+    return Choice(MALA(**options), _reason("MALA", dim), (longer, each_move))
 
 
 def _few(target: Mapping[str, Any], dim: int) -> Choice:
@@ -215,5 +164,6 @@ def _few(target: Mapping[str, Any], dim: int) -> Choice:
     return Choice(kernel, reason, num_warmup=NUM_WARMUP_NUTS)
 
 
-def _reason(kind: str, dim: int) -> str:
-    return f"MAMS with a {kind} preconditioner: {dim} coordinates (dense up to {MAX_DENSE})"
+def _reason(name: str, dim: int) -> str:
+    kind = "dense" if dim <= MAX_DENSE else "diagonal"
+    return f"{name} with a {kind} preconditioner: {dim} coordinates (dense up to {MAX_DENSE})"

@@ -18,6 +18,7 @@ from numpyro_score.run import arguments
 from numpyro_score.run.ahead import import_ahead
 from numpyro_score.run.budget import Budget, Evaluations, check_affordable
 from numpyro_score.run.check import KeptDraws, warn
+from numpyro_score.run.choice import Choice, GivenUpError, beginning_anew
 from numpyro_score.run.claim import check_store
 from numpyro_score.run.fields import attributes, kept_fields
 from numpyro_score.run.goal import check_goal, make_goal, most_samples
@@ -29,7 +30,7 @@ from numpyro_score.run.model_arguments import arguments_apart, calling
 from numpyro_score.run.program import Program, by_phase
 from numpyro_score.run.progress import ChunkText
 from numpyro_score.run.protocol import is_exact, reporting_progress
-from numpyro_score.run.recommend import Choice, GivenUpError, beginning_anew, choose
+from numpyro_score.run.recommend import can_begin_anew, choose
 from numpyro_score.run.rehearsal import rehearse
 from numpyro_score.run.start import check_superchains, init, superchains
 from numpyro_score.run.store import ZarrStore
@@ -173,7 +174,14 @@ def sample(
     ({'chain': 4, 'draw': 50}, 1)
     """
     arguments.check_model_arguments(model_args, model_kwargs)
-    choice = choose(kernel, model_args, model_kwargs or {}, init_params, num_chains)
+    choice = choose(
+        kernel,
+        model_args,
+        model_kwargs or {},
+        init_params,
+        num_chains,
+        may_begin_anew=can_begin_anew(until, num_samples, store),
+    )
     kernel = choice.kernel
     num_chains = arguments.check_chains(num_chains, choice.num_chains)
     if choice.reason is not None:
@@ -260,8 +268,6 @@ def sample(
                 # what was learned in this call has a place of its own
                 seconds["compile"] -= learned["seconds_training"]
             stored = path if is_streamed and sink.rows else None
-            # what has been written to a store stays
-            choice = choice._replace(otherwise=None) if is_streamed else choice
             goal = make_goal(until, program, converter, num_warmup, learned, stored, choice)
             kept = KeptDraws(num_chains, sink.rows.get(SAMPLING, 0)) if is_streamed else None
             bar.start(WARMUP, total, done=sum(sink.rows.values()) * thinning)

@@ -1,9 +1,8 @@
 """Runs that end when R-hat and the effective sample sizes suffice.
 
 They are computed after fixed numbers of draws, each 1.5 times the one before, so that a run ends at
-the same draw on every machine. The run of a kernel that was chosen here is given up where a chain
-stayed at one place for long and the effective sample sizes, if they grow as they did, will not
-suffice at the last draw.
+the same draw on every machine. The run of a kernel that was chosen here may be given up for another
+one (`forecast.py`).
 """
 
 import math
@@ -16,20 +15,16 @@ import numpy as np
 import xarray as xr
 
 from numpyro_score.checks import check_whole
+from numpyro_score.run.choice import Choice
+from numpyro_score.run.forecast import Seen
 from numpyro_score.run.loop import in_parts
 from numpyro_score.run.program import Buffers, Program
-from numpyro_score.run.recommend import Choice, GivenUpError
 from numpyro_score.run.tree import SAMPLING, Chunk, Converter, join
 
 FIRST_LOOK = 100
 """Draws of each chain at the first check."""
 GROWTH = 1.5
 """Ratio of the draws at one check to those at the check before."""
-FIRST_FORECAST = 300
-"""Draws of each chain before which nothing is said of whether the goal can be reached."""
-LONG_STAY = 40
-"""Kept draws at one place that tell that the step size is far too long there. Where it is right,
-not even half of the moves are rejected, and so many in a row have a probability below 1e-12."""
 
 
 def check_until(until: int, *, resume: bool) -> None:
@@ -79,7 +74,7 @@ class Until:
     converter
         Converts draws to a posterior dataset.
     choice
-        The kernel, with the one that takes its place where chains stay at one place.
+        The kernel, with what takes its place if it does not suffice.
     """
 
     def __init__(self, wanted: int, converter: Converter, choice: Choice) -> None:
@@ -112,25 +107,20 @@ class Until:
         self._found = {"until_rhat": verdict.rhat_max, "until_ess": verdict.ess_min}
         return self.is_reached
 
-    def check_reachable(self, most: int) -> None:
-        """Look whether the goal can be reached in `most` draws of each chain.
+    def check_choice(self, most: int) -> None:
+        """Look whether to go on with this kernel, up to `most` draws of each chain.
 
         Raises
         ------
         GivenUpError
-            If it cannot, a chain stayed at one place for long, and there is a kernel against that.
+            If not, and another kernel takes its place.
         """
-        num_draws = self._chunks[0].num_draws
-        if self._choice.otherwise is None or num_draws < FIRST_FORECAST:
-            return
-        # NaN is not enough
-        if self._found["until_ess"] * most >= self.wanted * num_draws:
-            return
-        stay = longest_stay(self._chunks[0].samples)
-        if stay >= LONG_STAY:
-            seconds = time.perf_counter() - self._began
-            spent = {"num_grad_given_up": self._num_grad, "seconds_given_up": seconds}
-            raise GivenUpError(self._choice.given_up(stay, spent))
+        draws = self._chunks[0]
+        num_chains = jax.tree.leaves(draws.samples)[0].shape[0]
+        found = self._found["until_ess"]
+        seen = Seen(draws.samples, num_chains, draws.num_draws, found, self.wanted, most)
+        seconds = time.perf_counter() - self._began
+        self._choice.check(seen, {"num_grad_given_up": self._num_grad, "seconds_given_up": seconds})
 
     @property
     def ending(self) -> str:
@@ -160,7 +150,7 @@ class Until:
         Raises
         ------
         GivenUpError
-            As of `check_reachable`.
+            As of `check_choice`.
         """
         program = programs[SAMPLING]
         most = num_steps[SAMPLING] // program.thinning
@@ -170,7 +160,7 @@ class Until:
             if made:
                 if self.look():
                     return None
-                self.check_reachable(most)
+                self.check_choice(most)
             return next((rows for rows in planned if rows > made), None)
 
         def see(chunk: Chunk) -> tuple[Chunk, bool]:
@@ -180,26 +170,6 @@ class Until:
         return in_parts(
             programs, state, buffers, num_steps, done, arrays, next_look=next_look, see=see
         )
-
-
-def longest_stay(samples: Any) -> int:
-    """Most consecutive draws at which a chain did not move.
-
-    Parameters
-    ----------
-    samples
-        A pytree of draws, each `(chain, draw, ...)`.
-
-    Examples
-    --------
-    >>> longest_stay({"x": np.array([[1.0, 2.0, 2.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0, 5.0]])})
-    2
-    """
-    from numpyro_score.diagnostics.rejection import longest_rejection
-
-    leaves = [x.reshape(*x.shape[:2], -1) for x in jax.tree.leaves(samples)]
-    moves = [(np.diff(x, axis=1) != 0).any(axis=2) for x in leaves]
-    return int(longest_rejection(np.logical_or.reduce(moves)).max(initial=0))
 
 
 def looks(num_rows: int, multiple: int) -> list[int]:

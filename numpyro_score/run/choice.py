@@ -1,0 +1,131 @@
+"""A kernel that was chosen, why, and what takes its place if it does not suffice."""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, NamedTuple
+
+from numpyro.infer.mcmc import MCMCKernel
+
+from numpyro_score.run.forecast import Seen
+
+NUM_CHAINS = 64
+"""Default number of chains of a kernel that was chosen here."""
+NUM_WARMUP = 300
+"""Default number of warmup steps of a kernel that was chosen here."""
+
+
+class Otherwise(NamedTuple):
+    """What takes the place of a kernel that does not suffice.
+
+    Attributes
+    ----------
+    fault
+        Says from the draws so far why the kernel does not suffice; empty if it does.
+    make
+        Makes the kernel that takes its place.
+    reason
+        The rule that chooses it, to be followed by the fault.
+    """
+
+    fault: Callable[[Seen], str]
+    make: Callable[[], MCMCKernel]
+    reason: str
+
+
+class Choice(NamedTuple):
+    """A kernel, and the reason for it.
+
+    Attributes
+    ----------
+    kernel
+        The kernel to run.
+    reason
+        The rule that chose it, in words; None for a kernel that was given.
+    otherwise
+        What takes its place if it does not suffice, and what takes the place of that.
+    spent
+        Attributes of the run that say what was spent on kernels that were given up.
+    num_warmup
+        Default number of warmup steps.
+    """
+
+    kernel: MCMCKernel
+    reason: str | None
+    otherwise: tuple[Otherwise, ...] = ()
+    spent: Mapping[str, float | int] = {}
+    num_warmup: int = NUM_WARMUP
+
+    @property
+    def num_chains(self) -> int | None:
+        """Default number of chains; None for a kernel that was given."""
+        return None if self.reason is None else NUM_CHAINS
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What a run says of its kernel."""
+        return {} if self.reason is None else {"kernel_choice": self.reason, **self.spent}
+
+    def check(self, seen: Seen, spent: Mapping[str, float | int]) -> None:
+        """Whether to go on with this kernel.
+
+        Parameters
+        ----------
+        seen
+            What is known from the draws so far.
+        spent
+            Attributes that say what this run has cost so far.
+
+        Raises
+        ------
+        GivenUpError
+            If not: with the choice that takes the place of this one.
+        """
+        if not self.otherwise:
+            return
+        other, *further = self.otherwise
+        fault = other.fault(seen)
+        if fault:
+            total = {name: value + self.spent.get(name, 0) for name, value in spent.items()}
+            reason = f"{other.reason}: {fault}"
+            raise GivenUpError(Choice(other.make(), reason, tuple(further), total))
+
+
+class GivenUpError(Exception):
+    """The run of a chosen kernel is given up, for another choice.
+
+    Examples
+    --------
+    >>> from numpyro_score.infer import MALA
+    >>> kernel = MALA(logdensity_fn=lambda x: -(x @ x), local_step_size=True)
+    >>> raise GivenUpError(Choice(kernel, "MALA, and a step size for every move"))
+    Traceback (most recent call last):
+    numpyro_score.run.choice.GivenUpError: MALA, and a step size for every move
+    """
+
+    def __init__(self, choice: Choice) -> None:
+        super().__init__(choice.reason)
+        self.choice = choice
+
+
+def beginning_anew[**P, R](sample: Callable[P, R]) -> Callable[P, R]:
+    """A `sample` that begins anew, with the other choice, where its kernel is given up.
+
+    Parameters
+    ----------
+    sample
+        Takes the kernel, or a `Choice`, first.
+    """
+
+    @wraps(sample)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return sample(*args, **kwargs)
+        except GivenUpError as given_up:
+            choice: Any = given_up.choice
+        # every choice has fewer others than the one before
+        again: Any = run
+        if args:
+            return again(choice, *args[1:], **kwargs)
+        return again(**{**kwargs, "kernel": choice})
+
+    return run

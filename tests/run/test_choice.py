@@ -1,0 +1,67 @@
+"""What takes the place of a kernel that does not suffice."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpyro.infer import NUTS
+
+from numpyro_score.run.choice import Choice, GivenUpError, Otherwise, beginning_anew
+from numpyro_score.run.forecast import Seen
+
+SEEN = Seen({"x": np.zeros((4, 100))}, 4, 100, 20.0, 400, 4_000)
+
+
+def kernel() -> NUTS:
+    return NUTS(potential_fn=lambda x: x @ x)
+
+
+def always(seen: Seen) -> str:
+    return f"after {seen.num_draws} draws"
+
+
+def never(_: Seen) -> str:
+    return ""
+
+
+def given_up(choice: Choice, num_grad: int) -> Choice:
+    with pytest.raises(GivenUpError) as caught:
+        choice.check(SEEN, {"num_grad_given_up": num_grad, "seconds_given_up": 0.5})
+    return caught.value.choice
+
+
+def test_one_after_the_other_takes_its_place() -> None:
+    first = Choice(kernel(), "A", (Otherwise(always, kernel, "B"), Otherwise(always, kernel, "C")))
+    assert first.attributes == {"kernel_choice": "A"}
+    second = given_up(first, 7)
+    assert second.kernel is not first.kernel
+    assert second.attributes == {
+        "kernel_choice": "B: after 100 draws",
+        "num_grad_given_up": 7,
+        "seconds_given_up": 0.5,
+    }
+    third = given_up(second, 5)
+    # what both have cost
+    assert third.attributes == {
+        "kernel_choice": "C: after 100 draws",
+        "num_grad_given_up": 12,
+        "seconds_given_up": 1.0,
+    }
+    # nothing is left to take its place
+    third.check(SEEN, {})
+
+
+def test_a_kernel_that_suffices_is_kept() -> None:
+    Choice(kernel(), "A", (Otherwise(never, kernel, "B"),)).check(SEEN, {})
+
+
+def test_a_run_begins_anew_until_a_choice_suffices() -> None:
+    choices = [Choice(kernel(), name) for name in "ABC"]
+
+    def run(kernel: Any, *, length: int) -> tuple[Any, int]:
+        if kernel is choices[-1]:
+            return kernel, length
+        raise GivenUpError(choices[choices.index(kernel) + 1])
+
+    assert beginning_anew(run)(choices[0], length=3) == (choices[2], 3)
+    assert beginning_anew(run)(kernel=choices[0], length=3) == (choices[2], 3)
