@@ -1,4 +1,4 @@
-"""Friction of a velocity that is kept: that of the widest direction, from all chains.
+"""Friction of a persistent velocity: that of the widest direction, from all chains.
 
 In whitened coordinates a direction of variance `l` needs the friction `1 / sqrt(l)`: with more the
 chain diffuses in it, with less it oscillates. The largest variance decides, that of the direction

@@ -1,9 +1,9 @@
 """A low-rank `P` from draws and gradients, where it holds on draws that it has not seen.
 
-For hundreds of dimensions, where a full matrix is dear: a diagonal and a few directions (Seyboldt,
-Carlson and Carpenter 2026, arXiv:2603.18845; the estimator is BlackJAX's). With few draws, or
-gradients of heavy tails, the directions are those of the noise. The Fisher divergence of the
-whitened target to `N(0, I)`, `E |L^T grad + L^-1 x|^2`, is therefore compared with that of the
+For hundreds of dimensions, where a full matrix is expensive: a diagonal and a few directions
+(Seyboldt, Carlson and Carpenter 2026, arXiv:2603.18845; the estimator is BlackJAX's). With few
+draws, or gradients of heavy tails, the directions are those of the noise. The Fisher divergence of
+the whitened target to `N(0, I)`, `E |L^T grad + L^-1 x|^2`, is therefore compared with that of the
 diagonal on held-out draws, and the better one is taken.
 """
 

@@ -4,7 +4,7 @@ For each data set a chain alternates blocks of two kinds. In a block of jumps th
 draws of the amortised posterior, all made ahead in one batch, and accepted or rejected by
 independence Metropolis-Hastings. In a block of local moves there are steps of MALA, which evaluate
 the model but not the network. Both leave the posterior invariant. The proposal's density at the
-current position is dear, because the flow has to be inverted; it is needed once in a block.
+current position is expensive, because the flow has to be inverted; it is needed once in a block.
 
 A local move costs a small part of a jump where the model is cheap beside a network, so that most
 draws are states after several local moves; jumps bring chains to where local moves do not. Before

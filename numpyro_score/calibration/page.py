@@ -131,7 +131,7 @@ def _picture(calibration: Calibration) -> Picture:
         uri = to_svg(ecdf_figure(calibration, names, NUM_COLUMNS))
     caption = (
         "ECDF of the normalised ranks, less the uniform CDF. A calibrated quantity stays in its "
-        f"band; all do with probability {1 - calibration.alpha:g}."
+        f"band; all do with a probability of at least {1 - calibration.alpha:g}."
     )
     if left_out:
         caption += f" {left_out} quantities with larger p-values are left out."

@@ -60,7 +60,7 @@ def posterior_sbc(
 
     The data and their replicate must be independent given the latent sites. The kernel that is
     tested also draws the parameters, so that a fault that leaves it consistent with itself, such as
-    a mode that it never finds, is not seen.
+    a mode that it never finds, is not detected.
 
     Parameters
     ----------

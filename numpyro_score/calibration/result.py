@@ -37,7 +37,7 @@ class Calibration(NamedTuple):
     ess, rhat
         `(simulation,)` smallest effective sample size and largest split R-hat of every refit.
     alpha
-        Probability that at least one quantity of a calibrated sampler is declared not calibrated.
+        Largest probability that some quantity of a calibrated sampler is declared not calibrated.
     data_sets
         Where parameters were drawn from.
 

@@ -116,8 +116,9 @@ def compare(
     ----------
     kernels
         Name -> function from a NumPyro model to a kernel: a class such as `numpyro.infer.NUTS` or
-        `numpyro_score.infer.MALA`, or a function that sets its options. Or an algorithm of others
-        with its own adaptation, `numpyro_score.comparison.external.blackjax_nuts` for instance.
+        `numpyro_score.infer.MALA`, or a function that sets its options. Or a third-party
+        algorithm with its own adaptation, such as
+        `numpyro_score.comparison.external.blackjax_nuts`.
     targets
         `Target`s, names of the entry-point group `numpyro_score.targets`, or `module:name` of a
         user's own.

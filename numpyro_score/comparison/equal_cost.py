@@ -31,7 +31,7 @@ class EqualCost(NamedTuple):
 
 
 def equal_cost(table: pd.DataFrame, settings: Settings, unit: str) -> EqualCost:
-    """Effective draws of the worst scalar at the budget, or at the cost of the dearest run.
+    """Effective draws of the worst scalar at the budget, or at the largest cost of a run.
 
     Parameters
     ----------

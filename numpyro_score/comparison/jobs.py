@@ -38,7 +38,7 @@ type KernelFactory = Callable[[Any], MCMCKernel]
 """NumPyro model -> kernel: a kernel's class, or a function that sets its options."""
 
 type Comparable = KernelFactory | ExternalSampler
-"""What can be compared: kernels, and whole algorithms of others."""
+"""What can be compared: kernels, and whole third-party algorithms."""
 
 OPTIONS = (
     "jax_enable_x64",

@@ -35,7 +35,7 @@ def find_kernel(kernel: str | KernelFactory) -> KernelFactory:
 
 
 def find_sampler(kernel: str | Comparable) -> Comparable:
-    """As `find_kernel`; `package.module:name` may also be a whole algorithm of others.
+    """As `find_kernel`; `package.module:name` may also be a third-party algorithm.
 
     Parameters
     ----------

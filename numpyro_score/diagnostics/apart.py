@@ -58,6 +58,6 @@ def apart_words(found: Finding) -> Words:
     return Words(
         f"{found.value} of {found.details['num_chains']} chains stay in a region of their own, "
         f"apart from the others in {listed(found.parameters)}: if it is a mode, only a kernel that "
-        "jumps between modes weighs it (GlobalLocal, ParallelTempering).",
+        "jumps between modes can estimate its weight (GlobalLocal, ParallelTempering).",
         "Compare the log densities of both groups (lp), and sample with GlobalLocal.",
     )

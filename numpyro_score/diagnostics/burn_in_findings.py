@@ -73,8 +73,9 @@ def findings(burn_in: xr.Dataset, verdict: Verdict | None) -> list[Finding]:
 def _transient(found: Finding) -> Words:
     num_warmup = found.details["num_warmup"]
     where = f"{num_warmup} of them are warmup" if num_warmup else "no warmup is kept"
+    shows = "shows" if len(found.parameters) == 1 else "show"
     return Words(
-        f"{listed(found.parameters)} still shows the initial transient: drop the first "
+        f"{listed(found.parameters)} still {shows} the initial transient: drop the first "
         f"{found.value:.0f} draws of each chain ({where}).",
         "numpyro_score.diagnostics.drop_burn_in(dt) does that.",
     )
@@ -94,8 +95,8 @@ def _unsure(found: Finding) -> Words:
 
 WORDINGS: Wordings = {
     "drift": lambda found: Words(
-        f"{listed(found.parameters)} drifts through the first half of the chains: run longer, from "
-        "better starting points."
+        f"Drift through the first half of the chains, in {listed(found.parameters)}: run longer, "
+        "from better starting points."
     ),
     "transient": _transient,
     "burn_in_unsure": _unsure,

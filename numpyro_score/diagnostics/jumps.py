@@ -5,10 +5,10 @@ chain. With the log density `p` of the target there and the log evidence, both n
 
     E[q / p | region] = Q(region) / P(region)
 
-over the chain's draws in a region: how often the proposal goes there, over how often it should. It
-is far below 1 where chains stay and the proposal hardly goes. Where no region stands out, single
-points do: chains are held at those where p is many times q (the weights of Hesterberg 1995,
-doi:10.1080/00401706.1995.10484303).
+over the chain's draws in a region: the share of the proposals there, over the share that there
+should be. It is far below 1 where chains stay and the proposal hardly goes. Where no region stands
+out, single points do: chains are held at those where p is many times q (the weights of Hesterberg
+1995, doi:10.1080/00401706.1995.10484303).
 
 Draws of the chain are draws of `p`. If the weights `p / q` have Pareto shape `k` under `q`, they
 have shape `k / (1 - k)` under `p`, so that `k` is known without a draw of `q`, and also where the
@@ -24,7 +24,7 @@ from jaxtyping import Float, Int
 from numpyro_score.learned.importance import tail_shape
 
 LONG_REFUSAL = 50
-"""Jumps refused in a row from which a chain is warned of."""
+"""Jumps rejected in a row from which a chain is warned of."""
 
 SELDOM = 0.1
 """Share of the proposals over share of the target below which a region is warned of."""
@@ -55,9 +55,9 @@ class Jumps(NamedTuple):
     acceptance
         Mean acceptance probability.
     longest_refusal
-        Most jumps that each chain refused in a row.
+        Most jumps that each chain rejected in a row.
     proposed
-        For each mode, how often the proposal goes there, over how often it should; NaN where that
+        For each mode, the share of the proposals there, over the share of the target; NaN where it
         is not known.
     heavy
         Share of the jumps that ended where the target's density is more than `HEAVY` times that of

@@ -19,14 +19,14 @@ BETTER = (
 
 
 def refused_jumps(chains: Sequence[str], longest: float, num_chains: int) -> Finding:
-    """That some chains refused many jumps in a row.
+    """That some chains rejected many jumps in a row.
 
     Parameters
     ----------
     chains
         Their numbers.
     longest
-        Most jumps refused in a row.
+        Most jumps rejected in a row.
     num_chains
         Chains in all.
     """
@@ -77,7 +77,7 @@ def jump_findings(modes: xr.Dataset) -> list[Finding]:
 
 
 def jump_table(modes: xr.Dataset) -> Table | None:
-    """Acceptance, refusals and lost positions; None of a run without jumps.
+    """Acceptance, rejections and lost positions; None for a run without jumps.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def jump_table(modes: xr.Dataset) -> Table | None:
     headings = [
         ("jumps", "to draws of the learned proposal"),
         ("accepted", "mean acceptance probability of a jump"),
-        ("longest refusal", f"jumps refused in a row; warned of from {LONG_REFUSAL} on"),
+        ("longest rejection", f"jumps rejected in a row; warned of from {LONG_REFUSAL} on"),
         ("seldom proposed %", f"jumps that end where p is more than {HEAVY:.0f} times q"),
         ("Pareto k", f"tail of the weights p / q; above {LARGEST_K} points are held for long"),
         ("lost %", "jumps from positions at which the flow could not be inverted"),
@@ -110,9 +110,9 @@ def jump_table(modes: xr.Dataset) -> Table | None:
 def _refused(found: Finding) -> Words:
     chains = "chain" if len(found.parameters) == 1 else "chains"
     return Words(
-        f"{len(found.parameters)} of {found.details['num_chains']} chains refused "
+        f"{len(found.parameters)} of {found.details['num_chains']} chains rejected "
         f"{found.limit:.0f} jumps or more in a row, up to {count(found.value)}: {chains} "
-        f"{listed(found.parameters)} stayed in a region that is hardly proposed.",
+        f"{listed(found.parameters)} stayed in a region that is hardly ever proposed.",
         BETTER,
     )
 
@@ -120,14 +120,14 @@ def _refused(found: Finding) -> Words:
 WORDINGS: Wordings = {
     "refused": _refused,
     "seldom_proposed": lambda found: Words(
-        f"Chains stay in a region that is hardly proposed: mode {listed(found.parameters)} has "
-        f"{number(found.value, 2)} times the share of the proposals that it should have.",
+        f"Chains stay in a region that is hardly ever proposed: mode {listed(found.parameters)} "
+        f"gets {number(found.value, 2)} times the share of the proposals that it should get.",
         BETTER,
     ),
     "heavy": lambda found: Words(
         f"{percent(found.value)} of the jumps leave a chain where the density of the target is "
         f"more than {HEAVY:.0f} times that of the proposal: a part of the target is hardly "
-        "proposed, and others like it may be missing.",
+        "ever proposed, and others like it may be missing.",
         BETTER,
     ),
     "heavy_tail": lambda found: Words(
@@ -140,8 +140,8 @@ WORDINGS: Wordings = {
         f"When the proposal was learned: {found.details['text']}",
     ),
     "one_sided": lambda found: Words(
-        f"Of the regions that the proposal was trained on, {found.value:.0f} were found by either "
-        "annealed particles or chains from dispersed starts, and not by both.",
+        f"Of the regions that the proposal was trained on, {found.value:.0f} were found by "
+        "annealed particles or by chains from dispersed starts, but not by both.",
         "Others may have been found by neither. Raise num_particles, or give a reference nearer "
         "to where the modes are.",
     ),

@@ -1,11 +1,11 @@
-"""Whether chains mixed: effective sample sizes, R-hat and its kin, and what the sampler did.
+"""Whether chains mixed: effective sample sizes, R-hat, nested R-hat, R*, and sampler statistics.
 
 ESS, R-hat, nested R-hat and MCSE are those of arviz-stats; the limits of R-hat and ESS those of
 `verdict.py`, that of nested R-hat is in `superchains.py`; R* is flagged at a false-alarm rate of
 `FALSE_ALARM`. An acceptance below half of its target is flagged: a Langevin kernel whose acceptance
-is the same everywhere loses a quarter of its speed there (`h(a) = a Phi^-1(a / 2)^(2/3)`, Roberts
-and Rosenthal 1998, doi:10.1111/1467-9868.00123), one whose acceptance varies is stuck in places.
-Too high an acceptance costs effective draws, and shows in them.
+is the same everywhere loses a quarter of its efficiency there (`h(a) = a |Phi^-1(a / 2)|^(2/3)`,
+Roberts and Rosenthal 1998, doi:10.1111/1467-9868.00123), one whose acceptance varies is stuck in
+some regions. Too high an acceptance costs effective draws, and shows in them.
 """
 
 import math

@@ -81,7 +81,8 @@ WORDINGS: Wordings = {
         f"A classifier can tell the chains apart: R* is {number(found.value)} with a standard "
         f"error of {number(found.details['standard_error'], 2)}, where 1 is chance.",
         "They differ in some combination of parameters, even if they agree on each one. Draw more, "
-        f"and see whether it stays: one sound run in {1 / FALSE_ALARM:.0f} shows this by chance.",
+        f"and see whether it persists: one well-mixed run in {1 / FALSE_ALARM:.0f} shows it by "
+        "chance.",
     ),
     "superchains": lambda found: Words(
         f"The superchains disagree on {listed(found.parameters)}: nested R-hat is up to "

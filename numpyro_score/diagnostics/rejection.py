@@ -1,8 +1,8 @@
 """How long a chain did not move: the longest sequence of rejected steps.
 
-A chain of `e` effective draws that stays a geometric time at each of them stays at one for about
-`ln e` of `e` parts of its length, and with probability `1 - a` for less than `ln e - ln a`. If a
-chain does not move for a larger part, with `e` = 100, its estimates depend on one point.
+If a chain of `e` effective draws stays at each of them for a geometric time, its longest stay is
+about `ln(e) / e` of its length, and with probability `1 - a` shorter than `(ln e - ln a) / e`. If a
+chain does not move for a larger share, with `e` = 100, its estimates depend on one point.
 """
 
 import math

@@ -2,7 +2,7 @@
 
 R* is its accuracy on draws it has not seen times the number of chains, 1 if the chains are alike
 (Lambert and Vehtari, R*: A robust MCMC convergence diagnostic with uncertainty using decision tree
-classifiers, Bayesian Analysis 2022, arXiv:2003.07900). It sees what no single parameter shows: a
+classifiers, Bayesian Analysis 2022, arXiv:2003.07900). It detects what no single parameter shows: a
 correlation that one chain lacks. Three things differ from the paper:
 
 * Each chain is cut into blocks, and the classifier is trained on every other one and tested on the

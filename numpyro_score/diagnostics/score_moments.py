@@ -6,14 +6,15 @@ parts gives for every coordinate, and any constant `c`,
     E[s_i] = 0    and    E[1 + (x_i - c_i) s_i] = 0,
 
 Stein's identity for constant and linear functions (Stein 1972; Gorham and Mackey 2015,
-arXiv:1506.03039). With `c` the mean of the draws the first sees a wrong location, the second a
+arXiv:1506.03039). With `c` the mean of the draws the first detects a wrong location, the second a
 wrong scale: it is -1/4 for draws of a Gaussian whose variance is 25% too large. Coordinates are
 unconstrained. Both means are compared with Monte Carlo standard errors that allow for
 autocorrelation (arviz-stats' `mcse`), by Student's t with the effective sample size as degrees of
 freedom; a run is flagged if one of the `2 d` p-values is below `FALSE_ALARM / (2 d)` (Bonferroni).
 
-**What it cannot see**: the weights of modes that lie apart, for each mode satisfies the identities
-on its own; and what keeps location and scale of each coordinate, such as a wrong correlation.
+**What it cannot detect**: wrong weights of modes that lie apart, for each mode satisfies the
+identities on its own; and what keeps location and scale of each coordinate, such as a wrong
+correlation.
 """
 
 import math

@@ -117,9 +117,9 @@ def _findings(result: dict[str, Tail], verdict: Verdict | None) -> list[Finding]
 
 def _heavy(found: Finding) -> Words:
     if found.value >= NO_MEAN:
-        why = f"from {number(NO_MEAN)} on there is no mean, and its estimate does not settle"
+        why = f"from {number(NO_MEAN)} on there is no mean that an estimate could converge to"
     else:
-        why = f"above {number(found.limit)} estimates of the mean do not settle"
+        why = f"above {number(found.limit)} estimates of the mean converge too slowly to be used"
     return Words(
         f"The tails of {listed(found.parameters)} are heavy: Pareto k is up to "
         f"{number(found.value, 2)}, and {why}.",

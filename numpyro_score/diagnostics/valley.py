@@ -7,7 +7,7 @@ With `c(x)` the number of draws within `h` of `x`, a valley at `v` is as deep as
 the lower of the peaks on its two sides less the valley, in standard errors of the difference of two
 Poisson counts. A valley counts if it holds at most half of the lower peak and `z` is more than
 chance makes of it. Unlike the dip (Hartigan and Hartigan 1985, doi:10.1214/aos/1176346577), which
-asks for a share of all draws, this sees a mode of few draws that lies apart.
+asks for a share of all draws, this detects a mode of few draws that lies apart.
 """
 
 import numpy as np

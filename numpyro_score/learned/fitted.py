@@ -165,8 +165,8 @@ class Fitted(NamedTuple):
             )
         elif found.ess_fraction < LEAST_EFFECTIVE:
             problems.append(
-                f"the weights of the global proposals are those of {found.ess_fraction:.3f} times "
-                "as many equal ones: a few of them decide, and the log evidence may be off by more "
+                f"the effective sample size of the global proposals is {found.ess_fraction:.3f} of "
+                "their number: a few weights dominate, and the log evidence may be off by more "
                 "than its standard error. Raise num_particles or rounds, or give a larger network."
             )
         if self.evidence is not None and not self.evidence.is_consistent:

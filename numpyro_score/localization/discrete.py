@@ -15,7 +15,7 @@ since `Y_t` is `Y_{t'}` times independent signs of mean `t / t'`. Averaged over 
 
     rate of flips = (1 + t^2) / (2 t (1 - t^2)) - y m / (1 - t^2)
 
-    (Montanari 2023, arXiv:2305.10690, section 4).
+(Montanari 2023, arXiv:2305.10690, section 4).
 """
 
 from typing import Any, final

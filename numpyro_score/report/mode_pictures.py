@@ -180,7 +180,7 @@ def mode_plans(dt: xr.DataTree | FlatDraws, shown: Shown, modes: xr.Dataset) -> 
         ),
         Plan(
             "Shares of the modes by chain",
-            "Chains that mixed spend equal time in each mode; dotted: all chains together.",
+            "If the chains mixed, a mode has about the same share in each; dotted: all chains.",
             ", ".join(
                 f"mode {i} {part:.0%}" for i, part in enumerate(modes.occupancy.values[:size])
             ),

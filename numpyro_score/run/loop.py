@@ -184,7 +184,7 @@ def in_parts(
 def gathered(
     drawn: Iterator[tuple[Chunk, Any, int]], layout: Layout
 ) -> Iterator[tuple[Chunk, Any, int]]:
-    """Chunks of a phase joined to half a second's worth, for a sink to which each one is dear."""
+    """Chunks of a phase joined to half a second's worth, for a sink to which each one is costly."""
     held: list[Chunk] = []
     state: Any = None
     steps, num_bytes, began = 0, 0, time.perf_counter()

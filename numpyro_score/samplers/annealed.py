@@ -87,14 +87,14 @@ def pick_step_size(ladder: LadderLevels, steps_per_level: int) -> float:
     For data at one point, the noise has variance `gamma^2` at the start of a level, in units of
     that level's variance, and after T steps
 
-        (1 - u/2)^(2T) (gamma^2 - c) + c,    c = 1 / (1 - u/4),    u = alpha_L / sigma_L^2,
+        (1 - u/2)^(2T) (gamma^2 - c) + c,    c = 1 / (1 - u/4),    u = alpha_L / sigma_L^2.
 
     The returned step brings this nearest to 1 (Song and Ermon 2020, arXiv:2006.09011, technique 4,
     whose step is half of this one). `gamma` is the ladder's largest ratio.
 
-    The rule considers the noise alone. Data that vary in few dimensions need longer steps to
+    The rule considers only the noise. Data that vary in every direction need longer steps to
     equilibrate at levels near their own scale: with 35 levels from 20 to .01 and 20 steps each, the
-    sd of a Gaussian of sd .5 is too large by 7% with this step, and by 3% with
+    sd of a Gaussian of sd .55 is too large by 7% with this step, and by 3% with
     `alpha_L = sigma_L^2 / 2`.
 
     Parameters
@@ -183,8 +183,8 @@ def annealed_langevin(
     ValueError
         The ladder does not decrease, there is no step, the process has no such level, shapes do not
         match, or the step is so large that the dynamics diverge.
-        TypeError
-            An argument has the wrong type.
+    TypeError
+        An argument has the wrong type.
 
     Warns
     -----

@@ -151,8 +151,8 @@ class GuidedScore(Conditioned):
     ------
     ValueError
         The weight is below -1.
-        TypeError
-            The noise process is not known.
+    TypeError
+        The noise process is not known.
 
     Examples
     --------

@@ -10,9 +10,9 @@ to a common factor, which scores alone do not determine. The densities come from
 
 * the components themselves, where they have `log_prob` (analytic scores);
 * `log_probs`: for networks, a Gaussian fitted to each part (`fitted_gaussian`), accurate
-where parts are nearly Gaussian or far apart; the data points of each part (`empirical_score`); or
-a classifier of noised points, whose logits minus the log weights are log densities up to a
-common term.
+  where parts are nearly Gaussian or far apart; the data points of each part (`empirical_score`); or
+  a classifier of noised points, whose logits minus the log weights are log densities up to a
+  common term.
 
 An unnormalised energy cannot be used: its unknown constant would act as a weight. To draw from the
 mixture no density is needed: choose i with probability `w_i` and run a sampler with score i.

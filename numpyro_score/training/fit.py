@@ -156,19 +156,19 @@ def fit(
     num_steps
         Steps of the optimizer.
     batch_size
-        Points a step; 512, or all there are, by default.
+        Points per step; by default 512, or all if there are fewer.
     optimizer
         One of optax. By default `cosine_adam()`: Adam, clipped, its rate falling to 0.
     ema
-        Decay of the running average of the parameters that is handed out; None for no average.
+        Decay of the running average of the parameters, which is returned; None for no average.
     validation_fraction
         Share of the data on which the held-out loss is computed, up to a hundred times.
     patience
         Rows of the history without a better held-out loss after which training stops; the
-        parameters of the best row are handed out. None trains to the end.
+        parameters of the best row are returned. None trains to the end.
     checkpoint
-        A folder from which a training that was killed goes on, to the same bits, when `fit` is
-        called again.
+        A folder from which an interrupted training continues, to bitwise the same result, when
+        `fit` is called again.
     mesh
         Devices that share each batch; data and parameters are copied to all of them.
     progress

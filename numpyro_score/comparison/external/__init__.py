@@ -1,4 +1,4 @@
-"""Algorithms of others for `compare`: whole, with their own adaptation, each one function."""
+"""Third-party algorithms for `compare`, with their own adaptation, each one function."""
 
 import lazy_loader
 

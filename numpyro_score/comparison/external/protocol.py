@@ -1,8 +1,8 @@
-"""Algorithms of others in a comparison: one function, with its own adaptation.
+"""Third-party algorithms in a comparison: one function, with its own adaptation.
 
 Such a function is given a density, starting points and what it may cost, and returns draws and
-what they cost. How it adapts and when it stops to do so is its own affair; that all of it is
-counted is ours.
+what they cost. How it adapts, and when it stops adapting, is up to it; all of it is
+counted.
 """
 
 from collections.abc import Callable
@@ -129,7 +129,7 @@ class Drawn(NamedTuple):
 @final
 @dataclass(frozen=True)
 class ExternalSampler:
-    """An algorithm of others, as a value of the `kernels` of `compare`.
+    """A third-party algorithm, as a value of the `kernels` of `compare`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A run of an algorithm of others as a tree, like those that `sample` returns."""
+"""A run of a third-party algorithm as a tree, like those that `sample` returns."""
 
 import os
 import shutil
@@ -52,7 +52,7 @@ def run_external(
     settings: Settings,
     store: Path | None,
 ) -> xr.DataTree:
-    """Run an algorithm of others on a target.
+    """Run a third-party algorithm on a target.
 
     Parameters
     ----------

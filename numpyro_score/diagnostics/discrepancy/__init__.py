@@ -17,7 +17,7 @@ measure                what it is                                      takes
 `ksd_moments`          the same with a kernel for first and second     a score
                        moments
 `ksd_perturbed`        the same after one jump between the density's   a log density, two modes
-                       modes: sees their weights
+                       modes: tests their weights
 `mmd`                  maximum mean discrepancy                        reference draws
 `mmd_moments`          the same of first and second moments alone      reference draws
 `sliced_wasserstein`   sliced 2-Wasserstein distance                   reference draws
@@ -35,10 +35,11 @@ with variables along `measure`
 * `p_value`: probability of a value as large for exact draws (NaN where none is computed)
 * `num_draws`: draws that it is of
 * `is_flagged`: more than chance, at a probability of a false alarm of `FALSE_ALARM` over all
-* `unit`, `meaning` (what it sees, and what not) and `reason` (why there is nothing, or ""), texts
+* `unit`, `meaning` (what it detects, and what not) and `reason` (why there is nothing, or ""),
+  texts
 
 and the attributes of every diagnostic (`outcome.py`: `is_flagged`, `findings`, `notes`),
-`blindness` (what a kernel Stein discrepancy cannot see), `tau`, `num_draws`, `num_reference` and
+`blindness` (what a kernel Stein discrepancy cannot detect), `tau`, `num_draws`, `num_reference` and
 `num_modes` (modes of the density that were found, 0 where it was not looked for them).
 """
 

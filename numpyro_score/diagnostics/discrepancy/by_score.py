@@ -43,7 +43,7 @@ def by_score(
     score_fn: ScoreFn | None,
     rng: np.random.Generator,
 ) -> ByScore:
-    """Kernel Stein discrepancies, and the one that sees the weights of modes.
+    """Kernel Stein discrepancies, and the one that tests the weights of modes.
 
     Parameters
     ----------

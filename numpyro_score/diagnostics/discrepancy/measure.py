@@ -147,7 +147,7 @@ def discrepancy(
     * `p_value`: probability of a value as large for exact draws with such an autocorrelation
     * `num_draws`: draws that it is of
     * `is_flagged`: larger than chance explains
-    * `unit`, `meaning` (what it sees, and what not), `reason` (why there is nothing, or "")
+    * `unit`, `meaning` (what it detects, and what not), `reason` (why there is nothing, or "")
 
     and the attributes of every diagnostic (`outcome.py`), `blindness`, `tau` (longest
     autocorrelation time), `num_draws`, `num_reference`, and `num_modes`, modes of the density that
@@ -242,7 +242,7 @@ def _result(
             **numbers,
             "is_flagged": (each, is_flagged, "larger than chance explains", ""),
             "unit": (each, [MEASURES[name].unit for name in rows], "unit of the value", ""),
-            "meaning": (each, [MEASURES[name].meaning for name in rows], "what it sees", ""),
+            "meaning": (each, [MEASURES[name].meaning for name in rows], "what it detects", ""),
             "reason": (each, [row.reason for row in rows.values()], "why there is nothing", ""),
         },
         {"measure": list(rows)},

@@ -1,6 +1,6 @@
-"""The measures of a discrepancy: what each is, what it sees and what it does not.
+"""The measures of a discrepancy: what each is, what it detects and what it does not.
 
-What a Stein discrepancy does not see: Wenliang and Kanagawa 2020, arXiv:2008.10087.
+What a Stein discrepancy does not detect: Wenliang and Kanagawa 2020, arXiv:2008.10087.
 """
 
 import math
@@ -17,7 +17,7 @@ class Measure(NamedTuple):
     unit
         Of its value.
     meaning
-        What it sees, and what it does not.
+        What it detects, and what it does not.
 
     Examples
     --------
@@ -32,8 +32,8 @@ class Measure(NamedTuple):
 
 
 BLINDNESS = (
-    "A kernel Stein discrepancy does not see the weights of modes that lie apart: draws of one "
-    "mode alone, or of all in wrong proportions, have as small a discrepancy as exact ones."
+    "A kernel Stein discrepancy does not detect wrong weights of modes that lie apart: draws of "
+    "one mode alone, or of all in wrong proportions, have as small a discrepancy as exact ones."
 )
 """What a discrepancy known by the score alone must not be taken for."""
 
@@ -48,24 +48,24 @@ MEASURES = {
     "ksd_moments": Measure(
         "kernel Stein discrepancy with moments",
         "",
-        f"The same with a kernel that sees first and second moments within the modes. {BLINDNESS}",
+        f"The same with a kernel for first and second moments within the modes. {BLINDNESS}",
     ),
     "ksd_perturbed": Measure(
         "perturbed kernel Stein discrepancy",
         "",
         "The same after one jump between the modes of the density that were found, which leaves "
-        "exact draws exact and distorts others: sees wrong weights of those modes.",
+        "exact draws exact and changes others: detects wrong weights of those modes.",
     ),
     "mmd": Measure(
         "maximum mean discrepancy",
         "",
-        "Distance of the draws from the reference, seen through a Gaussian kernel as wide as the "
-        "reference: weights of modes, location, spread; little of what is fine beside that.",
+        "Distance of the draws from the reference, by a Gaussian kernel as wide as the reference: "
+        "detects weights of modes, location and spread, and little of finer detail.",
     ),
     "mmd_moments": Measure(
         "maximum mean discrepancy of moments",
         "",
-        "The same with a kernel that sees means and covariances, and nothing else.",
+        "The same with a kernel for means and covariances, and nothing else.",
     ),
     "sliced_wasserstein": Measure(
         "sliced Wasserstein distance",
@@ -75,18 +75,18 @@ MEASURES = {
     "sliced_ks": Measure(
         "sliced Kolmogorov-Smirnov distance",
         "",
-        "Largest difference of two distribution functions, mean over lines; sees no tails.",
+        "Largest difference of two distribution functions, mean over lines; does not detect tails.",
     ),
     "sinkhorn_w2": Measure(
         "Sinkhorn's Wasserstein distance",
         IN_SDS,
         "How far mass has to be moved in all dimensions at once. Exact samples are far apart in "
-        "many dimensions: means something beside its floor only, and is not tested.",
+        "many dimensions: compare it with its floor; there is no test.",
     ),
     "c2st": Measure(
         "classifier two-sample test",
         "accuracy",
-        "Share of draws that a classifier tells from the reference: 1/2 is chance, 1 no overlap.",
+        "Accuracy of a classifier of draws and reference: 1/2 is chance, 1 is no overlap.",
     ),
 }
 """Measure -> what it is, in the order of results."""

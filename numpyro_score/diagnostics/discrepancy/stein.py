@@ -9,13 +9,13 @@ discrepancy of the draws, at least 0; the U-statistic leaves out `i = j`, and is
 independent exact draws (Liu, Lee and Jordan 2016, arXiv:1602.03253; Chwialkowski, Strathmann and
 Gretton 2016, arXiv:1602.02964). Two kernels:
 
-* the inverse multiquadric `(c^2 + |x - y|^2)^(-1/2)`, which sees whether draws converge (Gorham and
-  Mackey 2017, arXiv:1703.01717);
+* the inverse multiquadric `(c^2 + |x - y|^2)^(-1/2)`, which detects whether draws converge (Gorham
+  and Mackey 2017, arXiv:1703.01717);
 * the same with `x.y` added, each divided by its mean of `k_0(x, x)` under a standard Gaussian:
-  without it first and second moments may be off unseen (Kanagawa, Barp, Gretton and Mackey 2022,
-  arXiv:2211.05408), and a variance 25% too large takes many more draws to be seen.
+  without it wrong first and second moments may go undetected (Kanagawa, Barp, Gretton and Mackey
+  2022, arXiv:2211.05408), and a variance 25% too large takes many more draws to be seen.
 
-**Neither sees the weights of modes that lie apart**: the score is the same whatever they are.
+**Neither detects wrong weights of modes that lie apart**: the score is the same whatever they are.
 
 Positions are whitened by the preconditioner of the draws and their scores (`P Cov(s) P = Cov(x)`,
 `adaptation/metric.py`), which is the scale within a mode where modes lie apart; `c` is in units of
@@ -196,7 +196,7 @@ def ksd(
     scale
         `c` of the inverse multiquadric kernel.
     with_moments
-        Whether to add the kernel `x.y`, which sees first and second moments.
+        Whether to add the kernel `x.y`, for first and second moments.
 
     Examples
     --------

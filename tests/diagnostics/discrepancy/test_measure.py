@@ -64,7 +64,7 @@ def test_wrong_weights_of_modes_are_seen_by_all_but_the_score_alone(results, sha
 def test_blindness_is_in_the_result(results):
     result = results[1.0]
     assert result.attrs["blindness"] == result.attrs["notes"][0] == BLINDNESS
-    assert "does not see the weights of modes" in result.meaning.sel(measure="ksd").item()
+    assert "does not detect wrong weights of modes" in result.meaning.sel(measure="ksd").item()
 
 
 def test_the_kernel_of_the_perturbation_leaves_exact_draws_exact():
