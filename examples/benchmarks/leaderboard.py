@@ -48,6 +48,7 @@ BUILT_IN = (
     "eight_schools_centered",
     "breast_cancer",
     "random_walk_with_gap",
+    "stochastic_volatility",
     "two_modes",
     "mixture_1d",
     "ring_of_modes",
