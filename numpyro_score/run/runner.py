@@ -4,38 +4,32 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 import xarray as xr
 from jax.sharding import Mesh
 from numpyro.infer.mcmc import MCMCKernel
 
-from numpyro_score.constants import Constants
 from numpyro_score.progress import Bar
-from numpyro_score.run import arguments
 from numpyro_score.run.ahead import import_ahead
-from numpyro_score.run.budget import Budget, Evaluations, check_affordable
+from numpyro_score.run.budget import Budget
 from numpyro_score.run.check import KeptDraws, warn
-from numpyro_score.run.choice import Choice, GivenUpError, beginning_anew
-from numpyro_score.run.claim import check_store
+from numpyro_score.run.choice import Choice, beginning_anew
 from numpyro_score.run.fields import attributes, kept_fields
-from numpyro_score.run.goal import check_goal, make_goal, most_samples
+from numpyro_score.run.goal import make_goal
 from numpyro_score.run.identity import identity
-from numpyro_score.run.layout import make_layout
 from numpyro_score.run.loop import chunks, compile_for, gathered, num_fitting
 from numpyro_score.run.memory import Memory
 from numpyro_score.run.model_arguments import arguments_apart, calling
+from numpyro_score.run.plan import Plan, make_plan
 from numpyro_score.run.program import Program, by_phase
-from numpyro_score.run.progress import ChunkText
-from numpyro_score.run.protocol import is_exact, reporting_progress
-from numpyro_score.run.recommend import can_begin_anew, choose
+from numpyro_score.run.protocol import reporting_progress
+from numpyro_score.run.recording import Recording
 from numpyro_score.run.rehearsal import rehearse
-from numpyro_score.run.start import check_superchains, init, superchains
+from numpyro_score.run.start import init, superchains
 from numpyro_score.run.store import ZarrStore
 from numpyro_score.run.tree import SAMPLING, WARMUP, Converter
-from numpyro_score.run.until import usual_goal
 from numpyro_score.types import RngKey
 
 
@@ -175,134 +169,135 @@ def sample(
     >>> dict(dt.posterior.sizes), dt.attrs["exact"]
     ({'chain': 4, 'draw': 50}, 1)
     """
-    arguments.check_model_arguments(model_args, model_kwargs)
-    choice = choose(
+    plan = make_plan(
         kernel,
-        model_args,
-        model_kwargs or {},
-        init_params,
-        num_chains,
-        may_begin_anew=can_begin_anew(until, num_samples, store),
+        rng_key,
+        num_warmup=num_warmup,
+        num_samples=num_samples,
+        num_chains=num_chains,
+        until=until,
+        model_args=model_args,
+        model_kwargs=model_kwargs,
+        thinning=thinning,
+        init_params=init_params,
+        num_superchains=num_superchains,
+        keep_warmup=keep_warmup,
+        store=store,
+        resume=resume,
+        chain_batch_size=chain_batch_size,
+        mesh=mesh,
     )
-    kernel = choice.kernel
-    num_chains = arguments.check_chains(num_chains, choice.num_chains)
-    if choice.reason is not None:
-        num_warmup = choice.num_warmup if num_warmup is None else num_warmup
-        if num_samples is None and until is None:
-            until = usual_goal(num_chains)
-    check_goal(until, resume=resume, keep_warmup=keep_warmup)
-    if until is not None and num_samples is None:
-        num_samples = most_samples(until, num_chains)
-    num_warmup, num_samples = arguments.check_lengths(num_warmup, num_samples, thinning)
-    if isinstance(until, Evaluations):
-        check_affordable(until, num_warmup, num_chains)
-    arguments.check_key(rng_key)
-    check_superchains(kernel, num_chains, num_superchains)
-    what = "chain" if num_superchains is None else "superchain"
-    arguments.check_starts(init_params, num_superchains or num_chains, what)
-    thinning = int(thinning)
-    if until is not None:
-        num_samples -= num_samples % thinning
-    layout = make_layout(kernel, num_chains, chain_batch_size, mesh)
-    path = check_store(store, resume=resume)
-    constants = Constants(kernel, model_args, model_kwargs or {})
-    num_steps = {WARMUP: num_warmup, SAMPLING: num_samples}
-    seconds = dict.fromkeys(("compile", *num_steps), 0.0)
-    is_complete = False
-    total = num_warmup + num_samples
-    text = ChunkText()
+    total = sum(plan.num_steps.values())
     shown = progress and jax.process_index() == 0
     with Bar(total, progress=shown, phase="initialising the model") as bar:
         began = time.perf_counter()
         import_ahead()
-        program = Program(kernel, constants, (), thinning, layout)
-        keys = jax.random.split(rng_key, num_chains)
-        points = init_params
-        known = getattr(kernel, "attributes", {})
-        called = calling(getattr(kernel, "model", None), constants.args, constants.kwargs)
-        with called, reporting_progress(kernel, bar.report):
-            if num_superchains is not None:
-                points = superchains(program, keys, num_warmup, init_params, num_superchains)
-            state = init(program, keys, num_warmup, points, jit_model_args=jit_model_args)
-        learned = getattr(kernel, "attributes", {})
+        begun = _begin(plan, bar, extra_fields, jit_model_args=jit_model_args)
         bar.start("compiling the step", total)
-        program = program._replace(fields=kept_fields(kernel, state, extra_fields))
         converter = Converter(
-            kernel,
-            constants.args,
-            constants.kwargs,
+            plan.kernel,
+            plan.constants.args,
+            plan.constants.kwargs,
             with_log_likelihood=log_likelihood,
-            thinning=thinning,
+            thinning=plan.thinning,
         )
-        exact = is_exact(kernel)
-        attrs: dict[str, Any] = {
-            "sampler": type(kernel).__name__,
-            **({} if exact is None else {"exact": int(exact)}),
-            "complete": 0,
-            **choice.attributes,
-            "num_warmup": num_warmup,
-            "num_chains": num_chains,
-            "thinning": thinning,
-        }
-        if num_superchains is not None:
-            ids = np.repeat(np.arange(num_superchains), num_chains // num_superchains)
-            attrs["superchain_ids"] = ids.tolist()
-        rehearse(program, state, converter, {**attrs, **learned}, path)
-        sink: Memory | ZarrStore
-        is_streamed = path is not None and path.suffix != ".nc"
-        if path is None or not is_streamed:
-            sink = Memory(converter, layout, path)
-        else:
-            who = identity(program, state, rng_key, num_steps, init_params, num_superchains)
-            num_rows = {phase: -(-steps // thinning) for phase, steps in num_steps.items()}
-            sink = ZarrStore(path, converter, layout, num_rows, who, attrs, resume=resume)
-        with contextlib.closing(sink):
-            state = sink.restore(state)
-            arrays = None
+        attrs = plan.attributes
+        rehearse(begun.program, begun.state, converter, {**attrs, **begun.learned}, plan.path)
+        with contextlib.closing(_sink(plan, begun, converter, attrs)) as sink:
+            state = sink.restore(begun.state)
+            program, arrays = begun.program, None
             if jit_model_args:
-                detached, arrays = constants.split()
+                detached, arrays = plan.constants.split()
                 program = program._replace(constants=detached)
-            programs = by_phase(program, num_steps, num_fitting(program, state))
-            longest = max(num_warmup, num_samples) // thinning
+            programs = by_phase(program, plan.num_steps, num_fitting(program, state))
+            longest = max(plan.num_steps.values()) // plan.thinning
             buffers = compile_for(programs, state, longest, arrays)
-            seconds["compile"] = time.perf_counter() - began
-            if learned != known:
-                # what was learned in this call has a place of its own
-                seconds["compile"] -= learned["seconds_training"]
-            stored = path if is_streamed and sink.rows else None
-            goal = make_goal(until, program, converter, num_warmup, learned, stored, choice)
-            kept = KeptDraws(num_chains, sink.rows.get(SAMPLING, 0)) if is_streamed else None
-            bar.start(WARMUP, total, done=sum(sink.rows.values()) * thinning)
-            try:
-                began = time.perf_counter()
-                draw = chunks if goal is None else goal.chunks
-                drawn: Iterator[Any] = draw(programs, state, buffers, num_steps, sink.rows, arrays)
-                if is_streamed:
-                    drawn = gathered(drawn, layout)
-                for chunk, new_state, steps in drawn:
-                    state = new_state
-                    sink.add(chunk, state, keep=keep_warmup or chunk.phase == SAMPLING)
-                    if kept is not None:
-                        kept.add(chunk)
-                    bar.update(steps, text(chunk) if bar.is_shown else "", phase=chunk.phase)
-                    seconds[chunk.phase] += time.perf_counter() - began
-                    began = time.perf_counter()
-                is_complete = True
-                if goal is not None and bar.is_shown and goal.ending:
-                    bar.write(goal.ending)
-            except GivenUpError as other:
-                if bar.is_shown:
-                    bar.write(f"beginning anew with {other}")
-                raise
-            except KeyboardInterrupt:
-                bar.write("interrupted: returning the draws so far (attribute complete=0)")
+            seconds = time.perf_counter() - began - begun.seconds_learning
+            goal = make_goal(
+                plan.until,
+                program,
+                converter,
+                plan.num_steps[WARMUP],
+                begun.learned,
+                plan.streamed_to if sink.rows else None,
+                plan.choice,
+            )
+            draw = chunks if goal is None else goal.chunks
+            drawn: Iterator[Any] = draw(programs, state, buffers, plan.num_steps, sink.rows, arrays)
+            kept = None
+            if plan.streamed_to is not None:
+                kept = KeptDraws(plan.num_chains, sink.rows.get(SAMPLING, 0))
+                drawn = gathered(drawn, plan.layout)
+            recording = Recording(sink, kept, bar, state, keep_warmup=keep_warmup)
+            bar.start(WARMUP, total, done=sum(sink.rows.values()) * plan.thinning)
+            recording.record(drawn)
+            if goal is not None and recording.is_complete and bar.is_shown and goal.ending:
+                bar.write(goal.ending)
             attrs |= {
-                **attributes(kernel, state),
-                **learned,
-                "complete": int(is_complete),
+                **attributes(plan.kernel, recording.state),
+                **begun.learned,
+                "complete": int(recording.is_complete),
                 **({} if goal is None else goal.attributes),
-                **{f"seconds_{name}": value for name, value in seconds.items()},
+                "seconds_compile": seconds,
+                **{f"seconds_{phase}": value for phase, value in recording.seconds.items()},
             }
             tree = sink.finish(attrs)
     warn(tree, None if kept is None else kept.posterior(converter))
     return tree
+
+
+class _Begun(NamedTuple):
+    """A run before its first step.
+
+    Attributes
+    ----------
+    program
+        What it compiles.
+    state
+        The states of its chains.
+    learned
+        Attributes of a kernel that learns before its first step; none of other kernels.
+    seconds_learning
+        What that took in this call.
+    """
+
+    program: Program
+    state: Any
+    learned: Mapping[str, Any]
+    seconds_learning: float
+
+
+def _begin(plan: Plan, bar: Bar, extra_fields: Sequence[str], *, jit_model_args: bool) -> _Begun:
+    kernel, constants, num_warmup = plan.kernel, plan.constants, plan.num_steps[WARMUP]
+    program = Program(kernel, constants, (), plan.thinning, plan.layout)
+    keys = jax.random.split(plan.rng_key, plan.num_chains)
+    points = plan.init_params
+    known = getattr(kernel, "attributes", {})
+    called = calling(getattr(kernel, "model", None), constants.args, constants.kwargs)
+    with called, reporting_progress(kernel, bar.report):
+        if plan.num_superchains is not None:
+            points = superchains(program, keys, num_warmup, points, plan.num_superchains)
+        state = init(program, keys, num_warmup, points, jit_model_args=jit_model_args)
+    learned = getattr(kernel, "attributes", {})
+    seconds = learned["seconds_training"] if learned != known else 0.0
+    program = program._replace(fields=kept_fields(kernel, state, extra_fields))
+    return _Begun(program, state, learned, seconds)
+
+
+def _sink(
+    plan: Plan, begun: _Begun, converter: Converter, attrs: Mapping[str, Any]
+) -> Memory | ZarrStore:
+    """What keeps the draws."""
+    if plan.streamed_to is None:
+        return Memory(converter, plan.layout, plan.path)
+    who = identity(
+        begun.program,
+        begun.state,
+        plan.rng_key,
+        plan.num_steps,
+        plan.init_params,
+        plan.num_superchains,
+    )
+    return ZarrStore(
+        plan.streamed_to, converter, plan.layout, plan.num_rows, who, attrs, resume=plan.resume
+    )
