@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpyro.infer.initialization import init_to_uniform
 
@@ -12,8 +13,10 @@ from numpyro_score.deprecation import renamed_arguments
 from numpyro_score.infer.markov import UNTUNED_FIELDS, markov
 from numpyro_score.infer.numpyro_kernel import NumPyroKernel
 from numpyro_score.infer.particles import particles
+from numpyro_score.infer.populations import disagreement
 from numpyro_score.infer.problem import Problem
 from numpyro_score.infer.sampler import Context, prepared
+from numpyro_score.infer.state import KernelState
 from numpyro_score.kernels.parallel_tempering import parallel_tempering
 from numpyro_score.kernels.proposals import IndependentProposal
 from numpyro_score.kernels.signature import Algorithm, algorithm_of
@@ -153,8 +156,9 @@ class TemperedSMC(NumPyroKernel):
     by BlackJAX's adaptive tempered SMC, moved by MALA, and returned one per draw, in random order;
     where more draws are asked for, the next population follows. The distribution of a finite
     population has a bias of about `1 / num_particles`, and its particles share errors, above all in
-    the weights of modes: R-hat between chains, each with its own populations, shows them. Warmup
-    does nothing. A population that does not reach the target is marked as diverging.
+    the weights of modes: R-hat between chains, each with its own populations, shows them, and
+    `sample` warns if four chains or more differ far too much. Warmup does nothing. A population
+    that does not reach the target is marked as diverging.
 
     Parameters
     ----------
@@ -209,3 +213,17 @@ class TemperedSMC(NumPyroKernel):
             Problem(type(self).__name__, model, potential_fn, logdensity_fn, init_strategy),
             particles(num_particles, as_reference(reference)),
         )
+
+    def remark(self, state: KernelState) -> str | None:
+        """Whether the chains' last populations differ far too much.
+
+        Parameters
+        ----------
+        state
+            Of a batch of chains, at the end of a run.
+
+        Returns
+        -------
+        What a user has to know, or None.
+        """
+        return disagreement(np.asarray(state.kernel_state.particles))
