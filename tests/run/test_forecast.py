@@ -29,6 +29,13 @@ def test_a_kernel_is_slow_where_few_draws_are_effective(found: Seen, fault: str)
     assert slow(found) == fault
 
 
+def test_few_draws_tell_nothing() -> None:
+    early = Seen({"x": np.zeros((4, 100))}, 4, 100, 6.0, 400, 4_000)
+    assert slow(early) == ""
+    late = Seen({"x": np.zeros((4, 506))}, 4, 506, 30.0, 400, 4_000)
+    assert slow(late) == "only one draw in 67 was effective"
+
+
 def test_a_long_goal_alone_is_no_reason() -> None:
     """Where a draw in four is effective nothing is slow, however many are wanted."""
     assert slow(seen(1_600.0, wanted=10**6)) == ""

@@ -184,7 +184,7 @@ def test_chains_that_move_are_not_given_up() -> None:
 
 def test_where_few_draws_are_effective_trajectories_are_longer(capsys: Any) -> None:
     """Planted: a limit that every kernel misses."""
-    with patch.object(forecast, "SLOW", 1.0), patch.object(forecast, "WORTH", 0):
+    with patch.multiple(forecast, SLOW=1.0, WORTH=0, FEWEST=0):
         dt = ns.sample(normals, KEY, num_chains=8, model_args=(3,))
     assert "beginning anew with MAMS" in capsys.readouterr().err
     assert dt.attrs["sampler"] == "MAMS"
