@@ -34,6 +34,7 @@ from jaxtyping import Array, Bool, Float, Int
 from numpyro_score.adaptation import moments
 from numpyro_score.adaptation.friction import close_friction, record_friction, start_friction
 from numpyro_score.adaptation.metric import Estimator, first_preconditioner, is_usable_metric
+from numpyro_score.adaptation.order import median
 from numpyro_score.adaptation.restart import nothing_accepted, restart
 from numpyro_score.adaptation.state import PooledState
 from numpyro_score.adaptation.step_size import correct, log_found, start_search, update_search
@@ -186,7 +187,7 @@ def pooled_warmup(
             state = state._replace(preconditioner=preconditioner, draws=nothing, grads=nothing)
         if adapt_step_size:
             is_opening = state.window_end < opening_end
-            own = jnp.median(state.log_step_size)
+            own = median(state.log_step_size)
             found = jnp.exp(log_found(state.dual_averaging, otherwise=own))
             if optimal_step_size is not None and adapt_mass_matrix:
                 optimal = jnp.asarray(optimal_step_size(max(dim, 1)), state.log_step_size.dtype)
@@ -294,7 +295,7 @@ def pooled_warmup(
         if not adapt_step_size:
             return state
         # a warmup that ends in the opening has only the chains' own step sizes
-        own = jnp.median(state.log_step_size)
+        own = median(state.log_step_size)
         log_shared = log_found(state.dual_averaging, otherwise=own)
         is_checked = check_start(state.num_warmup) < state.num_warmup
         log_shared = jnp.where(is_checked, own, log_shared)

@@ -21,6 +21,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from numpyro_score.adaptation.order import ascending
+
 MAX_GAP = 10.0
 """Gap in log density below chains, in units of their spread, that separates others from them."""
 MAX_DEPTH = 10.0
@@ -70,7 +72,7 @@ def depths(logdensity: Float[Array, " chain"]) -> Depths:
     best = jnp.max(level)
     depth = jnp.where(jnp.isfinite(level), jnp.where(jnp.isfinite(best), best, 0.0) - level, _DEEP)
     depth = jnp.minimum(depth, _DEEP)
-    return Depths(depth, jnp.sort(depth))
+    return Depths(depth, ascending(depth))
 
 
 def far_below(of: Depths, dim: int) -> Bool[Array, " chain"]:

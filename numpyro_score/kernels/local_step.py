@@ -147,7 +147,9 @@ def there_and_back(
     """
     tiny = jnp.finfo(start.logdensity.dtype).tiny
     two = jax.random.uniform(rng_key, (2,), start.logdensity.dtype, minval=tiny)
-    thresholds = jnp.sort(-jnp.log(two))
+    one, other = -jnp.log(two)
+    # not a sort, with which XLA compiles a small loop on a CPU for longer
+    thresholds = jnp.stack([jnp.minimum(one, other), jnp.maximum(one, other)])
 
     def one_way(start: Point, _: None) -> tuple[Point, Found]:
         found = _search(move, start, thresholds)
