@@ -184,7 +184,8 @@ def test_a_ladder_has_a_process_of_its_own() -> None:
         jax.debug.callback(lambda t: seen.append(float(t)), t)
         return -x
 
-    LadderDenoising([4.0, 2.0, 1.0])(model, jnp.ones((30, 2)), KEY)
+    loss = LadderDenoising([4.0, 2.0, 1.0])
+    jax.block_until_ready(jax.jit(lambda batch: loss(model, batch, KEY))(jnp.ones((30, 2))))
     jax.effects_barrier()
     assert {round(t, 5) for t in seen} == {0.0, 0.5, 1.0}
 
