@@ -7,19 +7,19 @@ import jax
 import numpy as np
 
 WORTH = 1_000
-"""Further draws of each chain from which on another kernel, with a warmup of its own, can pay."""
+"""Further steps of each chain from which on another kernel, with a warmup of its own, can pay."""
 SLOW = 25
-"""Draws for one effective draw from which on `MALA` is slow. The draws to 100 effective ones of a
+"""Steps for one effective draw from which on `MALA` is slow. The draws to 100 effective ones of a
 chain then cost what the warmup and the draws of `MAMS` together cost on posteriors where warmup
 finds trajectories of one or two steps. After 100 draws of 64 chains it was 2 to 14 on ten
 posteriors on which `MALA` is the cheaper one, and 48 to 88 on five on which it is not."""
 FEWEST = 1_600
-"""Draws of all chains before which nothing is said of that. With 4 chains of 100 draws 3 of 14 runs
+"""Steps of all chains before which nothing is said of that. With 4 chains of 100 draws 3 of 14 runs
 seemed slow that were not."""
 FIRST_FORECAST = 300
-"""Draws of each chain before which nothing is said of chains that stay at a place."""
+"""Steps of each chain before which nothing is said of chains that stay at a place."""
 LONG_STAY = 40
-"""Kept draws at one place that tell that the step size is far too long there. Where it is right,
+"""Steps at one place that tell that the step size is far too long there. Where it is right,
 not even half of the moves are rejected, and so many in a row have a probability below 1e-12."""
 
 
@@ -38,6 +38,8 @@ class Seen(NamedTuple):
         Effective sample size at which the run ends.
     most
         Draws of each chain at which it ends in any case.
+    thinning
+        Steps for each of these draws.
     """
 
     samples: Any
@@ -46,6 +48,7 @@ class Seen(NamedTuple):
     ess: float
     wanted: int
     most: int
+    thinning: int = 1
 
     @property
     def needed(self) -> float:
@@ -61,14 +64,15 @@ def slow(seen: Seen) -> str:
     str
         What was found, or nothing.
     """
-    per_effective = seen.needed * seen.num_chains / seen.wanted
-    is_long = min(seen.needed, seen.most) - seen.num_draws >= WORTH
-    is_told = seen.num_chains * seen.num_draws >= FEWEST
+    per_effective = seen.thinning * seen.needed * seen.num_chains / seen.wanted
+    is_long = seen.thinning * (min(seen.needed, seen.most) - seen.num_draws) >= WORTH
+    is_told = seen.thinning * seen.num_chains * seen.num_draws >= FEWEST
     if per_effective <= SLOW or not (is_long and is_told):
         return ""
     if math.isinf(per_effective):
         return f"its first {seen.num_draws} draws of each chain have no effective sample size"
-    return f"only one draw in {per_effective:.0f} was effective"
+    unit = "draw" if seen.thinning == 1 else "step"
+    return f"only one {unit} in {per_effective:.0f} was effective"
 
 
 def stays(seen: Seen) -> str:
@@ -79,13 +83,14 @@ def stays(seen: Seen) -> str:
     str
         What was found, or nothing.
     """
-    if seen.num_draws < FIRST_FORECAST or seen.needed <= seen.most:
+    if seen.thinning * seen.num_draws < FIRST_FORECAST or seen.needed <= seen.most:
         return ""
-    stay = longest_stay(seen.samples)
+    stay = seen.thinning * longest_stay(seen.samples)
     if stay < LONG_STAY:
         return ""
+    unit = "draws" if seen.thinning == 1 else "steps"
     return (
-        f"with one for all moves a chain stayed at one place for {stay} draws, and the goal was "
+        f"with one for all moves a chain stayed at one place for {stay} {unit}, and the goal was "
         "out of reach"
     )
 

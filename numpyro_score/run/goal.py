@@ -102,7 +102,7 @@ def make_goal(
     if until is None:
         return None
     if not isinstance(until, Evaluations | Seconds):
-        return Until(until, converter, choice)
+        return Until(until, converter, choice, program.thinning)
     earlier = None if stored is None else xr.open_datatree(stored, engine="zarr")
     return Within(
         until, program.kernel, program.fields, program.thinning, num_warmup, learned, earlier

@@ -90,7 +90,7 @@ def choose(
     TypeError
         If `given` is none of these.
     ValueError
-        If the model has no continuous latent sites.
+        If the model has no continuous latent sites, or only sites of size 0.
     """
     if isinstance(given, Choice):
         return given
@@ -107,7 +107,14 @@ def choose(
         if _is_number(given, first):
             dim = ravel_pytree(first)[0].size
             return _for({"logdensity_fn": given}, dim, num_chains, may_begin_anew)
-    return _for({"model": given}, _dimension(given, args, kwargs), num_chains, may_begin_anew)
+    dim = _dimension(given, args, kwargs)
+    if dim == 0:
+        raise ValueError(
+            "the model has no unconstrained coordinate (no latent site, or only sites of size 0), "
+            "so that all draws are alike and none is effective; use "
+            "numpyro.infer.Predictive(model, num_samples=1), or give a kernel and num_samples"
+        )
+    return _for({"model": given}, dim, num_chains, may_begin_anew)
 
 
 def _is_number(given: Callable[..., Any], position: Any) -> bool:

@@ -75,12 +75,16 @@ class Until:
         Converts draws to a posterior dataset.
     choice
         The kernel, with what takes its place if it does not suffice.
+    thinning
+        Steps for each draw.
     """
 
-    def __init__(self, wanted: int, converter: Converter, choice: Choice) -> None:
+    def __init__(
+        self, wanted: int, converter: Converter, choice: Choice, thinning: int = 1
+    ) -> None:
         self.wanted = wanted
         self.is_reached = False
-        self._choice = choice
+        self._choice, self._thinning = choice, thinning
         self._num_grad = 0
         self._began = time.perf_counter()
         self._found: dict[str, float] = {}
@@ -118,7 +122,15 @@ class Until:
         draws = self._chunks[0]
         num_chains = jax.tree.leaves(draws.samples)[0].shape[0]
         found = self._found["until_ess"]
-        seen = Seen(draws.samples, num_chains, draws.num_draws, found, self.wanted, most)
+        seen = Seen(
+            samples=draws.samples,
+            num_chains=num_chains,
+            num_draws=draws.num_draws,
+            ess=found,
+            wanted=self.wanted,
+            most=most,
+            thinning=self._thinning,
+        )
         seconds = time.perf_counter() - self._began
         self._choice.check(seen, {"num_grad_given_up": self._num_grad, "seconds_given_up": seconds})
 

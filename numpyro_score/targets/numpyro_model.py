@@ -47,6 +47,11 @@ def _negated(fn: Callable[[Any], Any], position: Position) -> Float[Array, ""]:
     return -fn(position)
 
 
+def _as_array(energy: Callable[[Any], Any], position: Position) -> Float[Array, ""]:
+    """The energy; of a model without any random site it is the number 0, which is no array."""
+    return jnp.asarray(energy(position), float)
+
+
 class ModelFunctions(eqx.Module):
     """What a model gives a kernel, as functions of the model's own arguments.
 
@@ -84,7 +89,7 @@ class ModelFunctions(eqx.Module):
         energy = partial(
             potential_energy, self._bound(), args, dict(kwargs), enum=self.is_enumerated
         )
-        return negate(energy)
+        return negate(partial(_as_array, energy))
 
     def postprocess_fn(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any]

@@ -34,13 +34,17 @@ def no_latent_site() -> None:
     numpyro.sample("y", dist.Normal(0.0, 1.0), obs=2.0)
 
 
+def no_random_site() -> None:
+    numpyro.deterministic("d", jnp.arange(3.0))
+
+
 KERNELS: dict[str, Callable[..., Any]] = {
     "mala": ns.MALA,
     "dense": lambda model: ns.MALA(model, dense_mass=True),
     "rwm": ns.RandomWalkMetropolis,
     "ula": lambda model: ns.ULA(model, step_size=0.1),
 }
-MODELS = [one_category, empty_vector, two_of_one_category, no_latent_site]
+MODELS = [one_category, empty_vector, two_of_one_category, no_latent_site, no_random_site]
 
 
 def drawn(kernel: Any) -> dict[str, np.ndarray]:

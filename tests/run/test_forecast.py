@@ -36,6 +36,18 @@ def test_few_draws_tell_nothing() -> None:
     assert slow(late) == "only one draw in 67 was effective"
 
 
+def test_thinned_draws_stand_for_their_steps() -> None:
+    """Thinning by ten leaves a tenth of the draws; what is said of the kernel is the same."""
+    thinned = Seen({"x": np.zeros((64, 100))}, 64, 100, 1_330.0, 64_000, 400, 10)
+    assert slow(thinned) == "only one step in 48 was effective"
+    assert slow(thinned._replace(ess=4_620.0)) == ""
+    x = np.random.default_rng(1).normal(size=(4, 60, 3))
+    x[2, 10:16] = x[2, 10]
+    kept = Seen({"x": x}, 4, 60, 100.0, 10**6, 400, 10)
+    assert "for 50 steps" in stays(kept)
+    assert stays(kept._replace(thinning=1)) == ""
+
+
 def test_a_long_goal_alone_is_no_reason() -> None:
     """Where a draw in four is effective nothing is slow, however many are wanted."""
     assert slow(seen(1_600.0, wanted=10**6)) == ""

@@ -87,6 +87,16 @@ def test_which_runs_can_begin_anew() -> None:
     assert not can_begin_anew(400, None, "run.zarr")
 
 
+def test_a_model_without_coordinates_is_refused() -> None:
+    def constant() -> None:
+        numpyro.deterministic("x", jnp.ones(2))
+
+    with pytest.raises(ValueError, match="no unconstrained coordinate"):
+        choose(constant, (), {}, None)
+    with pytest.raises(ValueError, match="no unconstrained coordinate"):
+        choose(normals, (0,), {}, None)
+
+
 def test_what_is_no_kernel_is_refused() -> None:
     with pytest.raises(TypeError, match="the key is the second argument"):
         choose(KEY, (), {}, None)
