@@ -36,6 +36,10 @@ def infinite():
 def confused():
     numpyro.sample("z", dist.Normal(0.0, 1.0)) + "one"
 
+def uneven():
+    numpyro.sample("z", dist.Normal(0.0, 1.0))
+    jnp.ones(3) + jnp.ones(4)
+
 def small_steps(model):
     from numpyro_score import MALA
     return MALA(model, step_size=0.1, adapt_step_size=False)
@@ -283,6 +287,8 @@ def test_help_and_what_is_wrong_at_sight_wait_for_no_import(place, typed, status
         ("run mymodel.py:other --kernel mala --out folder/no/x.nc", "does not exist"),
         ("run mymodel.py:infinite --kernel mala", "wall"),
         ("run mymodel.py:confused --kernel mala", "failed with TypeError: unsupported operand"),
+        # JAX raises it, but the line of the model is told
+        ("run mymodel.py:uneven --kernel mala", "broadcasting: (3,), (4,). (mymodel.py, line 23)"),
         ("run mymodel.py:other --kernel mymodel.py:none", "'none' is not there in mymodel.py"),
         ("calibrate mymodel.py:model --data wrong.npz --kernel mala", "it takes (x, y=None, scal"),
         ("calibrate mymodel.py:model --data data.npz --kernel mela", "unknown kernel 'mela'"),

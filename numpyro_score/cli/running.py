@@ -63,9 +63,9 @@ def do(args: argparse.Namespace) -> int:
         say("interrupted before the first draw; nothing is written")
         return INTERRUPTED
     except (ValueError, OSError, BudgetExceededError) as error:
-        raise BadInput(str(error)) from error
+        raise BadInput(f"{error}{_in_file(error, args.model)}") from error
     except Exception as error:
-        raise BadInput(_in_a_line(error)) from error
+        raise BadInput(_in_a_line(error, args.model)) from error
     if not is_first():
         return 0
     # before they are looked at, which may fail
@@ -96,8 +96,27 @@ def _write(dt: xr.DataTree, path: Path) -> Path:
     return write_draws(dt, folder / f"{path.stem}{ZARR}")
 
 
-def _in_a_line(error: Exception) -> str:
-    """What was raised, and in which line of which file."""
+def _in_file(error: Exception, spec: str) -> str:
+    """In which line of the model's own file something was raised; nothing if it was not there.
+
+    Parameters
+    ----------
+    error
+        What was raised.
+    spec
+        `FILE.py:MODEL`.
+    """
+    place = spec.rpartition(":")[0]
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).absolute() == Path(place).absolute()
+    ]
+    return f" ({place}, line {lines[-1]})" if lines else ""
+
+
+def _in_a_line(error: Exception, spec: str) -> str:
+    """What was raised, and in which line of which file: the model's own, if it went through it."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{frame.filename}, line {frame.lineno}"
-    return f"sampling failed with {type(error).__name__}: {error} ({where})"
+    where = _in_file(error, spec) or f" ({frame.filename}, line {frame.lineno})"
+    return f"sampling failed with {type(error).__name__}: {error}{where}"
