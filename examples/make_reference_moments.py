@@ -1,8 +1,9 @@
 """Make the reference moments of the built-in posteriors: `numpyro_score/targets/reference/*.json`.
 
-    python examples/make_reference_moments.py              # all, about 20 minutes on two cores
+    python examples/make_reference_moments.py              # all, about an hour on two cores
     python examples/make_reference_moments.py eight_schools --batches 2 --out reference
     python examples/make_reference_moments.py stochastic_volatility --diagonal --batch 500
+    python examples/make_reference_moments.py item_response --diagonal --chains 32 --batch 500
 
 Each file holds mean and second moment of every variable, the posterior's sd of both, and the
 standard error of each truth, with a note of how they were made.
@@ -47,6 +48,8 @@ from numpyro_score.targets.hierarchical import (
     TAU_SCALE,
     eight_schools_model,
 )
+from numpyro_score.targets.item_response import ANSWERS, item_response_model
+from numpyro_score.targets.point_process import COUNTS, cox_process_model
 from numpyro_score.targets.regression import breast_cancer_data, logistic_regression_model
 from numpyro_score.targets.time_series import (
     LOG_SCALE,
@@ -311,11 +314,39 @@ def volatility(settings: argparse.Namespace) -> dict[str, Any]:
     )
 
 
+def answers(settings: argparse.Namespace) -> dict[str, Any]:
+    """Moments by NUTS, checked by integration by parts."""
+    return by_chains(
+        item_response_model,
+        (ANSWERS,),
+        {},
+        ("location", "scale", "ability", "slope", "z"),
+        ("location", "scale", "ability", "slope", "difficulty"),
+        "two-parameter logistic model of 100 persons and 40 items, non-centered",
+        settings,
+    )
+
+
+def cells(settings: argparse.Namespace) -> dict[str, Any]:
+    """Moments by NUTS, checked by integration by parts."""
+    return by_chains(
+        cox_process_model,
+        (COUNTS,),
+        {},
+        ("level", "scale", "z"),
+        ("level", "scale", "log_intensity"),
+        "log-Gaussian Cox process on 16 x 16 cells, whitened",
+        settings,
+    )
+
+
 MAKERS = {
     "eight_schools": eight_schools,
     "breast_cancer": breast_cancer,
     "random_walk_with_gap": random_walk_with_gap,
     "stochastic_volatility": volatility,
+    "item_response": answers,
+    "cox_process": cells,
 }
 
 

@@ -38,6 +38,8 @@ BUILT_IN = (
     "eight_schools",
     "random_walk_with_gap",
     "stochastic_volatility",
+    "item_response",
+    "cox_process",
     "rosenbrock",
     "funnel",
     "eight_schools_centered",

@@ -49,6 +49,8 @@ BUILT_IN = (
     "breast_cancer",
     "random_walk_with_gap",
     "stochastic_volatility",
+    "item_response",
+    "cox_process",
     "two_modes",
     "mixture_1d",
     "ring_of_modes",

@@ -6,6 +6,7 @@ from numpyro_score.targets.curved import rosenbrock
 from numpyro_score.targets.expectation import Expectation, moments
 from numpyro_score.targets.gaussian import ill_gaussian, ill_gaussian_rotated, std_gaussian
 from numpyro_score.targets.hierarchical import eight_schools, eight_schools_centered
+from numpyro_score.targets.item_response import item_response
 from numpyro_score.targets.mixture import mixture_1d, two_modes
 from numpyro_score.targets.multimodal import (
     double_wells,
@@ -14,6 +15,7 @@ from numpyro_score.targets.multimodal import (
     random_modes,
     ring_of_modes,
 )
+from numpyro_score.targets.point_process import cox_process
 from numpyro_score.targets.regression import breast_cancer
 from numpyro_score.targets.shaped import banana, funnel
 from numpyro_score.targets.skewed import gumbel
@@ -27,6 +29,7 @@ __all__ = [
     "Target",
     "banana",
     "breast_cancer",
+    "cox_process",
     "double_wells",
     "eight_schools",
     "eight_schools_centered",
@@ -35,6 +38,7 @@ __all__ = [
     "gumbel",
     "ill_gaussian",
     "ill_gaussian_rotated",
+    "item_response",
     "mixture_1d",
     "moments",
     "narrow_modes",

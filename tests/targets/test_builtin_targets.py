@@ -32,6 +32,8 @@ BUILT_IN: dict[str, Callable[[], Target]] = {
     "rosenbrock": targets.rosenbrock,
     "random_walk_with_gap": targets.random_walk_with_gap,
     "stochastic_volatility": targets.stochastic_volatility,
+    "item_response": targets.item_response,
+    "cox_process": targets.cox_process,
     "eight_schools": targets.eight_schools,
     "eight_schools_centered": targets.eight_schools_centered,
     "breast_cancer": targets.breast_cancer,
@@ -39,6 +41,8 @@ BUILT_IN: dict[str, Callable[[], Target]] = {
 POSTERIORS = (
     "random_walk_with_gap",
     "stochastic_volatility",
+    "item_response",
+    "cox_process",
     "eight_schools",
     "eight_schools_centered",
     "breast_cancer",
