@@ -49,7 +49,8 @@ def _negated(fn: Callable[[Any], Any], position: Position) -> Float[Array, ""]:
 
 def _as_array(energy: Callable[[Any], Any], position: Position) -> Float[Array, ""]:
     """The energy; of a model without any random site it is the number 0, which is no array."""
-    return jnp.asarray(energy(position), float)
+    value = energy(position)
+    return value if isinstance(value, jax.Array) else jnp.asarray(value, float)
 
 
 class ModelFunctions(eqx.Module):

@@ -119,5 +119,7 @@ def test_plain_density_is_sampled_as_a_numpyro_model() -> None:
 
 
 def test_unknown_reference_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="'nine_schools'; known are: breast_cancer, eight_schools"):
+    with pytest.raises(
+        ValueError, match="'nine_schools'; known are: breast_cancer, cox_process, eight_schools"
+    ):
         reference_expectations("nine_schools")

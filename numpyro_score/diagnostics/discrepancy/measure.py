@@ -171,7 +171,7 @@ def discrepancy(
     ... )
     >>> result = discrepancy(good, score_fn=lambda x: -x)
     >>> result.attrs["findings"], result.attrs["notes"][0]
-    ([], 'A kernel Stein discrepancy does not see the weights of modes that lie apart: ...')
+    ([], 'A kernel Stein discrepancy does not detect wrong weights of modes that lie apart: ...')
     >>> discrepancy(bad, score_fn=lambda x: -x).attrs["findings"][0]
     'The draws do not agree with the density: the kernel Stein discrepancy with moments is ...'
     """
