@@ -93,7 +93,8 @@ class LearnedConditional:
         Warns
         -----
         UserWarning
-            If values look positive and no support is given.
+            If values look positive and no support is given, or have so few distinct ones that they
+            look discrete.
         """
         check_options(options)
         learned = as_values(values, support)

@@ -159,7 +159,8 @@ class LearnedDistribution(dist.Distribution):
         Warns
         -----
         UserWarning
-            If draws look positive and no support is given.
+            If draws look positive and no support is given, or have so few distinct values that
+            they look discrete.
         """
         check_options(options)
         values = as_values(data, support)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpyro.distributions import constraints
 from numpyro.infer import MCMC
 
@@ -22,6 +22,11 @@ NEAR = 0.5
 """Distance from 0, in standard deviations, within which draws of a positive variable come."""
 ENOUGH = 100
 """Draws below which nothing is said of it: a few draws of any variable may be above 0."""
+NUM_LOOKED_AT = 1_000
+"""Evenly spaced draws whose distinct values are counted."""
+MOST_ATOMS = 30
+"""Distinct values of a variable up to which it looks discrete, if they are also at most a tenth of
+the draws. Draws of a chain that rejects four fifths of its moves have twice as many."""
 
 
 class Values(NamedTuple):
@@ -53,6 +58,33 @@ def _variable(text: str) -> Variable:
     return Variable(name, tuple(int(size) for size in shape.rstrip(")").split(",") if size))
 
 
+def _names(looks: Bool[np.ndarray, " dim"], variables: tuple[Variable, ...]) -> list[str]:
+    """Variables with at least one such coordinate; none of an array."""
+    owner = np.repeat([one.name for one in variables], [one.size for one in variables])
+    return list(dict.fromkeys(owner[looks].tolist())) if variables else []
+
+
+def _warn_if_discrete(x: Float[np.ndarray, "num dim"], variables: tuple[Variable, ...]) -> None:
+    """Warn of variables with so few distinct values that they look discrete."""
+    if len(x) < ENOUGH:
+        return
+    some = np.sort(x[:: -(-len(x) // NUM_LOOKED_AT)], axis=0)
+    distinct = 1 + (np.diff(some, axis=0) != 0).sum(axis=0)
+    # constant ones are refused
+    looks = (distinct > 1) & (distinct <= min(MOST_ATOMS, len(some) // 10))
+    if not looks.any():
+        return
+    names = _names(looks, variables)
+    about = ", ".join(names) if names else f"{looks.sum()} of {x.shape[1]} coordinates"
+    warnings.warn(
+        f"draws of {about} have only {distinct[looks].min()} distinct values among {len(some)}, "
+        "and look discrete, or like those of chains that hardly moved: a density does not describe "
+        "them, and what is learned of them is not reliable. Leave them out, or give more draws",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
 def _warn_if_bounded(x: Float[np.ndarray, "num dim"], variables: tuple[Variable, ...]) -> None:
     """Warn of variables that look positive and are about to be learned on the real line.
 
@@ -63,8 +95,7 @@ def _warn_if_bounded(x: Float[np.ndarray, "num dim"], variables: tuple[Variable,
     looks = (x.min(axis=0) > 0) & (x.min(axis=0) < NEAR * x.std(axis=0))
     if not looks.any():
         return
-    owner = np.repeat([one.name for one in variables], [one.size for one in variables])
-    names = list(dict.fromkeys(owner[looks].tolist())) if variables else []
+    names = _names(looks, variables)
     about = f" of {', '.join(names)}" if names else ""
     example = "constraints.positive" if not names else f"{{{names[0]!r}: constraints.positive}}"
     warnings.warn(
@@ -96,6 +127,7 @@ def as_values(data: Any, support: Any) -> Values:
             "their distribution given a condition"
         )
     variables = tuple(_variable(text) for text in points.variables)
+    _warn_if_discrete(x.reshape(len(x), -1), variables)
     if support is None and not isinstance(data, MCMC):
         _warn_if_bounded(x.reshape(len(x), -1), variables)
     if support is None and isinstance(data, MCMC) and variables:
