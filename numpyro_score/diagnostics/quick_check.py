@@ -6,7 +6,7 @@ R-hat allows for short runs, so that well mixed chains give no warning: with `K`
 of `e` effective draws, `(K - 1) e (R-hat^2 - 1)` is about chi2 with `K - 1` degrees of freedom, and
 the limit is
 
-    sqrt(RHAT_NEAR^2 + q / ((K - 1) e)),
+    sqrt(RHAT_MAX^2 + q / ((K - 1) e)),
 
 with `q` its upper quantile at `FALSE_ALARM` divided by the number of parameters, and `e` the length
 of half a chain divided by its autocorrelation time, which counts up to `MAX_TAU`. Chains whose
@@ -35,7 +35,7 @@ from numpyro_score.diagnostics.outcome import FALSE_ALARM
 from numpyro_score.diagnostics.posterior import label_of, num_divergent, posterior
 from numpyro_score.diagnostics.precision import precision_of, too_coarse
 from numpyro_score.diagnostics.quick_scan import Scan, scan
-from numpyro_score.diagnostics.verdict import RHAT_NEAR
+from numpyro_score.diagnostics.verdict import RHAT_MAX
 from numpyro_score.diagnostics.verdict_findings import (
     MAX_DIVERGENT,
     disagreement,
@@ -91,7 +91,7 @@ def _limit(num_chains: int, num_kept: int, num_tests: int, tau: float) -> float:
     degrees = 2 * num_chains - 1
     effective = max(num_kept / 2 / tau, 1.0)
     noise = stats.chi2.isf(FALSE_ALARM / max(num_tests, 1), degrees) / degrees
-    return math.sqrt(RHAT_NEAR**2 + float(noise) / effective)
+    return math.sqrt(RHAT_MAX**2 + float(noise) / effective)
 
 
 def _apart(data: xr.Dataset, found_in: Scan, num_kept: int, *, longest: float) -> list[Finding]:
