@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from scipy import stats
 
 from numpyro_score.diagnostics.acceptance import missed_acceptance
 from numpyro_score.diagnostics.apart import apart
@@ -35,7 +34,7 @@ from numpyro_score.diagnostics.outcome import FALSE_ALARM
 from numpyro_score.diagnostics.posterior import label_of, num_divergent, posterior
 from numpyro_score.diagnostics.precision import precision_of, too_coarse
 from numpyro_score.diagnostics.quick_scan import Scan, scan
-from numpyro_score.diagnostics.verdict import RHAT_MAX
+from numpyro_score.diagnostics.superchains import rhat_limit
 from numpyro_score.diagnostics.verdict_findings import (
     MAX_DIVERGENT,
     disagreement,
@@ -88,10 +87,7 @@ class ConvergenceWarning(UserWarning):
 
 def _limit(num_chains: int, num_kept: int, num_tests: int, tau: float) -> float:
     """R-hat that well mixed chains of some length do not exceed."""
-    degrees = 2 * num_chains - 1
-    effective = max(num_kept / 2 / tau, 1.0)
-    noise = stats.chi2.isf(FALSE_ALARM / max(num_tests, 1), degrees) / degrees
-    return math.sqrt(RHAT_MAX**2 + float(noise) / effective)
+    return float(rhat_limit(2 * num_chains, num_kept / 2 / tau, max(num_tests, 1)))
 
 
 def _apart(data: xr.Dataset, found_in: Scan, num_kept: int, *, longest: float) -> list[Finding]:

@@ -55,7 +55,7 @@ def superchain_ids(
 
 
 def rhat_limit(
-    num_groups: int, effective_each: Float[np.ndarray, "*batch"]
+    num_groups: int, effective_each: Float[np.ndarray, "*batch"] | float, num_tests: int = 1
 ) -> Float[np.ndarray, "*batch"]:
     """(Nested) R-hat that stationary chains of some length exceed by chance only.
 
@@ -65,11 +65,13 @@ def rhat_limit(
         Means that are compared: superchains, or twice the chains for split R-hat. At least 2.
     effective_each
         Effective draws behind each of them.
+    num_tests
+        Parameters that are looked at, of which none is to exceed it by chance.
 
     Examples
     --------
     >>> rhat_limit(4, np.array([16.0, 1e5])).round(2).tolist()  # chains of one draw, or many
     [1.13, 1.01]
     """
-    noise = stats.chi2.isf(FALSE_ALARM, num_groups - 1) / (num_groups - 1)
+    noise = stats.chi2.isf(FALSE_ALARM / num_tests, num_groups - 1) / (num_groups - 1)
     return np.asarray(np.sqrt(RHAT_MAX**2 + noise / np.maximum(effective_each, 1.0)))

@@ -11,8 +11,8 @@ WORTH = 1_000
 SLOW = 25
 """Steps for one effective draw from which on `MALA` is slow. The draws to 100 effective ones of a
 chain then cost what the warmup and the draws of `MAMS` together cost on posteriors where warmup
-finds trajectories of one or two steps. After 100 draws of 64 chains it was 2 to 14 on ten
-posteriors on which `MALA` is the cheaper one, and 48 to 88 on five on which it is not."""
+finds trajectories of one or two steps. After 100 draws of 64 chains it was 2 to 14 on nine
+posteriors on which `MALA` is the cheaper one, and 48 to 89 on seven on which it is not."""
 FEWEST = 1_600
 """Steps of all chains before which nothing is said of that. With 4 chains of 100 draws 3 of 14 runs
 seemed slow that were not."""
