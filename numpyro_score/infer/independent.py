@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
-from numpyro_score.infer.sampler import Context, Sampler, SamplerState, StepInfo, first
+from numpyro_score.infer.sampler import Context, Sampler, SamplerState, StepInfo, first, ravel
 from numpyro_score.infer.state import KernelState
 from numpyro_score.types import Position, RngKey
 
@@ -55,7 +56,12 @@ type DrawFn = Callable[[RngKey, Position, Context], Draw]
 
 
 def independent(
-    draw: DrawFn, *, is_exact: bool, has_logdensity: bool, settings: Mapping[str, Any]
+    draw: DrawFn,
+    *,
+    is_exact: bool,
+    has_logdensity: bool,
+    settings: Mapping[str, Any],
+    remark: Callable[[Float[np.ndarray, "chain dim"]], str | None] | None = None,
 ) -> Sampler:
     """The sampler of independent draws.
 
@@ -70,6 +76,8 @@ def independent(
         Whether `draw` returns a log density, which is reported as `potential_energy`.
     settings
         What distinguishes one such sampler from another.
+    remark
+        The last draws, one a chain -> what a user has to know of them, or None.
 
     Examples
     --------
@@ -89,7 +97,14 @@ def independent(
         settings=settings,
         describe=describe,
         warmup_step=_wait,
+        remark=None if remark is None else partial(_remark, remark),
     )
+
+
+def _remark(
+    remark: Callable[[Float[np.ndarray, "chain dim"]], str | None], state: KernelState
+) -> str | None:
+    return remark(np.asarray(jax.vmap(ravel)(state.z)))
 
 
 def describe(state: KernelState) -> str:

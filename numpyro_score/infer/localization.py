@@ -17,7 +17,6 @@ from numpyro_score.infer.draw_space import DrawSpace
 from numpyro_score.infer.independent import Draw, independent
 from numpyro_score.infer.numpyro_kernel import NumPyroKernel
 from numpyro_score.infer.sampler import Context
-from numpyro_score.infer.state import KernelState
 from numpyro_score.localization import (
     InnerChains,
     IsotropicGaussian,
@@ -149,26 +148,12 @@ class StochasticLocalization(NumPyroKernel):
                 is_exact=False,
                 has_logdensity=False,
                 settings={**options, "times": times.tolist(), "reference": reference},
+                remark=partial(_misfit, times.tolist()),
             ),
         )
 
-    def remark(self, state: KernelState) -> str | None:
-        """Whether the last draws, one a chain, are of a scale that the times do not suit.
 
-        Parameters
-        ----------
-        state
-            Of a batch of chains, at the end of a run.
-
-        Returns
-        -------
-        What a user has to know, or None.
-        """
-        draws = np.asarray(jax.vmap(lambda z: ravel_pytree(z)[0])(state.z), np.float64)
-        return _misfit(draws, self._sampler.settings["times"])
-
-
-def _misfit(draws: Float[np.ndarray, "chain dim"], times: Sequence[float]) -> str | None:
+def _misfit(times: Sequence[float], draws: Float[np.ndarray, "chain dim"]) -> str | None:
     """What is wrong with the times by the sds of the draws, of which it has to be certain."""
     # takes long to import
     from scipy.stats import chi2
@@ -176,7 +161,7 @@ def _misfit(draws: Float[np.ndarray, "chain dim"], times: Sequence[float]) -> st
     num, dim = draws.shape
     if num < 2 or dim == 0 or not np.isfinite(draws).all():
         return None
-    squares = draws.var(axis=0, ddof=1) * (num - 1)
+    squares = draws.astype(np.float64).var(axis=0, ddof=1) * (num - 1)
     highest = squares / chi2.ppf(FALSE_ALARM / dim, num - 1)
     lowest = squares / chi2.isf(FALSE_ALARM / dim, num - 1)
     # at time 0 nothing is observed

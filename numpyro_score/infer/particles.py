@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from numpyro_score.infer.markov import UNTUNED_FIELDS
+from numpyro_score.infer.populations import disagreement
 from numpyro_score.infer.sampler import Context, Sampler, SamplerState, StepInfo, first
 from numpyro_score.infer.state import KernelState
 from numpyro_score.kernels.proposals import IndependentProposal
@@ -66,7 +68,13 @@ def particles(num_particles: int, reference: IndependentProposal | None) -> Samp
         settings={"num_particles": num_particles, "reference": reference},
         describe=partial(_describe, num_particles),
         warmup_step=_wait,
+        remark=_remark,
     )
+
+
+def _remark(state: KernelState) -> str | None:
+    """Whether the chains' last populations differ far too much."""
+    return disagreement(np.asarray(state.kernel_state.particles))
 
 
 def _describe(num_particles: int, state: KernelState) -> str:

@@ -125,6 +125,9 @@ class Sampler(NamedTuple):
         again, for a target that changes between steps; None where that is not possible.
     target_accept_prob
         Acceptance that warmup tunes a step size to; None where it tunes none.
+    remark
+        `KernelState -> text`: what a user has to know of the last draws of a batch of chains, such
+        as that they are wrong; None for nothing. None where there is nothing to tell it by.
 
     Examples
     --------
@@ -149,6 +152,7 @@ class Sampler(NamedTuple):
     template: Position | None = None
     refresh: Callable[..., Any] | None = None
     target_accept_prob: float | None = None
+    remark: Callable[[Any], str | None] | None = None
 
 
 def prepared(

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from numpyro_score.fingerprint import fingerprint, name_of
 from numpyro_score.infer.draw_space import DrawSpace
@@ -58,6 +59,7 @@ def draws_of_score(
         is_exact=False,
         has_logdensity=log_prob is not None,
         settings={**named, **_identity(score, settings)},
+        remark=partial(_remark, space),
     )
     return space, sampler
 
@@ -66,6 +68,13 @@ def _identity(score: Any, settings: Mapping[str, Any]) -> dict[str, str]:
     """Name of a score, and fingerprints of it and of the settings, functions among them."""
     digests = {"score_digest": fingerprint(score), "settings_digest": fingerprint(settings)}
     return {"score": name_of(score), **digests}
+
+
+def _remark(space: DrawSpace, draws: Float[np.ndarray, "chain dim"]) -> str | None:
+    """Whether the last draws disagree with the score."""
+    shape = draws.shape[1:] if space.shape is None else space.shape
+    found = space.make(shape).disagreements(draws.reshape(-1, *shape))
+    return "; ".join(found) or None
 
 
 def _draw(

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpyro.infer.initialization import init_to_uniform
 
@@ -13,10 +12,8 @@ from numpyro_score.deprecation import renamed_arguments
 from numpyro_score.infer.markov import UNTUNED_FIELDS, markov
 from numpyro_score.infer.numpyro_kernel import NumPyroKernel
 from numpyro_score.infer.particles import particles
-from numpyro_score.infer.populations import disagreement
 from numpyro_score.infer.problem import Problem
 from numpyro_score.infer.sampler import Context, prepared
-from numpyro_score.infer.state import KernelState
 from numpyro_score.kernels.parallel_tempering import parallel_tempering
 from numpyro_score.kernels.proposals import IndependentProposal
 from numpyro_score.kernels.signature import Algorithm, algorithm_of
@@ -213,17 +210,3 @@ class TemperedSMC(NumPyroKernel):
             Problem(type(self).__name__, model, potential_fn, logdensity_fn, init_strategy),
             particles(num_particles, as_reference(reference)),
         )
-
-    def remark(self, state: KernelState) -> str | None:
-        """Whether the chains' last populations differ far too much.
-
-        Parameters
-        ----------
-        state
-            Of a batch of chains, at the end of a run.
-
-        Returns
-        -------
-        What a user has to know, or None.
-        """
-        return disagreement(np.asarray(state.kernel_state.particles))

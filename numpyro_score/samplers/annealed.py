@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 from numpyro_score.checks import check_whole
 from numpyro_score.deprecation import renamed_arguments
 from numpyro_score.noise import NoiseProcess, geometric_ladder, ladder_ratio
+from numpyro_score.samplers.agreement import Levels, knows_moments
 from numpyro_score.samplers.grids import END
 from numpyro_score.samplers.sampler import DiffusionSampler
 from numpyro_score.samplers.start import check_noise, data_moments
@@ -189,7 +190,8 @@ def annealed_langevin(
     Warns
     -----
     UserWarning
-        If the noise does not suit the scale of the data.
+        If the noise does not suit the scale of the data; and when drawn, if the draws do not agree
+        with the score.
 
     Examples
     --------
@@ -230,7 +232,21 @@ def annealed_langevin(
     mean, sd = data_moments(score, data_mean, data_sd)
     check_noise(sd, float(sigmas[0]), last)
     sd = jnp.sqrt(sd**2 + sigmas[0] ** 2)
-    return DiffusionSampler(level_score, steps, tuple(shape), mean, sd.astype(mean.dtype))
+    first, smallest = jnp.asarray(sigmas[0]), jnp.asarray(last)
+    levels = Levels(
+        first,
+        smallest,
+        jnp.zeros_like(smallest) if denoise else smallest,
+        _same if noise is None else noise.time_of,
+        jnp.ones_like,  # the score is one of x / alpha
+        knows_moments(score, data_sd),
+    )
+    return DiffusionSampler(level_score, steps, tuple(shape), mean, sd.astype(mean.dtype), levels)
+
+
+def _same(level: Array) -> Array:
+    """The time of a score that takes noise levels."""
+    return level
 
 
 def of_ratio(

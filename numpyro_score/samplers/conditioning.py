@@ -14,7 +14,7 @@ sds that are a fifth to a third too small.
 """
 
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import equinox as eqx
 import jax
@@ -168,6 +168,9 @@ class GuidedScore(Conditioned):
     y: Float[Array, " condition"]
     weight: float = eqx.field(static=True)
     noise: NoiseProcess
+
+    is_of_density: ClassVar[bool] = False
+    """Draws are not meant to be of a density with this score."""
 
     def __init__(
         self,

@@ -132,9 +132,9 @@ def corrected(
     >>> from numpyro_score.scores import gaussian_score
     >>> score = gaussian_score([3.0], 1.0, VP())
     >>> method = partial(corrected, predictor=ancestral, snr=0.1)
-    >>> sampler = reverse_sde(score, VP(), (1,), num_steps=20, method=method)
+    >>> sampler = reverse_sde(score, VP(), (1,), num_steps=100, method=method)
     >>> sampler.evaluations, round(float(sampler.sample(jax.random.key(0), 1000).mean()))
-    (40, 3)
+    (200, 3)
     """
     check_whole("num_corrections", num_corrections)
     if not 0 < snr < 1:

@@ -18,6 +18,7 @@ from numpyro_score.checks import check_whole
 from numpyro_score.divergence import estimated_divergence, exact_divergence
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.samplers.adaptive import Tolerance, check_tolerance
+from numpyro_score.samplers.agreement import levels_of
 from numpyro_score.samplers.density import (
     LogProbEstimate,
     Trace,
@@ -91,6 +92,10 @@ class FlowSampler(eqx.Module):
     ) -> Float[np.ndarray, "{num_samples} ..."]:
         """Independent draws; see `DiffusionSampler.sample`."""
         return self.decoder.sample(rng_key, num_samples, batch_size=batch_size, progress=progress)
+
+    def disagreements(self, draws: Float[np.ndarray, "draw ..."]) -> list[str]:
+        """What is wrong with independent draws; see `DiffusionSampler.disagreements`."""
+        return self.decoder.disagreements(draws)
 
     def draw(self, rng_key: RngKey) -> tuple[Event, Int[Array, ""]]:
         """One draw, and the number of score calls; a pure function."""
@@ -245,7 +250,8 @@ def probability_flow(
     Warns
     -----
     UserWarning
-        If the noise does not suit the scale of the data.
+        If the noise does not suit the scale of the data; and when drawn, if the draws do not agree
+        with the score.
 
     Examples
     --------
@@ -253,7 +259,7 @@ def probability_flow(
     >>> from numpyro_score.noise import VE
     >>> noise = VE(sigma_min=0.01, sigma_max=10.0)
     >>> score = lambda x, t: -(x - 3.0) / (1.0 + noise.variance(t))  # of N(3, 1) data
-    >>> flow = probability_flow(score, noise, (1,), num_steps=20)
+    >>> flow = probability_flow(score, noise, (1,), num_steps=20, data_mean=3.0, data_sd=1.0)
     >>> draws = flow.sample(jax.random.key(0), 2000)
     >>> round(float(draws.mean())), round(float(draws.std()))
     (3, 1)
@@ -267,6 +273,7 @@ def probability_flow(
     if not steps.is_random:
         times = jnp.append(steps.time, steps.next_time[-1])
         encoder = DiffusionSampler(score, method(noise, times[::-1]), size, mean, sd)
+    levels = levels_of(score, noise, steps.next_time[-1], data_sd, denoises=denoise)
     if denoise:
         steps = steps.then_denoise(noise)
-    return FlowSampler(DiffusionSampler(score, steps, size, mean, sd), encoder, noise)
+    return FlowSampler(DiffusionSampler(score, steps, size, mean, sd, levels), encoder, noise)

@@ -11,6 +11,7 @@ import jax
 
 from numpyro_score.checks import check_whole
 from numpyro_score.noise import NoiseProcess
+from numpyro_score.samplers.agreement import levels_of
 from numpyro_score.samplers.grids import TimeGrid, check_times, edm_times
 from numpyro_score.samplers.sampler import DiffusionSampler
 from numpyro_score.samplers.start import start_moments
@@ -94,7 +95,8 @@ def reverse_sde(
     Warns
     -----
     UserWarning
-        If the noise does not suit the scale of the data.
+        If the noise does not suit the scale of the data; and when drawn, if the draws do not agree
+        with the score.
 
     Examples
     --------
@@ -109,6 +111,7 @@ def reverse_sde(
     """
     steps = plan(noise, num_steps, method, grid)
     mean, sd = start_moments(score, noise, steps.next_time[-1], data_mean, data_sd)
+    levels = levels_of(score, noise, steps.next_time[-1], data_sd, denoises=denoise)
     if denoise:
         steps = steps.then_denoise(noise)
-    return DiffusionSampler(score, steps, tuple(shape), mean, sd)
+    return DiffusionSampler(score, steps, tuple(shape), mean, sd, levels)

@@ -5,6 +5,7 @@ Sample i has its own key, `fold_in(rng_key, i)`, for every batch size.
 The samplers are those of Song et al. 2021, arXiv:2011.13456.
 """
 
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
@@ -15,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from numpyro_score.checks import check_whole
+from numpyro_score.samplers.agreement import Levels, disagreements
 from numpyro_score.samplers.batches import draw_in_batches
 from numpyro_score.samplers.steps import Event, Score, Steps
 from numpyro_score.samplers.walk import (
@@ -79,6 +81,8 @@ class DiffusionSampler(eqx.Module):
         Shape of one point.
     start_mean, start_sd
         The Gaussian to start from, numbers or arrays that broadcast to `shape`.
+    levels
+        Noise levels of the score, at which draws are compared with it; None for no comparison.
 
     Raises
     ------
@@ -105,6 +109,7 @@ class DiffusionSampler(eqx.Module):
     shape: tuple[int, ...] = eqx.field(static=True)
     start_mean: Float[Array, "..."]
     start_sd: Float[Array, "..."]
+    levels: Levels | None = None
 
     def __check_init__(self) -> None:
         check_score(self.score, self.shape, self.steps.time[0])
@@ -203,10 +208,22 @@ class DiffusionSampler(eqx.Module):
         ------
         ValueError, TypeError
             A number is not a whole number of at least 1.
+
+        Warns
+        -----
+        UserWarning
+            If the draws do not agree with the score: see `disagreements`.
         """
-        return draw_in_batches(
+        draws = draw_in_batches(
             partial(_draw, self, rng_key), self.shape, num_samples, batch_size, progress=progress
         )
+        for text in self.disagreements(draws):
+            warnings.warn(text, stacklevel=3)
+        return draws
+
+    def disagreements(self, draws: Float[np.ndarray, "draw ..."]) -> list[str]:
+        """What is wrong with independent draws of this sampler by its score; see `agreement`."""
+        return [] if self.levels is None else disagreements(self.score, self.levels, draws)
 
     def trajectory(self, rng_key: RngKey, num_samples: int) -> Trajectory:
         """The same draws as `sample` with their paths, for plots.

@@ -105,40 +105,56 @@ def check_noise(sd: Any, first: float, last: float) -> None:
 
     Parameters
     ----------
+    sd, first, last
+        As of `noise_misfits`; a traced sd is not looked at.
+
+    Warns
+    -----
+    UserWarning
+        For all that `noise_misfits` finds.
+    """
+    if not isinstance(sd, jax.core.Tracer):
+        for text in noise_misfits(sd, first, last):
+            warnings.warn(text, stacklevel=4)
+
+
+def noise_misfits(sd: Any, first: float, last: float) -> list[str]:
+    """What noise does not suit the scale of the data; empty if it does.
+
+    Parameters
+    ----------
     sd
         Of the data, by coordinate; 0 if it is not known.
     first, last
         Noise at the start and at the end of the draws, in units of the data.
 
-    Warns
-    -----
-    UserWarning
-        If draws keep noise that is not small beside the smallest sd, or start from noise less than
-        the largest.
+    Returns
+    -------
+    A text if draws keep noise that is not small beside the smallest sd, and one if they start from
+    noise less than the largest.
 
     Examples
     --------
-    >>> check_noise(1.0, 20.0, 0.01)
+    >>> noise_misfits(1.0, 20.0, 0.01)
+    []
     """
-    if isinstance(sd, jax.core.Tracer):
-        return
     sds = np.ravel(np.asarray(sd, np.float64))
     sds = sds[sds > CONSTANT * np.sqrt(np.mean(sds**2))]
     if not sds.size:
-        return
+        return []
+    found = []
     hint = "take noise in units of the data (ladder_from_data), or fit_score, which chooses it"
     if last > LARGEST_LEFT * sds.min():
         excess = np.hypot(1.0, last / sds.min())
-        warnings.warn(
+        found.append(
             f"draws keep noise of sd {last:.3g}, and the data have sd {sds.min():.3g} in one "
             f"coordinate, where draws will have {excess:.3g} times their sd; train with a smaller "
-            f"smallest noise: {hint}",
-            stacklevel=4,
+            f"smallest noise: {hint}"
         )
     if first < SMALLEST_FIRST * sds.max():
-        warnings.warn(
+        found.append(
             f"draws start from noise of sd {first:.3g}, less than the sd of the data, "
             f"{sds.max():.3g}; modes that are further apart will have wrong weights; train with a "
-            f"larger largest noise: {hint}",
-            stacklevel=4,
+            f"larger largest noise: {hint}"
         )
+    return found

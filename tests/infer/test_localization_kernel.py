@@ -75,7 +75,7 @@ TIMES = [0.0, FIRST / 2.0**2, LAST / 0.5**2]
 def test_sds_that_the_times_do_not_suit_are_found(num_chains: int, sd: float, said: Any) -> None:
     rng = np.random.default_rng(0)
     shape = (num_chains, 10)
-    texts = [_misfit(sd * rng.normal(size=shape), TIMES) for _ in range(50)]
+    texts = [_misfit(TIMES, sd * rng.normal(size=shape)) for _ in range(50)]
     if said is None:
         assert texts == [None] * 50
     else:

@@ -1,5 +1,6 @@
 """Corrector steps: the formula, the distribution they keep, what they repair, what they cost."""
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -76,7 +77,10 @@ def test_draws_have_the_distribution_of_the_data(
     assert sampler.steps.num_noises == noises + 1
     assert largest_z(sampler.sample(jax.random.key(1), NUM), exact_draws) < 4.5
     wrong = eqx.tree_at(lambda s: s.steps.step_size, sampler, replace_fn=lambda e: -e)
-    assert not largest_z(wrong.sample(jax.random.key(1), NUM), exact_draws) < 8
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # they do not agree with their score
+        draws = wrong.sample(jax.random.key(1), NUM)
+    assert not largest_z(draws, exact_draws) < 8
 
 
 def test_it_repairs_a_coarse_predictor(mixture: Any, exact_draws: Any) -> None:
