@@ -35,7 +35,7 @@ class Settings(NamedTuple):
         """Check that the numbers are in their ranges."""
         check_whole("num_simulations", self.num_simulations, 10)
         check_whole("num_warmup", self.num_warmup, 0)
-        check_whole("num_samples", self.num_samples)
+        check_whole("num_samples", self.num_samples, 4, hint="R-hat compares halves of a chain")
         check_whole("num_chains", self.num_chains)
         check_whole("batch_size", self.batch_size)
         check_positive("alpha", self.alpha)

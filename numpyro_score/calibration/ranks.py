@@ -65,16 +65,18 @@ def rank(
     # draws are moved to the leading axes, as the diagnostics want them
     moved = np.moveaxis(safe, 0, 2)
     ess, rhat = np.full(num, float(chains * length)), np.full(num, np.nan)
+    has_moved = np.full(num, True)
     if not is_independent:
         middle = moved.mean(axis=(0, 1))
         both = np.concatenate([moved, (moved - middle) ** 2], axis=-1)
         with np.errstate(invalid="ignore", divide="ignore"):
             each = effective_sample_size(both)
             rhat = np.nanmax(np.append(split_gelman_rubin(moved), np.ones((num, 1)), 1), axis=1)
-        # a quantity that is constant given the data has no autocorrelation
+        # a quantity that is constant given the data has no autocorrelation; an estimate below zero
+        # is of antithetic draws, whose mean is more precise than that of independent ones
         varies = np.ptp(both, axis=(0, 1)) > 0
-        worst = np.where(varies & np.isfinite(each), each, np.inf).min(axis=1)
-        ess = np.clip(worst, 1.0, chains * length)
+        worst = np.where(varies & np.isfinite(each) & (each > 0), each, np.inf).min(axis=1)
+        ess, has_moved = np.clip(worst, 1.0, chains * length), varies.any(axis=1)
     pit = np.full(truth.shape, np.nan)
     for i in range(num):
         every = max(int(np.ceil(chains * length / ess[i])), 1)
@@ -87,4 +89,6 @@ def rank(
         pit[i] = place / (len(flat) + 1)
     pit = np.where(is_finite, pit, np.nan)
     joined = safe.reshape(num, chains * length, -1)
+    # chains that never moved are one draw, but ranked as those that they are given for
+    ess = np.where(has_moved, ess, 1.0)
     return Ranked(pit, truth, joined.mean(axis=1), joined.std(axis=1), ess, rhat)

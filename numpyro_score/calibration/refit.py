@@ -50,8 +50,9 @@ class Chains(NamedTuple):
         kernel = self.make_kernel(model)
         args, kwargs = self.args, dict(self.kwargs)
         keys = jax.random.split(rng_key, self.num_chains)
-        # kernels of this package take a batch of keys and pool their warmup
-        is_batched = bool(getattr(kernel, "maps_chains", False))
+        # kernels of this package take a batch of keys and pool their warmup; chains of an ensemble
+        # move by where the others are
+        is_batched = bool(getattr(kernel, "maps_chains", False)) or kernel.is_ensemble_kernel
 
         def start(key: Any) -> Any:
             return kernel.init(key, self.num_warmup, None, args, kwargs)

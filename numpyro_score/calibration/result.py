@@ -11,12 +11,19 @@ import xarray as xr
 from numpyro_score.calibration.credible import DENSITY, DISTANCE, coverage
 from numpyro_score.calibration.ranks import FEWEST, Ranked
 from numpyro_score.calibration.uniformity import p_value
+from numpyro_score.targets.simulated import JOINT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LIKELIHOOD = JOINT[1]
+"""The quantity that tells draws that ignore the data from calibrated ones."""
+
 MOST_RHAT = 1.1
 """Split R-hat of a refit above which its chains count as not mixed."""
+
+UNRELATED = 3.0
+"""Standard errors of a correlation of zero, below which means and true values look unrelated."""
 
 FEW = 0.05
 """Share of the refits that may have few effective draws, or chains that disagree."""
@@ -28,10 +35,11 @@ class Calibration(NamedTuple):
     Attributes
     ----------
     table
-        For each quantity of which refits have finite values: `p_value` of a test that its ranks are
+        For each quantity that has finite values and varies: `p_value` of a test that its ranks are
         uniform, `is_calibrated`, and the kind of a fault: `bias`, the mean of `(mean - truth) / sd`
         over data sets, and `spread`, its sd (1 for Gaussian posteriors; above 1 the posteriors are
-        too narrow).
+        too narrow). `correlation` is that of mean and truth over data sets; near 0 the draws say no
+        more than the prior.
     pit
         `(simulation, quantity)`: normalised ranks, uniform on [0, 1] for a calibrated sampler.
     ess, rhat
@@ -45,7 +53,8 @@ class Calibration(NamedTuple):
     --------
     >>> rng = np.random.default_rng(0)
     >>> uniform, ones = rng.uniform(size=(200, 1)), np.ones((200, 1))
-    >>> ranked = Ranked(uniform, 0 * ones, 0 * ones, ones, np.full(200, 400.0), np.ones(200))
+    >>> mean = rng.normal(size=(200, 1))
+    >>> ranked = Ranked(uniform, mean, mean, ones, np.full(200, 400.0), np.ones(200))
     >>> summarise(ranked, ["mean"], 0.05, data_sets="drawn from the prior").is_calibrated
     True
     """
@@ -65,7 +74,9 @@ class Calibration(NamedTuple):
     @property
     def verdict(self) -> str:
         """The verdict in one sentence."""
-        num = self.pit.sizes["simulation"]
+        num = str(self.pit.sizes["simulation"])
+        if left_out := _num_not_finite(self.pit.sel(quantity=self.table.index.tolist())):
+            num = f"{self.pit.sizes['simulation'] - left_out} of {num}"
         rate = f"false-alarm rate {self.alpha:g} for all {len(self.table)} quantities together"
         off = self.table.index[~self.table["is_calibrated"]].tolist()
         found = f"Not calibrated: {', '.join(off)} ({num} refits, {rate})."
@@ -165,24 +176,28 @@ def summarise(ranked: Ranked, labels: list[str], alpha: float, *, data_sets: str
     Warns
     -----
     UserWarning
-        If refits have too few effective draws, chains that disagree, or draws that are not finite.
+        If refits have too few effective draws, chains that disagree, or draws that are not finite,
+        or if what is ranked would not show draws that ignore the data.
     """
     rows = []
-    tested = np.flatnonzero(np.isfinite(ranked.pit).sum(axis=0) > 1)
+    is_finite = np.isfinite(ranked.pit)
+    # such as a zero of a triangular matrix: its ranks are those of the ties alone
+    is_constant = (ranked.sd == 0) & (ranked.mean == ranked.truth)
+    tested = np.flatnonzero((is_finite.sum(axis=0) > 1) & (is_finite & ~is_constant).any(axis=0))
     if not len(tested):
         raise ValueError(
-            f"no refit has finite values of {', '.join(labels)}, so that nothing can be tested; "
-            "check the model and the kernel in a run of numpyro_score.sample"
+            f"no refit has finite values of {', '.join(labels)} that vary, so that nothing can be "
+            "tested; check the model and the kernel in a run of numpyro_score.sample"
         )
     for k in tested:
-        values = ranked.pit[:, k]
-        is_finite = np.isfinite(values)
-        p = p_value(values[is_finite])
+        kept = is_finite[:, k]
+        p = p_value(ranked.pit[kept, k])
         with np.errstate(invalid="ignore", divide="ignore"):
-            z = ((ranked.mean[:, k] - ranked.truth[:, k]) / ranked.sd[:, k])[is_finite]
+            z = ((ranked.mean[:, k] - ranked.truth[:, k]) / ranked.sd[:, k])[kept]
             bias, spread = z.mean(), z.std()
-        rows.append((labels[k], p, not p * len(tested) < alpha, bias, spread))
-    columns = ["quantity", "p_value", "is_calibrated", "bias", "spread"]
+            correlation = np.corrcoef(ranked.mean[kept, k], ranked.truth[kept, k])[0, 1]
+        rows.append((labels[k], p, not p * len(tested) < alpha, bias, spread, correlation))
+    columns = ["quantity", "p_value", "is_calibrated", "bias", "spread", "correlation"]
     table = pd.DataFrame(rows, columns=columns).set_index("quantity")
     pit = xr.DataArray(ranked.pit, dims=("simulation", "quantity"), coords={"quantity": labels})
     found = Calibration(table, pit, ranked.ess, ranked.rhat, alpha, data_sets)
@@ -194,8 +209,7 @@ def summarise(ranked: Ranked, labels: list[str], alpha: float, *, data_sets: str
 def _problems(found: Calibration) -> list[str]:
     problems = []
     num = len(found.ess)
-    bad = int((~np.isfinite(found.pit.values)).any(axis=1).sum())
-    if bad:
+    if bad := _num_not_finite(found.pit):
         problems.append(
             f"{bad} of {num} refits have draws that are not finite; they are left out of the "
             "verdict, which says nothing about such data"
@@ -212,4 +226,16 @@ def _problems(found: Calibration) -> list[str]:
             f"in {apart} of {num} refits chains disagree (split R-hat above {MOST_RHAT}); raise "
             "num_warmup, or use a kernel that mixes better"
         )
+    strongest = float(np.nan_to_num(found.table["correlation"].abs()).max())
+    if LIKELIHOOD not in found.table.index and strongest < UNRELATED / np.sqrt(num):
+        problems.append(
+            "means of the draws do not follow the true values (largest correlation "
+            f"{strongest:.2f}): draws of the prior, whatever the data, would look calibrated; rank "
+            f"{LIKELIHOOD} too, which shows that, by leaving out var_names"
+        )
     return problems
+
+
+def _num_not_finite(pit: xr.DataArray) -> int:
+    """Refits with a quantity whose draws are not finite."""
+    return int((~np.isfinite(pit.values)).any(axis=1).sum())

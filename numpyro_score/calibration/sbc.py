@@ -112,7 +112,8 @@ def sbc(
     Warns
     -----
     UserWarning
-        If refits have too few effective draws, chains that disagree, or draws that are not finite.
+        If refits have too few effective draws, chains that disagree, or draws that are not finite,
+        or if what is ranked would not show draws that ignore the data.
 
     Examples
     --------

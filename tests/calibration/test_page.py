@@ -13,11 +13,14 @@ from numpyro_score.calibration.result import Calibration, summarise
 NUM = 500
 
 
-def calibration(pit: dict[str, np.ndarray], ess: float = 400.0) -> Calibration:
-    """The result for these ranks, of posteriors N(0, 1) that hold the truth at its quantile."""
+def calibration(
+    pit: dict[str, np.ndarray], ess: float = 400.0, follows: float = 1.0
+) -> Calibration:
+    """The result for these ranks, of posteriors N(m, 1) that hold the truth at its quantile."""
     values = np.stack(list(pit.values()), axis=1)
-    truth, ones = stats.norm.ppf(values), np.ones_like(values)
-    ranked = Ranked(values, truth, 0 * ones, ones, np.full(NUM, ess), np.ones(NUM))
+    mean, ones = follows * np.linspace(-3, 3, NUM)[:, None] + 0 * values, np.ones_like(values)
+    truth = mean + stats.norm.ppf(values)
+    ranked = Ranked(values, truth, mean, ones, np.full(NUM, ess), np.ones(NUM))
     return summarise(ranked, list(pit), 0.05, data_sets="drawn from the prior")
 
 
@@ -59,6 +62,34 @@ def test_what_has_no_finite_draws_is_not_tested_and_not_called_calibrated(tmp_pa
     assert "Not tested: bad" in found.to_html(tmp_path / "page.html").read_text("utf-8")
     with pytest.raises(ValueError, match="no refit has finite values of bad"):
         calibration({"bad": pit["bad"]})
+
+
+def test_refits_that_are_left_out_do_not_count_in_the_verdict() -> None:
+    ranks = np.random.default_rng(0).uniform(size=NUM)
+    ranks[:100] = np.nan
+    with pytest.warns(UserWarning, match="100 of 500 refits have draws that are not finite"):
+        found = calibration({"mu": ranks})
+    assert "No miscalibration found in 400 of 500 refits" in found.verdict
+
+
+def test_what_is_constant_is_not_tested() -> None:
+    rng = np.random.default_rng(0)
+    values, ones = rng.uniform(size=(NUM, 2)), np.ones((NUM, 2))
+    mean = rng.normal(size=(NUM, 2)) * [1.0, 0.0]
+    ranked = Ranked(values, mean, mean, ones * [1.0, 0.0], np.full(NUM, 400.0), np.ones(NUM))
+    found = summarise(ranked, ["mu", "zero"], 0.05, data_sets="drawn from the prior")
+    assert found.table.index.tolist() == ["mu"]
+    assert found.verdict.endswith("all 1 quantities together). Not tested: zero.")
+
+
+def test_draws_of_the_prior_are_not_silently_calibrated() -> None:
+    # means that do not depend on the data: the ranks of parameters are uniform all the same
+    rng = np.random.default_rng(0)
+    parameters = {"mu": rng.uniform(size=NUM)}
+    with pytest.warns(UserWarning, match="means of the draws do not follow the true values"):
+        calibration(parameters, follows=0.0)
+    # the likelihood's ranks would tell
+    assert not calibration({**parameters, "log_likelihood": parameters["mu"]}, follows=0.0).problems
 
 
 def test_expected_coverage_is_that_of_known_regions(tmp_path: Path) -> None:

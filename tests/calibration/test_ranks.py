@@ -33,6 +33,25 @@ def test_ranks_of_dependent_draws_are_uniform_once_thinned() -> None:
     assert p_value(whole.pit[:, 0]) < 0.01
 
 
+def test_antithetic_draws_are_not_thinned_to_one() -> None:
+    rng = np.random.default_rng(0)
+    draws = chains(rng, -0.9)
+    found = rank(rng.normal(size=(NUM, 1)), draws, rng)
+    # those of the squares, (1 - 0.81) / (1 + 0.81) of all; the mean's estimate is negative
+    assert 20 < np.median(found.ess) < 120
+    # so that posteriors a quarter too narrow are seen
+    narrow = rank(rng.normal(size=(NUM, 1)), 0.75 * draws, rng)
+    assert p_value(narrow.pit[:, 0]) < 0.01
+
+
+def test_chains_that_never_moved_are_one_draw_and_not_calibrated() -> None:
+    rng = np.random.default_rng(0)
+    draws = np.broadcast_to(rng.normal(size=(NUM, 1, 1, 1)), (NUM, 1, DRAWS, 1))
+    found = rank(rng.normal(size=(NUM, 1)), draws, rng)
+    np.testing.assert_array_equal(found.ess, 1.0)
+    assert p_value(found.pit[:, 0]) < 0.01
+
+
 def test_ties_are_broken_evenly() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 2, size=(NUM, 1)).astype(float)
