@@ -67,16 +67,9 @@ def rank(
     ess, rhat = np.full(num, float(chains * length)), np.full(num, np.nan)
     has_moved = np.full(num, True)
     if not is_independent:
-        middle = moved.mean(axis=(0, 1))
-        both = np.concatenate([moved, (moved - middle) ** 2], axis=-1)
+        ess, has_moved = least_effective(moved), (np.ptp(moved, axis=(0, 1)) > 0).any(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            each = effective_sample_size(both)
             rhat = np.nanmax(np.append(split_gelman_rubin(moved), np.ones((num, 1)), 1), axis=1)
-        # a quantity that is constant given the data has no autocorrelation; an estimate below zero
-        # is of antithetic draws, whose mean is more precise than that of independent ones
-        varies = np.ptp(both, axis=(0, 1)) > 0
-        worst = np.where(varies & np.isfinite(each) & (each > 0), each, np.inf).min(axis=1)
-        ess, has_moved = np.clip(worst, 1.0, chains * length), varies.any(axis=1)
     pit = np.full(truth.shape, np.nan)
     for i in range(num):
         every = max(int(np.ceil(chains * length / ess[i])), 1)
@@ -92,3 +85,24 @@ def rank(
     # chains that never moved are one draw, but ranked as those that they are given for
     ess = np.where(has_moved, ess, 1.0)
     return Ranked(pit, truth, joined.mean(axis=1), joined.std(axis=1), ess, rhat)
+
+
+def least_effective(
+    draws: Float[np.ndarray, "chain draw *batch quantity"],
+) -> Float[np.ndarray, "*batch"]:
+    """Smallest effective sample size over the quantities and their squares.
+
+    It is between 1 and the number of draws, which it is where no quantity varies.
+
+    Examples
+    --------
+    >>> bool(least_effective(np.random.default_rng(0).normal(size=(4, 100, 1))) > 200)
+    True
+    """
+    both = np.concatenate([draws, (draws - draws.mean(axis=(0, 1))) ** 2], axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        each = effective_sample_size(both)
+    # a quantity that is constant given the data has no autocorrelation; an estimate below zero is
+    # of antithetic draws, whose mean is more precise than that of independent ones
+    is_known = (np.ptp(both, axis=(0, 1)) > 0) & np.isfinite(each) & (each > 0)
+    return np.clip(np.where(is_known, each, np.inf).min(axis=-1), 1.0, np.prod(draws.shape[:2]))
