@@ -13,7 +13,7 @@ from numpyro_score.fingerprint import PLAIN, describe, fingerprint, name_of
 from numpyro_score.run.probes import PROBES, differing_probes, probe
 from numpyro_score.run.program import Program
 
-FORMAT = 2
+FORMAT = 3
 """Version of what is recorded here. A store that records less cannot be resumed."""
 
 PACKAGES = ("numpyro-score", "numpyro", "blackjax", "jax", "jaxlib")
@@ -77,8 +77,11 @@ def identity(
     num_steps: Mapping[str, int],
     init_params: Any,
     num_superchains: int | None,
+    *,
+    keep_warmup: bool,
+    log_likelihood: bool,
 ) -> dict[str, Any]:
-    """All that the draws depend on, as words and numbers.
+    """All that the draws, and the arrays that hold them, depend on, as words and numbers.
 
     Parameters
     ----------
@@ -94,6 +97,8 @@ def identity(
         Starting points, or None.
     num_superchains
         Groups of chains that start at one point, or None.
+    keep_warmup, log_likelihood
+        What is stored: a run that went on with other groups would leave a part of them empty.
     """
     kernel = program.kernel
     typed = jax.dtypes.issubdtype(rng_key.dtype, jax.dtypes.prng_key)
@@ -114,6 +119,8 @@ def identity(
         "processes": jax.process_count(),
         "thinning": program.thinning,
         "fields": list(program.fields),
+        "keep_warmup": keep_warmup,
+        "log_likelihood": log_likelihood,
         "shapes of the state": fingerprint(shapes),
         "float64": bool(jax.config.jax_enable_x64),
         **{f"version of {name}": version(name) for name in PACKAGES},

@@ -38,13 +38,20 @@ class Memory:
         """Draws of each phase that an earlier run has left: none."""
         return {}
 
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds of each phase that an earlier run took: none."""
+        return {}
+
     def restore(self, state: Any) -> Any:
         """Where to go on from: `state`, since nothing was left by an earlier run."""
         return state
 
-    def add(self, chunk: Chunk, state: Any, *, keep: bool) -> None:
-        """Keep a chunk, if its draws are wanted; the state after it is of no use here."""
-        del state
+    def add(
+        self, chunk: Chunk, state: Any, seconds: Mapping[str, float], *, keep: bool
+    ) -> None:
+        """Keep a chunk, if its draws are wanted; state and seconds are of no use here."""
+        del state, seconds
         if not keep:
             return
         self._chunks.setdefault(chunk.phase, []).append(chunk)

@@ -42,6 +42,8 @@ class Plan(NamedTuple):
         Every so many-th draw is kept.
     until
         What ends the run early, or None.
+    keep_warmup
+        Whether the draws of warmup are kept.
     layout
         Which device draws which chains.
     path
@@ -59,6 +61,7 @@ class Plan(NamedTuple):
     num_steps: dict[str, int]
     thinning: int
     until: int | Budget | None
+    keep_warmup: bool
     layout: Layout
     path: Path | None
     resume: bool
@@ -168,6 +171,7 @@ def make_plan(
         num_steps={WARMUP: num_warmup, SAMPLING: num_samples},
         thinning=thinning,
         until=until,
+        keep_warmup=keep_warmup,
         layout=layout,
         path=check_store(store, resume=resume),
         resume=resume,

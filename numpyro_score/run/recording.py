@@ -34,7 +34,7 @@ class Recording:
     state
         After the last chunk.
     seconds
-        Phase -> seconds.
+        Phase -> seconds, with those of earlier calls that the run goes on from.
     is_complete
         Whether all chunks were drawn.
     """
@@ -49,13 +49,14 @@ class Recording:
         keep_warmup: bool,
     ) -> None:
         self.state = state
-        self.seconds = {WARMUP: 0.0, SAMPLING: 0.0}
+        self.seconds = {WARMUP: 0.0, SAMPLING: 0.0} | sink.seconds
         self.is_complete = False
         self._sink = sink
         self._kept = kept
         self._bar = bar
         self._keep_warmup = keep_warmup
         self._text = ChunkText()
+        self._began = time.perf_counter()
 
     def record(self, drawn: Iterable[tuple[Chunk, Any, int]]) -> None:
         """Record chunks until there are no more, or the user interrupts.
@@ -71,12 +72,12 @@ class Recording:
             If the kernel is given up for another one, which the bar says.
         """
         try:
-            began = time.perf_counter()
+            self._began = time.perf_counter()
             for chunk, state, steps in drawn:
                 self.state = state
+                self._count(chunk.phase)
                 self._add(chunk, steps)
-                self.seconds[chunk.phase] += time.perf_counter() - began
-                began = time.perf_counter()
+                self._count(chunk.phase)
             self.is_complete = True
         except GivenUpError as other:
             if self._bar.is_shown:
@@ -85,8 +86,15 @@ class Recording:
         except KeyboardInterrupt:
             self._bar.write("interrupted: returning the draws so far (attribute complete=0)")
 
+    def _count(self, phase: str) -> None:
+        """Count the time since this was last done."""
+        now = time.perf_counter()
+        self.seconds[phase] += now - self._began
+        self._began = now
+
     def _add(self, chunk: Chunk, steps: int) -> None:
-        self._sink.add(chunk, self.state, keep=self._keep_warmup or chunk.phase == SAMPLING)
+        keep = self._keep_warmup or chunk.phase == SAMPLING
+        self._sink.add(chunk, self.state, self.seconds, keep=keep)
         if self._kept is not None:
             self._kept.add(chunk)
         text = self._text(chunk) if self._bar.is_shown else ""

@@ -297,6 +297,8 @@ def _sink(
         plan.num_steps,
         plan.init_params,
         plan.num_superchains,
+        keep_warmup=plan.keep_warmup,
+        log_likelihood=converter.with_log_likelihood,
     )
     return ZarrStore(
         plan.streamed_to, converter, plan.layout, plan.num_rows, who, attrs, resume=plan.resume

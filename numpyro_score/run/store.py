@@ -77,7 +77,12 @@ class ZarrStore:
         self._num_rows = dict(num_rows)
         self._group = DrawsGroup(path, layout.chains, layout.num_chains)
         self._is_first = jax.process_index() == 0
-        self._record: dict[str, Any] = {"identity": dict(identity), "rows": {}, "commits": 0}
+        self._record: dict[str, Any] = {
+            "identity": dict(identity),
+            "rows": {},
+            "seconds": {},
+            "commits": 0,
+        }
         self._together(lambda: self._claim(resume=resume))
         if (path / COMMIT).exists():
             self._record = committed(path)[".zattrs"][RECORD]
@@ -89,6 +94,11 @@ class ZarrStore:
     def rows(self) -> dict[str, int]:
         """Committed draws of each phase."""
         return dict(self._record["rows"])
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds of each phase up to the last commit."""
+        return dict(self._record["seconds"])
 
     def restore(self, state: Any) -> Any:
         """The committed state, in the structure of `state`; `state` itself if there is none.
@@ -111,13 +121,17 @@ class ZarrStore:
         self._prune_states()
         return self._layout.from_host(values, state)
 
-    def add(self, chunk: Chunk, state: Any, *, keep: bool) -> None:
+    def add(
+        self, chunk: Chunk, state: Any, seconds: Mapping[str, float], *, keep: bool
+    ) -> None:
         """Write a chunk and commit it with the state after it, in the background.
 
         Parameters
         ----------
         chunk, state
             Draws, and the state after them.
+        seconds
+            Of each phase until now.
         keep
             False commits the state and the count alone.
 
@@ -130,7 +144,7 @@ class ZarrStore:
         if keep and not chunk.first:
             self._together(lambda: self._create(chunk))
         leaves = self._layout.to_host(jax.tree.leaves(state))
-        self._pending = self._writer.submit(self._write, chunk, leaves, keep)
+        self._pending = self._writer.submit(self._write, chunk, leaves, dict(seconds), keep)
 
     def finish(self, attrs: Mapping[str, Any]) -> xr.DataTree:
         """Write the root's attributes, and open the store as a reader would."""
@@ -203,7 +217,9 @@ class ZarrStore:
         self._group.write_attrs(self._attrs)
         self._group.scan()
 
-    def _write(self, chunk: Chunk, leaves: list[np.ndarray], keep: bool) -> None:
+    def _write(
+        self, chunk: Chunk, leaves: list[np.ndarray], seconds: dict[str, float], keep: bool
+    ) -> None:
         if keep:
             for name, dataset in self._converter.groups(chunk).items():
                 self._group.write(name, dataset, chunk.first)
@@ -213,6 +229,7 @@ class ZarrStore:
         self._next = {
             **self._record,
             "rows": {**self._record["rows"], chunk.phase: chunk.first + chunk.num_draws},
+            "seconds": seconds,
             "commits": commits,
         }
         if not self._layout.is_shared:
@@ -238,7 +255,9 @@ class ZarrStore:
             for phase in (WARMUP, SAMPLING)
             for group in ("posterior", "sample_stats", "log_likelihood")
         }
-        self._group.commit({**self._attrs, RECORD: dict(record)}, rows)
+        # of a run that was killed they are those of its last commit
+        seconds = {f"seconds_{phase}": value for phase, value in record["seconds"].items()}
+        self._group.commit({**seconds, **self._attrs, RECORD: dict(record)}, rows)
 
     def _state_file(self, commits: int) -> Path:
         return self._path / f".state-{commits}-{jax.process_index()}.npz"

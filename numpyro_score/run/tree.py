@@ -172,7 +172,7 @@ class Converter:
         self._thinning = thinning
         self._model = getattr(kernel, "model", None)
         self._args, self._kwargs = args, dict(kwargs)
-        self._log_likelihood = with_log_likelihood and self._model is not None
+        self.with_log_likelihood = with_log_likelihood and self._model is not None
         self._observed: dict[str, xr.Dataset] | None = None
         # read off the model once, not once a chunk
         self._dims = infer_dims(self._model, args, self._kwargs) if self._model else None
@@ -190,7 +190,7 @@ class Converter:
         ValueError
             If NumPyro cannot compute it.
         """
-        if not self._log_likelihood:
+        if not self.with_log_likelihood:
             return
         try:
             jax.eval_shape(
@@ -222,7 +222,7 @@ class Converter:
             f"{prefix}posterior": converter.posterior_to_xarray(),
             f"{prefix}sample_stats": converter.sample_stats_to_xarray(),
         }
-        if self._log_likelihood and chunk.phase == SAMPLING:
+        if self.with_log_likelihood and chunk.phase == SAMPLING:
             converter = self._convert(padded, self._model, log_likelihood=True)
             groups["log_likelihood"] = converter.log_likelihood_to_xarray()
         rows = {"draw": slice(chunk.num_draws)}

@@ -32,7 +32,9 @@ MANY = np.random.default_rng(0).normal(size=100_000)
 def identify(kernel: Any, *args: Any, start: Any = None) -> dict[str, Any]:
     program = Program(kernel, Constants(kernel, args, {}), (), 1, Layout(NUM_CHAINS))
     state = init(program, jax.random.split(KEY, NUM_CHAINS), 0, start)
-    return identity(program, state, KEY, {"warmup": 0, "sampling": 1}, start, None)
+    steps = {"warmup": 0, "sampling": 1}
+    kept = {"keep_warmup": True, "log_likelihood": False}
+    return identity(program, state, KEY, steps, start, None, **kept)
 
 
 def parabola(x: Any, centre: float = 0.0) -> Any:

@@ -92,12 +92,17 @@ def test_a_run_resumed_many_times_draws_the_same_bits(
     tmp_path, reference, short_chunks, monkeypatch
 ):
     interrupt_every(monkeypatch, 4)
+    seconds = [0.0]
     for resumed in range(20):  # noqa: B007
         stored = run(store=tmp_path / "run.zarr", resume=True)
+        seconds.append(stored.attrs["seconds_warmup"] + stored.attrs["seconds_sampling"])
         if stored.attrs["complete"]:
             break
     assert resumed > 1, "the run was never interrupted"
     assert_same_draws(stored, reference)
+    # of all calls, not of the last one
+    assert (np.diff(seconds) > 0).all()
+    assert stored.attrs["seconds_warmup"] > 0
 
 
 def test_what_was_written_after_the_commit_is_forgotten(
@@ -155,6 +160,9 @@ def test_netcdf_is_written_at_the_end(tmp_path, reference):
         ({"num_samples": 50}, "steps of sampling was 40 and is 50"),
         ({"num_chains": 6}, "chains was 4 and is 6"),
         ({"thinning": 2}, "thinning was 1 and is 2"),
+        # a part of the group would be empty
+        ({"log_likelihood": True}, "log_likelihood was False and is True"),
+        ({"keep_warmup": False}, "keep_warmup was True and is False"),
     ],
 )
 def test_another_runs_store_is_refused_and_the_difference_named(tmp_path, change, named):
