@@ -44,8 +44,8 @@ def check_goal(until: int | Budget | None, *, resume: bool, keep_warmup: bool) -
         )
     if resume and isinstance(until, Seconds):
         raise ValueError(
-            "a budget of Seconds cannot be used in a run that is resumed: earlier seconds are not "
-            "stored; give Evaluations or num_samples"
+            "a budget of Seconds cannot be used in a run that is resumed: seconds since the last "
+            "commit of a killed run are not known; give Evaluations or num_samples"
         )
     if resume and not keep_warmup:
         raise ValueError(

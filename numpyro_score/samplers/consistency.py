@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from numpyro_score.checks import check_whole
 from numpyro_score.noise import NoiseProcess
-from numpyro_score.samplers.grids import END, TimeGrid, check_times, edm_times
+from numpyro_score.samplers.grids import END, TimeGrid, check_grid, check_times, edm_times
 from numpyro_score.samplers.sampler import DiffusionSampler
 from numpyro_score.samplers.start import start_moments
 from numpyro_score.samplers.steps import Event, LinearSteps
@@ -87,7 +87,8 @@ def consistency(
     check_whole("num_steps", num_steps)
     if grid is None:
         grid = partial(edm_times, end=getattr(model, "end", END))
-    times = grid(noise, num_steps)
+    check_grid(grid)
+    times = jnp.asarray(grid(noise, num_steps))
     check_times(noise, times)
     start, after = times[:-1], times[1:]
     alpha, sigma = noise.alpha(after), noise.sigma(after)

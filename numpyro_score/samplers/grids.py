@@ -8,6 +8,7 @@ A grid is any function `(noise, num_steps) -> times`; `functools.partial` sets f
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,8 @@ from numpyro_score.noise import NoiseProcess
 END = 1e-3
 """Default last time; the noise of most processes is negligible below it."""
 
+START_TOLERANCE = 1e-5
+"""By how much the first time may be below 1, for rounding."""
 
 TimeGrid = Callable[[NoiseProcess, int], Float[Array, "..."]]
 """A rule `(noise, num_steps)` -> times `(num_steps + 1,)`, decreasing from 1."""
@@ -130,8 +133,23 @@ def edm_ratios(
     return (top + share * (bottom - top)) ** rho
 
 
+def check_grid(grid: Any) -> None:
+    """Check that a grid is a rule, not the times themselves.
+
+    Raises
+    ------
+    TypeError
+        If it is not.
+    """
+    if not callable(grid):
+        raise TypeError(
+            f"grid is a {type(grid).__name__}, but must be a function (noise, num_steps) -> times, "
+            "such as uniform_times; for given times, grid=lambda noise, num_steps: times"
+        )
+
+
 def check_times(noise: NoiseProcess, times: Float[Array, " knots"]) -> None:
-    """Check that times decrease within [0, 1] and end where there is noise, unless traced.
+    """Check that times decrease from 1, within [0, 1], to where there is noise, unless traced.
 
     Raises
     ------
@@ -140,7 +158,7 @@ def check_times(noise: NoiseProcess, times: Float[Array, " knots"]) -> None:
     """
     if isinstance(times, jax.core.Tracer):
         return
-    values = np.asarray(times)
+    values = np.asarray(times, float)
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"times have shape {values.shape}; a vector of at least two is needed")
     if not (np.diff(values) < 0).all() or values[0] > 1 or values[-1] < 0:
@@ -148,6 +166,11 @@ def check_times(noise: NoiseProcess, times: Float[Array, " knots"]) -> None:
             f"times go from {values[0]:g} to {values[-1]:g} and do not all fall within [0, 1]; "
             "times must decrease at every step: use uniform_times, quadratic_times or edm_times, "
             "and float64 for very fine grids"
+        )
+    if values[0] < 1 - START_TOLERANCE:
+        raise ValueError(
+            f"the first time is {values[0]:g}, but samplers start from the noise at t = 1; give "
+            "times from 1 on, or a process with less noise"
         )
     if not float(noise.variance(float(values[-1]))) > 0:
         raise ValueError(

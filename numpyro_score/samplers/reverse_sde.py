@@ -8,11 +8,12 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 from numpyro_score.checks import check_whole
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.samplers.agreement import levels_of
-from numpyro_score.samplers.grids import TimeGrid, check_times, edm_times
+from numpyro_score.samplers.grids import TimeGrid, check_grid, check_times, edm_times
 from numpyro_score.samplers.sampler import DiffusionSampler
 from numpyro_score.samplers.start import start_moments
 from numpyro_score.samplers.steps import Score, Steps
@@ -29,14 +30,14 @@ def plan(noise: NoiseProcess, num_steps: int, method: Method, grid: TimeGrid) ->
     """
     if not isinstance(noise, NoiseProcess):
         raise TypeError(f"noise is a {type(noise).__name__}; a process such as VP() is needed")
-    for name, rule in (("method", method), ("grid", grid)):
-        if not callable(rule):
-            raise TypeError(
-                f"{name} is {rule!r}; a function of this package is needed, such as "
-                "method=euler_maruyama or grid=uniform_times"
-            )
+    if not callable(method):
+        raise TypeError(
+            f"method is {method!r}; a function of this package is needed, such as "
+            "method=euler_maruyama"
+        )
+    check_grid(grid)
     check_whole("num_steps", num_steps)
-    times = _at_once(grid, noise, num_steps)
+    times = jnp.asarray(_at_once(grid, noise, num_steps))
     check_times(noise, times)
     return _at_once(method, noise, times)
 

@@ -149,7 +149,14 @@ BAD: dict[str, Any] = {
     "no step": ({"num_steps": 0}, ValueError, "num_steps is 0"),
     "half a step": ({"num_steps": 1.5}, TypeError, "whole number"),
     "a name": ({"method": "euler"}, TypeError, "method is 'euler'"),
-    "a grid's name": ({"grid": "uniform"}, TypeError, "grid is 'uniform'"),
+    "a grid's name": ({"grid": "uniform"}, TypeError, "grid is a str, but must be a function"),
+    "times, not a rule": ({"grid": jnp.linspace(1.0, 0.1, 101)}, TypeError, "for given times"),
+    # draws would have the noise of t = 1 where less is expected: sds of 7 in place of 1
+    "a late start": (
+        {"grid": lambda noise, num: jnp.linspace(0.5, 0.01, num + 1)},
+        ValueError,
+        "the first time is 0.5, but samplers start from the noise at t = 1",
+    ),
     "no noise at the end": ({"grid": partial(uniform_times, end=0.0)}, ValueError, "no noise"),
     "a grid that rises": (
         {"grid": lambda noise, num: jnp.linspace(0.1, 1.0, num + 1)},
