@@ -1,5 +1,8 @@
 """Kernels and targets by name, or as they are given."""
 
+from collections.abc import Callable
+from typing import Any
+
 from numpyro_score import plugins
 from numpyro_score.comparison.external.protocol import ExternalSampler
 from numpyro_score.comparison.jobs import Comparable, KernelFactory
@@ -86,7 +89,8 @@ def find_target(target: str | Target) -> Target:
     """
     if isinstance(target, str) and ":" in target:
         found = plugins.load_attribute(target, "target")
-        target = found() if callable(found) and not isinstance(found, Target) else found
+        is_made = callable(found) and not isinstance(found, Target)
+        target = _made(found, target) if is_made else found
     elif isinstance(target, str):
         target = plugins.load(plugins.TARGETS, target)()
     if not isinstance(target, Target):
@@ -95,3 +99,21 @@ def find_target(target: str | Target) -> Target:
             f"{type(target).__name__}; a model and its data become one with ModelTarget"
         )
     return target
+
+
+def _made(make: Callable[[], object], name: str) -> Any:
+    """What the function of a user's own makes.
+
+    Raises
+    ------
+    TypeError
+        If it cannot be called so, as a model that was named in place of a target.
+    """
+    try:
+        return make()
+    except Exception as error:
+        raise TypeError(
+            f"{name}, called without arguments, failed ({type(error).__name__}: {error}); a target "
+            "is a Target, or a function without arguments that makes one: a model and its data "
+            "become one with ModelTarget"
+        ) from error

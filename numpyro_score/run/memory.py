@@ -47,9 +47,7 @@ class Memory:
         """Where to go on from: `state`, since nothing was left by an earlier run."""
         return state
 
-    def add(
-        self, chunk: Chunk, state: Any, seconds: Mapping[str, float], *, keep: bool
-    ) -> None:
+    def add(self, chunk: Chunk, state: Any, seconds: Mapping[str, float], *, keep: bool) -> None:
         """Keep a chunk, if its draws are wanted; state and seconds are of no use here."""
         del state, seconds
         if not keep:

@@ -22,6 +22,7 @@ from numpyro_score.run.identity import identity
 from numpyro_score.run.loop import chunks, compile_for, gathered, num_fitting
 from numpyro_score.run.memory import Memory
 from numpyro_score.run.model_arguments import arguments_apart, calling
+from numpyro_score.run.parameters import warn_of_parameters
 from numpyro_score.run.plan import Plan, make_plan
 from numpyro_score.run.program import Program, by_phase
 from numpyro_score.run.protocol import reporting_progress
@@ -151,6 +152,8 @@ def sample(
         If chains never moved, disagree or diverge, or float32 does not suffice: once, at the end,
         in a few lines. `warnings.filterwarnings("ignore", category=ConvergenceWarning)` turns it
         off, for instance for runs that are short on purpose.
+    UserWarning
+        If the model has parameters (`numpyro.param`), which stay at their initial values.
 
     Examples
     --------
@@ -278,6 +281,8 @@ def _begin(plan: Plan, bar: Bar, extra_fields: Sequence[str], *, jit_model_args:
         if plan.num_superchains is not None:
             points = superchains(program, keys, num_warmup, points, plan.num_superchains)
         state = init(program, keys, num_warmup, points, jit_model_args=jit_model_args)
+        if getattr(kernel, "model", None) is not None:
+            warn_of_parameters(kernel.model, constants.args, constants.kwargs)
     learned = getattr(kernel, "attributes", {})
     seconds = learned["seconds_training"] if learned != known else 0.0
     program = program._replace(fields=kept_fields(kernel, state, extra_fields))

@@ -121,9 +121,7 @@ class ZarrStore:
         self._prune_states()
         return self._layout.from_host(values, state)
 
-    def add(
-        self, chunk: Chunk, state: Any, seconds: Mapping[str, float], *, keep: bool
-    ) -> None:
+    def add(self, chunk: Chunk, state: Any, seconds: Mapping[str, float], *, keep: bool) -> None:
         """Write a chunk and commit it with the state after it, in the background.
 
         Parameters

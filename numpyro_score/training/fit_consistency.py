@@ -3,6 +3,7 @@
 Song et al. 2023, arXiv:2303.01469; Song and Dhariwal 2023, arXiv:2310.14189.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 
 from numpyro_score.progress import ProgressCallback
+from numpyro_score.samplers.consistency import consistency
 from numpyro_score.scores import ConsistencyModel, ScoreModel, WhitenedScore
 from numpyro_score.training.data import as_points
 from numpyro_score.training.fit import FitResult, fit
@@ -17,6 +19,16 @@ from numpyro_score.training.fit_score import untrained
 from numpyro_score.training.losses import ConsistencyDistillation, ConsistencyTraining
 from numpyro_score.training.optimizer import cosine_adam
 from numpyro_score.types import RngKey
+
+FEWEST_STEPS = 100
+"""Steps of training from which on its draws are checked; fewer are trials."""
+
+NUM_CHECKED = 500
+"""Draws of the trained model that are compared with the data."""
+
+MOST_OFF = 0.2
+"""By how much their sd may differ from that of the data, and their mean in units of it. For 500
+draws of one coordinate that is 4 standard errors of the mean and 6 of the sd."""
 
 OPTIMIZER = cosine_adam(1e-3)
 """One object, so that every training with it finds the same compiled program."""
@@ -60,6 +72,11 @@ def fit_consistency(
     ValueError, TypeError
         As of `fit_score`; if the teacher is not a score model, or of points of another shape.
 
+    Warns
+    -----
+    UserWarning
+        If draws of the trained model have another mean or sd than the data, conditional ones apart.
+
     Examples
     --------
     >>> import jax, numpy as np
@@ -79,7 +96,7 @@ def fit_consistency(
             "model of fit_score"
         )
     points = as_points(data, np.float64)
-    key_model, key_fit = jax.random.split(rng_key)
+    key_model, key_fit, key_check = jax.random.split(rng_key, 3)
     score = untrained(points, key_model, width, depth) if teacher is None else teacher
     draws = points.arrays[0] if isinstance(points.arrays, tuple) else points.arrays
     if score.shape is not None and draws.shape[1:] != score.shape:
@@ -104,6 +121,45 @@ def fit_consistency(
         progress=progress,
     )
     history.attrs["variables"] = list(points.variables)
+    if num_steps >= FEWEST_STEPS and not isinstance(points.arrays, tuple):
+        check_draws(model, np.asarray(draws), key_check)
     if whitening is not None:
         model = ConsistencyModel(WhitenedScore(model.score, whitening), model.end)
     return FitResult(model, history)
+
+
+def check_draws(model: ConsistencyModel, data: np.ndarray, rng_key: RngKey) -> None:
+    """Compare draws in one step with the data, over all coordinates together.
+
+    Parameters
+    ----------
+    model
+        In the coordinates of the data.
+    data
+        Draws that it was trained on.
+    rng_key
+        For the draws to compare.
+
+    Warns
+    -----
+    UserWarning
+        If mean or sd differ.
+    """
+    with warnings.catch_warnings():
+        # that the noise does not suit the data is said where the model is sampled
+        warnings.simplefilter("ignore", UserWarning)
+        sampler = consistency(model, model.noise, data.shape[1:])
+    draws = np.asarray(sampler.sample(rng_key, NUM_CHECKED), np.float64)
+    scale = np.sqrt(data.var(axis=0).mean())
+    if not scale > 0:
+        return
+    ratio = np.sqrt(draws.var(axis=0).mean()) / scale
+    offset = np.sqrt(((draws.mean(axis=0) - data.mean(axis=0)) ** 2).mean()) / scale
+    if abs(ratio - 1) < MOST_OFF and offset < MOST_OFF:
+        return
+    warnings.warn(
+        f"draws of the trained consistency model have {ratio:.2f} times the sd of the data, and "
+        f"their mean is {offset:.2f} sd off: it does not fit them; take more steps, a larger "
+        "network or a teacher (fit_score), and transform data with heavy tails first",
+        stacklevel=3,
+    )

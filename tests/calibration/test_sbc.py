@@ -163,7 +163,7 @@ def test_what_cannot_be_calibrated_is_refused() -> None:
         run(num=10, var_names=("nothing",))
     with pytest.raises(ValueError, match="alpha is 2"):
         run(num=10, alpha=2.0)
-    with pytest.raises(ValueError, match="num_samples is 3, .* at least 4"):
+    with pytest.raises(ValueError, match=r"num_samples is 3, .* at least 4"):
         run(num=10, num_samples=3)
     names: Any = "mean"
     settings = Settings(10, 10, 10, 4, None, 0.05, 10, None, False)

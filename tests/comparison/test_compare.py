@@ -187,6 +187,8 @@ def test_the_error_falls_as_the_cost_grows(comparison):
 
 
 OWN = """
+import numpyro
+import numpyro.distributions as dist
 from numpyro.infer import NUTS
 from numpyro_score.targets import std_gaussian
 
@@ -200,6 +202,9 @@ def not_one():
 
 def kernel(model):
     return NUTS(model)
+
+def model():
+    numpyro.sample("x", dist.Normal(0.0, 1.0))
 """
 
 
@@ -212,6 +217,10 @@ def test_targets_and_kernels_of_a_user_s_own(tmp_path, monkeypatch):
     assert find_kernel("nuts") is NUTS
     with pytest.raises(TypeError, match="got int"):
         find_target("my_own_targets:not_one")
+    with pytest.raises(
+        TypeError, match=r"model, called without arguments, failed \(Assertion.*Model"
+    ):
+        find_target("my_own_targets:model")
     with pytest.raises(ValueError, match="is not there in my_own_targets; its functions are make"):
         find_target("my_own_targets:none")
 

@@ -25,6 +25,7 @@ from numpyro_score.scores import (
     gaussian_score,
 )
 from numpyro_score.training import cosine_adam, fit, fit_consistency, fit_score
+from numpyro_score.training.fit_consistency import check_draws
 from numpyro_score.training.losses import (
     ConsistencyDistillation,
     ConsistencyTraining,
@@ -235,6 +236,15 @@ def test_fit_consistency_of_any_scale() -> None:
     conditions = DATA[:500, :1]
     model = fit_consistency((draws, conditions), **options).model.standard
     assert model(jnp.zeros(2), 0.5, jnp.zeros(1)).shape == (2,)
+
+
+def test_draws_unlike_the_data_are_warned_of() -> None:
+    key = jax.random.key(0)
+    fitted = FunctionScore(lambda x, t: x * slope(t), NOISE, PredictNoise())
+    check_draws(ConsistencyModel(fitted), DATA, key)
+    # the score's own slope, before training, takes all points to the mean
+    with pytest.warns(UserWarning, match=r"have 0\.1. times the sd of the data"):
+        check_draws(ConsistencyModel(TEACHER), DATA, key)
 
 
 def test_bad_input_is_refused_before_training() -> None:
