@@ -226,8 +226,11 @@ def _problems(found: Calibration) -> list[str]:
             f"in {apart} of {num} refits chains disagree (split R-hat above {MOST_RHAT}); raise "
             "num_warmup, or use a kernel that mixes better"
         )
-    strongest = float(np.nan_to_num(found.table["correlation"].abs()).max())
-    if LIKELIHOOD not in found.table.index and strongest < UNRELATED / np.sqrt(num):
+    # distances of truth and draws from one random point are correlated without data
+    parameters = found.table.drop([*JOINT, DENSITY, DISTANCE], errors="ignore")
+    strongest = np.nan_to_num(parameters["correlation"].abs()).max(initial=0.0)
+    ranks_parameters = len(parameters) > 0 and LIKELIHOOD not in found.table.index
+    if ranks_parameters and strongest < UNRELATED / np.sqrt(num):
         problems.append(
             "means of the draws do not follow the true values (largest correlation "
             f"{strongest:.2f}): draws of the prior, whatever the data, would look calibrated; rank "

@@ -88,6 +88,12 @@ def test_draws_of_the_prior_are_not_silently_calibrated() -> None:
     parameters = {"mu": rng.uniform(size=NUM)}
     with pytest.warns(UserWarning, match="means of the draws do not follow the true values"):
         calibration(parameters, follows=0.0)
+    # nor do distances tell, which truth and draws have from one random point
+    mean = np.linspace(-3, 3, NUM)[:, None] * [0.0, 1.0]
+    values = rng.uniform(size=(NUM, 2))
+    ranked = Ranked(values, mean + values, mean, 1 + 0 * mean, np.full(NUM, 400.0), np.ones(NUM))
+    with pytest.warns(UserWarning, match="means of the draws do not follow the true values"):
+        summarise(ranked, ["mu", DISTANCE], 0.05, data_sets="drawn from the prior")
     # the likelihood's ranks would tell
     assert not calibration({**parameters, "log_likelihood": parameters["mu"]}, follows=0.0).problems
 
