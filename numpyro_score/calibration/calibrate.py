@@ -1,5 +1,6 @@
 """What every calibration does with its plan: check the settings, refit batch by batch, judge."""
 
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,7 +50,13 @@ class Settings(NamedTuple):
 
 
 def calibrate(
-    plan: Plan, rng_key: RngKey, key_refits: RngKey, parts: Any, settings: Settings, data_sets: str
+    plan: Plan,
+    rng_key: RngKey,
+    key_refits: RngKey,
+    parts: Any,
+    settings: Settings,
+    data_sets: str,
+    source_ess: float = math.inf,
 ) -> Calibration:
     """Refit, rank and judge.
 
@@ -65,6 +72,8 @@ def calibrate(
         Checked before.
     data_sets
         Where parameters were drawn from, for the result.
+    source_ess
+        Effective sample size of what they were drawn from; infinite for independent draws.
 
     Warns
     -----
@@ -81,4 +90,4 @@ def calibrate(
     }
     store = BatchStore(settings.store, about)
     ranked, labels = run(plan, key_refits, num, size, store, settings.var_names, settings.progress)
-    return summarise(ranked, labels, settings.alpha, data_sets=data_sets)
+    return summarise(ranked, labels, settings.alpha, data_sets=data_sets, source_ess=source_ess)

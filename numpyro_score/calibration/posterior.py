@@ -7,7 +7,6 @@ arXiv:2502.03279). The parameters are then one more draw of the posterior given 
 ranks are uniform.
 """
 
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -139,7 +138,6 @@ def posterior_sbc(
             "numpyro_score.sample"
         )
     _check_density(model, model_args, kwargs, kept)
-    _check_effective(draws, num_simulations)
 
     def replicate(rng_key: Any) -> Simulation:
         key_which, key_data = jax.random.split(rng_key)
@@ -156,7 +154,8 @@ def posterior_sbc(
         is_independent=False,
     )
     parts = (model, kernel, model_args, kwargs, "posterior")
-    return calibrate(plan, rng_key, key_rest, parts, settings, "drawn from the posterior")
+    where = "drawn from the posterior"
+    return calibrate(plan, rng_key, key_rest, parts, settings, where, _effective(draws))
 
 
 def _check_density(
@@ -180,21 +179,7 @@ def _check_density(
         )
 
 
-def _check_effective(draws: Values, num_simulations: int) -> None:
-    """Warn if parameters that are drawn of these chains are far from independent.
-
-    Warns
-    -----
-    UserWarning
-        If there are fewer effective draws than simulations.
-    """
+def _effective(draws: Values) -> float:
+    """Smallest effective sample size of the sites, `(chain, draw, ...)` each."""
     flat = [np.asarray(x).reshape(*x.shape[:2], -1) for x in jax.tree.leaves(draws)]
-    ess = least_effective(np.concatenate(flat, axis=2))
-    if ess < num_simulations:
-        warnings.warn(
-            f"the run from which parameters are drawn has {ess:.0f} effective draws for "
-            f"{num_simulations} simulations: they share its error, and an exact kernel is called "
-            "not calibrated more often than alpha says; raise num_samples or num_chains, or use "
-            "a kernel that mixes better",
-            stacklevel=3,
-        )
+    return float(least_effective(np.concatenate(flat, axis=2)))

@@ -105,4 +105,5 @@ def least_effective(
     # a quantity that is constant given the data has no autocorrelation; an estimate below zero is
     # of antithetic draws, whose mean is more precise than that of independent ones
     is_known = (np.ptp(both, axis=(0, 1)) > 0) & np.isfinite(each) & (each > 0)
-    return np.clip(np.where(is_known, each, np.inf).min(axis=-1), 1.0, np.prod(draws.shape[:2]))
+    worst = np.where(is_known, each, np.inf).min(axis=-1)
+    return np.asarray(np.clip(worst, 1.0, np.prod(draws.shape[:2])))

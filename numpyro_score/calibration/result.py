@@ -1,5 +1,6 @@
 """Result of a calibration: a verdict for each quantity, with its false-alarm rate, and a figure."""
 
+import math
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -48,6 +49,8 @@ class Calibration(NamedTuple):
         Largest probability that some quantity of a calibrated sampler is declared not calibrated.
     data_sets
         Where parameters were drawn from.
+    source_ess
+        Effective sample size of what they were drawn from; infinite for independent draws.
 
     Examples
     --------
@@ -65,6 +68,7 @@ class Calibration(NamedTuple):
     rhat: np.ndarray
     alpha: float
     data_sets: str
+    source_ess: float = math.inf
 
     @property
     def is_calibrated(self) -> bool:
@@ -165,7 +169,14 @@ class Calibration(NamedTuple):
         return write_calibration(self, path, title=title)
 
 
-def summarise(ranked: Ranked, labels: list[str], alpha: float, *, data_sets: str) -> Calibration:
+def summarise(
+    ranked: Ranked,
+    labels: list[str],
+    alpha: float,
+    *,
+    data_sets: str,
+    source_ess: float = math.inf,
+) -> Calibration:
     """The verdict on every quantity.
 
     Raises
@@ -177,7 +188,8 @@ def summarise(ranked: Ranked, labels: list[str], alpha: float, *, data_sets: str
     -----
     UserWarning
         If refits have too few effective draws, chains that disagree, or draws that are not finite,
-        or if what is ranked would not show draws that ignore the data.
+        or if what is ranked would not show draws that ignore the data, or parameters come from
+        fewer effective draws than there are simulations.
     """
     rows = []
     is_finite = np.isfinite(ranked.pit)
@@ -200,7 +212,7 @@ def summarise(ranked: Ranked, labels: list[str], alpha: float, *, data_sets: str
     columns = ["quantity", "p_value", "is_calibrated", "bias", "spread", "correlation"]
     table = pd.DataFrame(rows, columns=columns).set_index("quantity")
     pit = xr.DataArray(ranked.pit, dims=("simulation", "quantity"), coords={"quantity": labels})
-    found = Calibration(table, pit, ranked.ess, ranked.rhat, alpha, data_sets)
+    found = Calibration(table, pit, ranked.ess, ranked.rhat, alpha, data_sets, source_ess)
     for problem in found.problems:
         warnings.warn(problem, stacklevel=4)
     return found
@@ -225,6 +237,13 @@ def _problems(found: Calibration) -> list[str]:
         problems.append(
             f"in {apart} of {num} refits chains disagree (split R-hat above {MOST_RHAT}); raise "
             "num_warmup, or use a kernel that mixes better"
+        )
+    if found.source_ess < num:
+        problems.append(
+            f"the run from which parameters are drawn has {found.source_ess:.0f} effective draws "
+            f"for {num} simulations: they share its error, and an exact kernel is called not "
+            f"calibrated more often than the stated rate of {found.alpha:g}; raise num_samples or "
+            "num_chains, or use a kernel that mixes better"
         )
     # distances of truth and draws from one random point are correlated without data
     parameters = found.table.drop([*JOINT, DENSITY, DISTANCE], errors="ignore")

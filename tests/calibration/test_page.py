@@ -72,6 +72,16 @@ def test_refits_that_are_left_out_do_not_count_in_the_verdict() -> None:
     assert "No miscalibration found in 400 of 500 refits" in found.verdict
 
 
+def test_parameters_of_too_short_a_run_are_warned_of() -> None:
+    values = np.random.default_rng(0).uniform(size=(NUM, 1))
+    mean = np.linspace(-3, 3, NUM)[:, None]
+    ranked = Ranked(values, mean, mean, 1 + 0 * mean, np.full(NUM, 400.0), np.ones(NUM))
+    where = "drawn from the posterior"
+    assert not summarise(ranked, ["mu"], 0.05, data_sets=where, source_ess=600.0).problems
+    with pytest.warns(UserWarning, match="has 90 effective draws for 500 simulations"):
+        summarise(ranked, ["mu"], 0.05, data_sets=where, source_ess=90.0)
+
+
 def test_what_is_constant_is_not_tested() -> None:
     rng = np.random.default_rng(0)
     values, ones = rng.uniform(size=(NUM, 2)), np.ones((NUM, 2))

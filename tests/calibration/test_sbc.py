@@ -145,9 +145,9 @@ def test_a_calibration_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_at_the_posterior_of_the_data() -> None:
-    found = posterior_sbc(
-        model, ns.MALA, KEY, model_args=(jnp.full(4, 2.0),), num_simulations=300, **SHORT
-    )
+    # of one key: at a rate of 0.05 the alarm was false in 4 of 80 groups of 300 refits
+    options: Any = {"num_simulations": 300, "alpha": 0.001, **SHORT}
+    found = posterior_sbc(model, ns.MALA, KEY, model_args=(jnp.full(4, 2.0),), **options)
     assert found.is_calibrated
     # parameters are drawn given the data: about 8/5, not 0
     assert found.data_sets == "drawn from the posterior"
