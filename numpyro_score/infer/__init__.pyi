@@ -5,7 +5,7 @@ from .draw_space import DrawSpace
 from .generalized import GHMC
 from .global_local import GlobalLocal
 from .independent import independent
-from .langevin import MALA, ULA, ScoreMetropolis, UnderdampedLangevin, dense_mala
+from .langevin import MALA, ULA, UnderdampedLangevin, dense_mala
 from .localization import StochasticLocalization
 from .markov import markov
 from .metropolis import (
@@ -18,6 +18,7 @@ from .numpyro_kernel import NumPyroKernel
 from .particles import particles
 from .problem import Problem
 from .sampler import Sampler, prepared
+from .score_metropolis import ScoreMetropolis
 from .score_samplers import AnnealedLangevin, ProbabilityFlow, ReverseSDE
 from .tempering import ParallelTempering, TemperedSMC
 from .warmup import PreconditionerOptions, WarmupOptions

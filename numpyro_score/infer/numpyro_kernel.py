@@ -116,17 +116,7 @@ class NumPyroKernel(MCMCKernel):
         return self._sampler.describe(state)
 
     def remark(self, state: KernelState) -> str | None:
-        """What a user has to know of the last draws; `numpyro_score.sample` warns of it.
-
-        Parameters
-        ----------
-        state
-            Of a batch of chains, at the end of a run.
-
-        Returns
-        -------
-        A text, or None.
-        """
+        """What a user has to know of a run's last draws, of all chains; None for nothing."""
         return None if self._sampler.remark is None else self._sampler.remark(state)
 
     def fit(self, rng_key: RngKey, *args: Any, init_params: Any = None, **kwargs: Any) -> Any:

@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import xarray as xr
@@ -13,22 +13,20 @@ from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.progress import Bar
 from numpyro_score.run.ahead import import_ahead
+from numpyro_score.run.begin import Begun, begin
 from numpyro_score.run.budget import Budget
 from numpyro_score.run.check import KeptDraws, warn
 from numpyro_score.run.choice import Choice, beginning_anew
-from numpyro_score.run.fields import attributes, kept_fields
+from numpyro_score.run.fields import attributes
 from numpyro_score.run.goal import make_goal
 from numpyro_score.run.identity import identity
 from numpyro_score.run.loop import chunks, compile_for, gathered, num_fitting
 from numpyro_score.run.memory import Memory
-from numpyro_score.run.model_arguments import arguments_apart, calling
-from numpyro_score.run.parameters import warn_of_parameters
+from numpyro_score.run.model_arguments import arguments_apart
 from numpyro_score.run.plan import Plan, make_plan
-from numpyro_score.run.program import Program, by_phase
-from numpyro_score.run.protocol import reporting_progress
+from numpyro_score.run.program import by_phase
 from numpyro_score.run.recording import Recording
 from numpyro_score.run.rehearsal import rehearse
-from numpyro_score.run.start import init, superchains
 from numpyro_score.run.store import ZarrStore
 from numpyro_score.run.tree import SAMPLING, WARMUP, Converter
 from numpyro_score.types import RngKey
@@ -195,7 +193,7 @@ def sample(
     with Bar(total, progress=shown, phase="initialising the model") as bar:
         began = time.perf_counter()
         import_ahead()
-        begun = _begin(plan, bar, extra_fields, jit_model_args=jit_model_args)
+        begun = begin(plan, bar, extra_fields, jit_model_args=jit_model_args)
         bar.start("compiling the step", total)
         converter = Converter(
             plan.kernel,
@@ -249,48 +247,8 @@ def sample(
     return tree
 
 
-class _Begun(NamedTuple):
-    """A run before its first step.
-
-    Attributes
-    ----------
-    program
-        What it compiles.
-    state
-        The states of its chains.
-    learned
-        Attributes of a kernel that learns before its first step; none of other kernels.
-    seconds_learning
-        What that took in this call.
-    """
-
-    program: Program
-    state: Any
-    learned: Mapping[str, Any]
-    seconds_learning: float
-
-
-def _begin(plan: Plan, bar: Bar, extra_fields: Sequence[str], *, jit_model_args: bool) -> _Begun:
-    kernel, constants, num_warmup = plan.kernel, plan.constants, plan.num_steps[WARMUP]
-    program = Program(kernel, constants, (), plan.thinning, plan.layout)
-    keys = jax.random.split(plan.rng_key, plan.num_chains)
-    points = plan.init_params
-    known = getattr(kernel, "attributes", {})
-    called = calling(getattr(kernel, "model", None), constants.args, constants.kwargs)
-    with called, reporting_progress(kernel, bar.report):
-        if plan.num_superchains is not None:
-            points = superchains(program, keys, num_warmup, points, plan.num_superchains)
-        state = init(program, keys, num_warmup, points, jit_model_args=jit_model_args)
-        if getattr(kernel, "model", None) is not None:
-            warn_of_parameters(kernel.model, constants.args, constants.kwargs)
-    learned = getattr(kernel, "attributes", {})
-    seconds = learned["seconds_training"] if learned != known else 0.0
-    program = program._replace(fields=kept_fields(kernel, state, extra_fields))
-    return _Begun(program, state, learned, seconds)
-
-
 def _sink(
-    plan: Plan, begun: _Begun, converter: Converter, attrs: Mapping[str, Any]
+    plan: Plan, begun: Begun, converter: Converter, attrs: Mapping[str, Any]
 ) -> Memory | ZarrStore:
     """What keeps the draws."""
     if plan.streamed_to is None:
