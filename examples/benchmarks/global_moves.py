@@ -1,6 +1,7 @@
 """Learned jumps against flowMC on three Gaussian mixtures: seconds, mode weights, acceptance.
 
-    python examples/benchmarks/global_moves.py [--flowmc PYTHON] [--particles N] [TARGET ...]
+    python examples/benchmarks/global_moves.py [--flowmc PYTHON] [--particles N] \
+        [--proposal NAME] [TARGET ...]
     python examples/benchmarks/global_moves.py --scaling [DIM ...]
 
 100 chains, 1,000 reported draws of each. Every run is a process of its own, ours and flowMC's in
@@ -8,9 +9,13 @@ turn; seconds count from the end of the imports, and include all compilation, ex
 training. flowMC (half local MALA, half global steps, 15 training loops) runs with the Python
 that is named, in whose environment it is installed, and is left out where none is.
 
-`--scaling` runs ours alone, with either proposal (the path alone above 50 dimensions), on mixtures
-like the last target in 2 to 200 dimensions, and prints acceptance, effective draws of the mode
-weights, and seconds of CPU, which other work on the machine changes less than seconds.
+The targets are mixtures of Gaussians, which ours adapts by default. `--proposal flow` trains a
+network instead, as for targets that are none.
+
+`--scaling` runs ours alone, with the default and with either network (the path alone above 50
+dimensions), on mixtures like the last target in 2 to 200 dimensions, and prints acceptance,
+effective draws of the mode weights, and seconds of CPU, which other work on the machine changes
+less than seconds.
 
 Targets (`sd` is that of every component): `mog2` weights .2, .8 at (-5, -5), (5, 5), sd 1; `ring8`
 eight modes on a circle of radius 10, weights k / 36, sd .7; `mog10d` four modes in 10 dimensions,
@@ -30,6 +35,7 @@ import numpy as np
 TARGETS = ("mog2", "ring8", "mog10d")
 NUM_CHAINS, NUM_SAMPLES, NUM_WARMUP = 100, 1000, 200
 GLOBAL_EVERY = 10
+PROPOSALS = ("default", "flow", "path")
 MAX_FLOW = 50
 
 
@@ -66,7 +72,7 @@ def total_variation(name, draws):
     return 0.5 * np.abs(np.bincount(nearest, minlength=len(weights)) / len(draws) - weights).sum()
 
 
-def ours(name, seed, particles=8192, proposal="flow"):
+def ours(name, seed, particles, proposal):
     import arviz as az
     import jax
     import jax.numpy as jnp
@@ -80,7 +86,7 @@ def ours(name, seed, particles=8192, proposal="flow"):
         logdensity_fn=logdensity_fn,
         global_every=GLOBAL_EVERY,
         num_particles=int(particles),
-        proposal={"flow": proposals.flow_proposal, "path": proposals.path_proposal}[proposal],
+        proposal=None if proposal == "default" else getattr(proposals, f"{proposal}_proposal"),
         progress=False,
     )
     key_fit, key_run = jax.random.split(jax.random.key(seed))
@@ -183,10 +189,10 @@ def independent(name, num):
 
 
 def scaling(dims, num_particles):
-    """Ours alone, both proposals, as the dimension grows."""
+    """Ours alone, with every proposal, as the dimension grows."""
     for dim in dims:
         # the exact divergence of the flow costs `dim` products of Jacobian and vector
-        for proposal in ("flow", "path") if dim <= MAX_FLOW else ("path",):
+        for proposal in PROPOSALS if dim <= MAX_FLOW else ("default", "path"):
             row = measure(sys.executable, "ours", f"mog{dim}d", 0, num_particles, proposal)
             print(
                 f"d = {dim:3} {proposal}: acceptance {row['acceptance']:.3f}, "
@@ -206,6 +212,7 @@ def main():
     parser.add_argument("--flowmc", help="a Python that has flowMC")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--particles", type=int, help="of our exploration; its default otherwise")
+    parser.add_argument("--proposal", choices=PROPOSALS, default="default")
     parser.add_argument("--scaling", action="store_true", help="ours alone, in DIM dimensions")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -231,7 +238,7 @@ def main():
         rows = {which: [] for which in pythons}
         for seed in range(args.seeds):
             for which, python in pythons.items():
-                row = measure(python, which, name, seed, num_particles)
+                row = measure(python, which, name, seed, num_particles, args.proposal)
                 rows[which].append(row)
                 print(
                     f"{name:7} {which:7} seed {seed}: {row['seconds']:6.1f} s, "

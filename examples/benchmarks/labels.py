@@ -30,7 +30,7 @@ from numpyro_score.diagnostics import assess, costs
 from numpyro_score.samplers.proposals import flow_proposal, path_proposal
 
 NUM_CHAINS, NUM_SAMPLES, NUM_WARMUP = 64, 1000, 200
-PROPOSALS = {"flow": flow_proposal, "path": path_proposal}
+PROPOSALS = {"default": None, "flow": flow_proposal, "path": path_proposal}
 
 
 def model(x, num):
@@ -105,7 +105,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--components", type=int, nargs="+", default=[3, 4])
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--proposal", choices=PROPOSALS, default="flow")
+    parser.add_argument("--proposal", choices=PROPOSALS, default="default")
     args = parser.parse_args()
     for num in args.components:
         for seed in range(args.seeds):

@@ -26,12 +26,7 @@ from numpyro_score.learned.preparation import Given
 from numpyro_score.learned.reference import as_reference, position_of, reference_of
 from numpyro_score.learned.training import MakeProposal, default_network
 from numpyro_score.progress import ProgressCallback
-from numpyro_score.samplers.proposals import (
-    LearnedProposal,
-    RoundTrip,
-    flow_proposal,
-    round_trip,
-)
+from numpyro_score.samplers.proposals import LearnedProposal, RoundTrip, round_trip
 from numpyro_score.samplers.proposals.monotone import MonotoneFlow
 from numpyro_score.types import LogDensityFn, Position, RngKey
 
@@ -40,22 +35,24 @@ NUM_PARTICLES = 4096
 
 
 class GlobalLocal(NumPyroKernel):
-    """Local moves alternating with jumps learned by a score network; exact if the local moves are.
+    """Local moves alternating with learned jumps between modes; exact if the local moves are.
 
     Before the first step it explores: particles are annealed from the prior (or a wide Gaussian) by
     tempered SMC, short local chains run from dispersed starts, and two independent sets of
-    particles are annealed from a mixture of Gaussians over the regions that both found. A score at
-    every noise level is trained on the particles and their gradients, and again on the proposal's
-    own weighted draws while acceptance or the weights of the regions change. The proposal is then
-    frozen. Warmup tunes the local moves; after it, every `global_every`-th step proposes a draw of
-    the score's probability flow, which is accepted or rejected by Metropolis-Hastings with the
-    density of the proposal. Chains start from the particles unless `init_params` are given. Only
-    the draws of the chains are returned.
+    particles are annealed from a mixture of Gaussians over the regions that both found. That
+    mixture is adapted to the particles, and to its own weighted draws. Where its jumps would be
+    accepted too rarely, a score at every noise level is trained on the particles and their
+    gradients, and again on the proposal's own weighted draws while acceptance or the weights of the
+    regions change. The proposal is then frozen. Warmup tunes the local moves; after it, every
+    `global_every`-th step proposes a draw of the mixture, or of the score's probability flow, which
+    is accepted or rejected by Metropolis-Hastings with the density of the proposal. Chains start
+    from the particles unless `init_params` are given. Only the draws of the chains are returned.
 
-    Exactness: the density of a flow is that of an invertible map. Positions at which the map could
-    not be inverted are counted (`is_lost`), and get the density of the proposal's heavy-tailed part
-    alone. The kernel is exact as long as the flow indeed does not reach them and no fold of the map
-    (where it is not one to one) goes undetected; `round_trip` measures the errors of the inverse.
+    Exactness: the density of a mixture is known, that of a flow is that of an invertible map.
+    Positions at which the map could not be inverted are counted (`is_lost`), and get the density of
+    the proposal's heavy-tailed part alone. The kernel is exact as long as the flow indeed does not
+    reach them and no fold of the map (where it is not one to one) goes undetected; `round_trip`
+    measures the errors of the inverse.
 
     It trains once for a kernel object and its data; `fit` does so ahead of a run.
 
@@ -78,9 +75,11 @@ class GlobalLocal(NumPyroKernel):
     proposal
         What makes a proposal of the score: `flow_proposal`, or `path_proposal`, which needs no
         derivatives of the network and suits higher dimensions. Both are functions of
-        `numpyro_score.samplers.proposals`, and `functools.partial` of one sets its options.
+        `numpyro_score.samplers.proposals`, and `functools.partial` of one sets its options. By
+        default a mixture of Gaussians if its jumps are accepted often enough, else the flow for up
+        to 32 dimensions and the path beyond.
     rounds
-        Largest number of trainings.
+        Largest number of trainings of the network.
     global_every
         After warmup every `global_every`-th step is a jump.
     reference
@@ -132,7 +131,7 @@ class GlobalLocal(NumPyroKernel):
         local_exact: bool | None = None,
         num_particles: int = NUM_PARTICLES,
         network: Callable[[int, RngKey], Any] = default_network,
-        proposal: MakeProposal = flow_proposal,
+        proposal: MakeProposal | None = None,
         rounds: int = 3,
         global_every: int = 5,
         reference: IndependentProposal | Any = None,
@@ -213,7 +212,8 @@ class GlobalLocal(NumPyroKernel):
             raise ValueError("there is no proposal yet: call fit(rng_key, *args) first.")
         if not isinstance(proposal.learned, MonotoneFlow):
             raise ValueError(
-                "only a flow can be inverted; the weight of a path is that of the path drawn."
+                "only a flow can be inverted: the density of a mixture needs no inverse, and the "
+                "weight of a path is that of the path drawn. Give proposal=flow_proposal."
             )
         return round_trip(proposal.learned, rng_key, num_draws)
 
@@ -222,7 +222,7 @@ def _learn(
     given: IndependentProposal | None,
     num_particles: int,
     network: Callable[[int, RngKey], Any],
-    make_proposal: MakeProposal,
+    make_proposal: MakeProposal | None,
     rounds: int,
     has_bar: bool,
     rng_key: RngKey,

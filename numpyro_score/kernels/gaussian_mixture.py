@@ -4,7 +4,7 @@ It is a pytree of arrays, so that mixtures with as many components share one com
 (McLachlan and Peel 2000, doi:10.1002/0471721182).
 """
 
-from typing import final
+from typing import Any, final
 
 import equinox as eqx
 import jax
@@ -59,3 +59,24 @@ class GaussianMixture(eqx.Module):
     def as_independent(self) -> IndependentProposal:
         """The mixture as kernels take it."""
         return IndependentProposal(self.sample_and_log_prob, self.log_prob)
+
+
+def gaussian_mixture(weights: Any, means: Any, factors: Any) -> GaussianMixture:
+    """A mixture of the present precision.
+
+    Parameters
+    ----------
+    weights
+        `(num,)`, above 0, of sum 1.
+    means, factors
+        `(num, dim)`, and lower triangular `(num, dim, dim)`.
+
+    Examples
+    --------
+    >>> mixture = gaussian_mixture([1.0], [[0.0, 0.0]], [np.eye(2)])
+    >>> round(float(mixture.log_prob(jnp.zeros(2))), 3)  # -log 2 pi
+    -1.838
+    """
+    dtype = jnp.result_type(float)
+    arrays = np.log(weights), means, factors, np.linalg.inv(np.asarray(factors))
+    return GaussianMixture(*(jnp.asarray(array, dtype) for array in arrays))

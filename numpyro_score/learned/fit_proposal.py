@@ -1,4 +1,4 @@
-"""From a target to a trained proposal: explore, train, record, and warn if it is poor."""
+"""From a target to a learned proposal: explore, learn, record, and warn if it is poor."""
 
 import time
 from collections.abc import Callable
@@ -7,11 +7,13 @@ from typing import Any
 import jax
 
 from numpyro_score.kernels.proposals import IndependentProposal
+from numpyro_score.learned.adapting import adapt_mixture, is_sufficient
 from numpyro_score.learned.evidence import combine
 from numpyro_score.learned.explore_regions import explore_regions
 from numpyro_score.learned.fitted import Fitted
 from numpyro_score.learned.preparation import FlatLogDensity
-from numpyro_score.learned.training import MakeProposal, train_proposal
+from numpyro_score.learned.rounds import Learned
+from numpyro_score.learned.training import MakeProposal, default_proposal, train_proposal
 from numpyro_score.progress import ProgressCallback
 from numpyro_score.types import Position, RngKey
 
@@ -24,11 +26,11 @@ def fit_proposal(
     *,
     num_particles: int,
     network: Callable[[int, RngKey], Any],
-    make_proposal: MakeProposal,
+    make_proposal: MakeProposal | None,
     rounds: int,
     progress: bool | ProgressCallback,
 ) -> Fitted:
-    """Explore, and train a proposal on the particles and on its own draws.
+    """Explore, and learn a proposal from the particles and from its own draws.
 
     Parameters
     ----------
@@ -43,7 +45,8 @@ def fit_proposal(
     num_particles
         Particles of the exploration.
     network, make_proposal, rounds
-        As in `train_proposal`.
+        As in `train_proposal`. Without `make_proposal` a mixture of Gaussians is adapted first,
+        and a network is trained only if its jumps are not accepted often enough.
     progress
         Whether to show progress bars of the trainings, or a function to call in their place.
 
@@ -63,22 +66,31 @@ def fit_proposal(
         logdensity_fn, reference, key_explore, num_particles, callback
     )
     begin = time.perf_counter()
-    trained = train_proposal(
-        logdensity_fn,
-        explored,
-        key_train,
-        network=network,
-        make_proposal=make_proposal,
-        rounds=rounds,
-        progress=progress,
-    )
-    found = trained.rounds[trained.best].quality
+    tried: list[Learned] = []
+    if make_proposal is None:
+        tried.append(
+            adapt_mixture(logdensity_fn, explored, jax.random.fold_in(key_train, 0), callback)
+        )
+    if not any(map(is_sufficient, tried)):
+        tried.append(
+            train_proposal(
+                logdensity_fn,
+                explored,
+                key_train,
+                network=network,
+                make_proposal=make_proposal or default_proposal(explored.particles.shape[1]),
+                rounds=rounds,
+                progress=progress,
+            )
+        )
+    best = max(tried, key=lambda learned: learned.quality.acceptance_rate)
+    found = best.quality
     fitted = Fitted(
-        trained.proposal,
-        trained.particles,
+        best.proposal,
+        best.particles,
         found,
-        tuple(round_.quality.acceptance_rate for round_ in trained.rounds),
-        explored.num_grad + trained.num_grad,
+        tuple(one.quality.acceptance_rate for learned in tried for one in learned.rounds),
+        explored.num_grad + sum(learned.num_grad for learned in tried),
         explored.num_stages,
         {"explore": seconds_explore, "train": time.perf_counter() - begin},
         template,
@@ -90,8 +102,8 @@ def fit_proposal(
         ),
         explored.counts,
         explored.share_errors,
-        trained.stopped,
-        2 * trained.rounds[trained.best].loss / trained.proposal.dim,
+        best.stopped,
+        2 * best.rounds[best.best].loss / best.proposal.dim,
     )
     fitted.warn_if_poor()
     return fitted

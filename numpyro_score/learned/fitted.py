@@ -1,4 +1,4 @@
-"""A trained proposal with its record: all that a kernel needs to sample."""
+"""A learned proposal with its record: all that a kernel needs to sample."""
 
 import warnings
 from pathlib import Path
@@ -44,7 +44,7 @@ MAX_GAP = 4.0
 
 
 class Fitted(NamedTuple):
-    """A trained proposal with its record.
+    """A learned proposal with its record.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Fitted(NamedTuple):
     quality
         Acceptance, effective sample size, Pareto k and log evidence, from the proposal's draws.
     rounds
-        Acceptance after each round of training.
+        Acceptance after each round, those of the mixture of Gaussians before those of training.
     num_grad
         Gradients of the target that exploring and training took.
     num_stages
@@ -75,11 +75,11 @@ class Fitted(NamedTuple):
         `(2, regions + 1)`: standard errors of the shares of particles in the two independent
         annealings.
     stopped
-        Why training ended: "accepted", "no gain" or "rounds".
+        Why the rounds of the proposal that was kept ended: "accepted", "no gain" or "rounds".
     error
         Mean squared error of the network at the end of the training that was kept, for each
         coordinate, in units of the noise's variance: 0 of the true score of a Gaussian target, 1 of
-        a network that predicts nothing.
+        a network that predicts nothing. NaN of a mixture of Gaussians.
 
     Examples
     --------
@@ -110,6 +110,11 @@ class Fitted(NamedTuple):
         return self.proposal
 
     @property
+    def kind(self) -> str:
+        """What the proposal is: "mixture", "flow" or "path"."""
+        return self.proposal.learned.kind
+
+    @property
     def attributes(self) -> dict[str, Any]:
         """What a run records: the cost of learning, the quality of the proposal, and doubts."""
         found = self.quality
@@ -119,6 +124,7 @@ class Fitted(NamedTuple):
         return {
             **cost_attributes(self.num_grad, self.seconds),
             **{f"seconds_{phase}": value for phase, value in self.seconds.items()},
+            "proposal": self.kind,
             "importance_ess_fraction": found.ess_fraction,
             "pareto_k": found.pareto_k,
             "log_evidence": evidence[0],

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from numpyro_score.kernels.gaussian_mixture import GaussianMixture
+from numpyro_score.kernels.gaussian_mixture import GaussianMixture, gaussian_mixture
+from numpyro_score.learned.covariance import shrunken_gaussian
 from numpyro_score.learned.whitening import mean_and_factor
 
 SMALLEST = 5
@@ -41,8 +42,6 @@ annealing from those alone has the larger error: of log Z .3 against .1 with eig
 LEAST_SHARE = 0.01
 """Share of the particles that a region has in training, whatever its weight."""
 
-RIDGE = 1e-6
-
 
 class Regions(NamedTuple):
     """Regions, and where particles of the explorations lie.
@@ -59,19 +58,18 @@ class Regions(NamedTuple):
     num: int
 
 
-def _gaussian(x: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and Cholesky factor of a shrunken covariance."""
-    from sklearn.covariance import LedoitWolf
-
-    u = x / scale
-    covariance = LedoitWolf().fit(u).covariance_ + RIDGE * np.eye(x.shape[1])
-    return x.mean(axis=0), scale[:, None] * np.linalg.cholesky(covariance)
-
-
 def _log_prob(x: np.ndarray, mean: np.ndarray, factor: np.ndarray) -> np.ndarray:
     z = np.linalg.solve(factor, (x - mean).T)
     log_det = np.log(np.diagonal(factor)).sum()
     return -0.5 * (z**2).sum(axis=0) - log_det - x.shape[1] / 2 * math.log(2 * math.pi)
+
+
+def scale_within_modes(
+    x: Float[np.ndarray, "num dim"], gradients: Float[np.ndarray, "num dim"]
+) -> Float[np.ndarray, " dim"]:
+    """Sds within modes, `1 / sqrt(E[g^2])`, at most those of all points."""
+    of_modes = 1 / np.maximum(np.mean(gradients**2, axis=0), 1e-300)
+    return np.sqrt(np.minimum(of_modes, x.var(axis=0)))
 
 
 def find_regions(
@@ -95,7 +93,7 @@ def find_regions(
 
     x, g = np.asarray(positions, np.float64), np.asarray(gradients, np.float64)
     mean, factor = mean_and_factor(x)
-    scale = np.sqrt(np.minimum(1 / np.maximum(np.mean(g**2, axis=0), 1e-300), x.var(axis=0)))
+    scale = scale_within_modes(x, g)
     labels = np.full(len(x), -1)
     if len(x) > 2 * SMALLEST:
         labels = HDBSCAN(min_cluster_size=SMALLEST, copy=True).fit_predict(x / scale)
@@ -104,7 +102,8 @@ def find_regions(
     parts, log_masses = [], []
     for name in names:
         inside = labels == name
-        center, root = _gaussian(x[inside], scale)
+        equal = np.full(inside.sum(), 1 / inside.sum())
+        center, root = shrunken_gaussian(x[inside], equal, scale)
         # log p - log N is the log mass wherever the region is about Gaussian
         log_masses.append(np.median(logdensity[inside] - _log_prob(x[inside], center, root)))
         parts.append((center, math.sqrt(INFLATION) * root))
@@ -115,15 +114,13 @@ def find_regions(
     num = len(names)
     weights = (weights / weights.sum() + 1 / num) / 2 if num else np.zeros(0)
     means, factors = (np.stack(values) for values in zip(*parts, strict=True))
-    dtype = jnp.result_type(float)
 
     def mixture(share: float) -> GaussianMixture:
-        log_weights = np.log(np.append(weights * (1 - share), share))
-        arrays = (log_weights, means, factors, np.linalg.inv(factors))
-        return GaussianMixture(*(jnp.asarray(array, dtype) for array in arrays))
+        return gaussian_mixture(np.append(weights * (1 - share), share), means, factors)
 
     found = mixture(share)
-    if num and np.mean(np.asarray(assign(found, jnp.asarray(x, dtype))) == num) > MOST_OUTSIDE:
+    points = jnp.asarray(x, found.means.dtype)
+    if num and np.mean(np.asarray(assign(found, points)) == num) > MOST_OUTSIDE:
         found = mixture(max(share, SHARE_OF_MANY))
     return Regions(found, num)
 

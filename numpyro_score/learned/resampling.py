@@ -13,6 +13,21 @@ from numpyro_score.learned.regions import LEAST_SHARE, assign
 from numpyro_score.types import RngKey
 
 
+def truncated(log_weights: Float[np.ndarray, " num"]) -> Float[np.ndarray, " num"]:
+    """Importance weights of sum 1, none above `sqrt(num)` times their mean before.
+
+    Ionides 2008, doi:10.1198/106186008X320456.
+
+    Parameters
+    ----------
+    log_weights
+        Of any constant factor, one of them finite.
+    """
+    weights = np.exp(log_weights - log_weights.max())
+    weights = np.minimum(weights, weights.mean() * np.sqrt(len(weights)))
+    return weights / weights.sum()
+
+
 def resample(
     rng_key: RngKey,
     mixture: GaussianMixture,
@@ -22,10 +37,9 @@ def resample(
 ) -> Float[Array, "num dim"]:
     """As many points as there are draws, chosen by weight.
 
-    Weights are limited so that one draw gives few copies (truncated importance sampling, Ionides
-    2008, doi:10.1198/106186008X320456). A region that has draws of positive weight, or had
-    particles, is then raised to about the least share, if need be by copies of a single draw.
-    Particles serve only where there are no such draws.
+    Weights are truncated, so that one draw gives few copies. A region that has draws of positive
+    weight, or had particles, is then raised to about the least share, if need be by copies of a
+    single draw. Particles serve only where there are no such draws.
 
     Parameters
     ----------
@@ -43,9 +57,7 @@ def resample(
     from blackjax.smc import resampling
 
     num_regions = len(mixture.log_weights)
-    weights = np.exp(log_weights - log_weights.max())
-    weights = np.minimum(weights, weights.mean() * np.sqrt(len(weights)))
-    weights /= weights.sum()
+    weights = truncated(log_weights)
     which, before = (np.asarray(assign(mixture, x)) for x in (draws, particles))
     share = np.bincount(which, weights, minlength=num_regions)
     has_draws = share > 0

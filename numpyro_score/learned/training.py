@@ -9,26 +9,25 @@ and ends before the first step that is reported.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from numpyro_score.kernels.tempered_smc import move_particles
 from numpyro_score.learned.explore_regions import Explored, evaluate
-from numpyro_score.learned.importance import Quality, quality
+from numpyro_score.learned.importance import quality
 from numpyro_score.learned.preparation import FlatLogDensity
 from numpyro_score.learned.regions import shares
 from numpyro_score.learned.resampling import resample
+from numpyro_score.learned.rounds import ENOUGH, GOOD, LEAST_GAIN, Learned, Round, weigh
 from numpyro_score.learned.whitening import mean_and_factor
 from numpyro_score.noise import VE
 from numpyro_score.progress import ProgressCallback
-from numpyro_score.samplers.proposals import LearnedProposal
+from numpyro_score.samplers.proposals import LearnedProposal, flow_proposal, path_proposal
 from numpyro_score.scores import ResidualMLP, ScoreNetwork
 from numpyro_score.training.fit import fit
 from numpyro_score.training.losses import TargetScoreMatching, within_mode_covariance
@@ -58,88 +57,22 @@ LEAST_FALL = 0.1
 MOVES = 6
 """MALA steps that move the copies of a resampled draw apart."""
 
-ENOUGH = 0.05
-"""Effective share of weighted draws from which they replace the particles."""
-
-GOOD = 0.8
-"""Acceptance at which another round would gain less than it costs."""
-
-LEAST_GAIN = 0.01
-"""Rise of the acceptance, and change of a region's weight, below which a round changed nothing."""
-
 type MakeProposal = Callable[..., LearnedProposal]
 """`(score, noise, dim, *, center, factor, data)` -> proposal, as `flow_proposal` is."""
 
 
-class Round(NamedTuple):
-    """One training, and what the draws of its proposal say.
-
-    Attributes
-    ----------
-    quality
-        Of the proposal.
-    shares
-        Weight of every region, from the weighted draws.
-    num_steps, loss
-        Steps of the training, and the loss at its end.
-    """
-
-    quality: Quality
-    shares: Float[np.ndarray, " regions"]
-    num_steps: int
-    loss: float
+FLOW_DIMS = 32
+"""Dimensions up to which the flow is the default: an exact divergence takes as many products."""
 
 
-class Learned(NamedTuple):
-    """A proposal and how good it is.
-
-    Attributes
-    ----------
-    proposal
-        The frozen proposal distribution.
-    particles
-        `(num, dim)` approximate draws of the target, for chains to start from.
-    rounds
-        Every round of training.
-    best
-        Index of the round whose proposal was kept.
-    stopped
-        Why no further round was made: "accepted", "no gain" or "rounds".
-    num_grad
-        Evaluations of the target that training took, with a gradient or without.
-    """
-
-    proposal: LearnedProposal
-    particles: Float[Array, "num dim"]
-    rounds: tuple[Round, ...]
-    best: int
-    stopped: str
-    num_grad: int
+def default_proposal(dim: int) -> MakeProposal:
+    """The flow for up to 32 dimensions, the path beyond."""
+    return flow_proposal if dim <= FLOW_DIMS else path_proposal
 
 
 def default_network(dim: int, rng_key: RngKey) -> ResidualMLP:
     """Three blocks of 64 units for up to 20 dimensions, of 128 beyond."""
     return ResidualMLP(dim, width=64 if dim <= 20 else 128, depth=3, rng_key=rng_key)
-
-
-@eqx.filter_jit
-def _weigh(
-    logdensity_fn: FlatLogDensity, proposal: LearnedProposal, rng_key: RngKey, num: int
-) -> tuple[Float[Array, "num dim"], Float[Array, " num"], Float[Array, " num"]]:
-    """Draws of the flow, their log weights for the proposal, and for the flow alone.
-
-    The heavy-tailed part is left out: its draws would have to be flowed back.
-    """
-    flow = replace(proposal, weight=0.0)
-    drafts = jax.vmap(flow.draft)(jax.random.split(rng_key, num))
-    x = jax.vmap(flow.unwhiten)(drafts.u)
-    logdensity = jax.vmap(logdensity_fn)(x)
-
-    def log_weights(part: LearnedProposal) -> Array:
-        value = logdensity - jax.vmap(part.mix)(drafts.u, drafts.log_learned)
-        return jnp.where(jnp.isnan(value), -jnp.inf, value)
-
-    return x, log_weights(proposal), log_weights(flow)
 
 
 def _train(
@@ -237,7 +170,7 @@ def train_proposal(
             progress if isinstance(progress, bool) else partial(_rename, progress, name),
         )
         proposal = make_proposal(model, NOISE, dim, center=center, factor=factor, data=standard)
-        x, of_proposal, of_flow = _weigh(logdensity_fn, proposal, key_draw, num)
+        x, of_proposal, of_flow = weigh(logdensity_fn, proposal, key_draw, num)
         num_grad += num
         log_weights = np.asarray(of_proposal, np.float64)
         found = quality(log_weights, np.asarray(of_flow), 1 - proposal.weight)

@@ -14,6 +14,7 @@ from numpyro.infer import MCMC
 import numpyro_score as ns
 from numpyro_score.infer import GlobalLocal
 from numpyro_score.learned import Fitted, Quality, quality
+from numpyro_score.samplers.proposals import flow_proposal
 from numpyro_score.scores import ResidualMLP
 
 
@@ -32,9 +33,8 @@ DATA = jnp.asarray(4.0 + 1.5 * np.random.default_rng(0).normal(size=8), jnp.floa
 
 
 def make(**settings: Any) -> GlobalLocal:
-    return GlobalLocal(
-        bimodal, num_particles=1024, network=small, rounds=1, progress=False, **settings
-    )
+    given = {"network": small, "rounds": 1, "proposal": flow_proposal, **settings}
+    return GlobalLocal(bimodal, num_particles=1024, progress=False, **given)
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +128,38 @@ def test_a_trained_proposal_serves_every_chain_method(
     assert single.fitted is fitted
 
 
-def test_the_evidence_is_that_of_quadrature(kernel: GlobalLocal) -> None:
+@pytest.fixture(scope="module")
+def by_mixture() -> GlobalLocal:
+    kernel = make(proposal=None)
+    kernel.fit(jax.random.key(0), DATA)
+    return kernel
+
+
+def test_a_mixture_of_gaussians_suffices_by_default(
+    kernel: GlobalLocal, by_mixture: GlobalLocal
+) -> None:
     assert kernel.fitted is not None
-    found = kernel.fitted.quality
+    assert by_mixture.fitted is not None
+    assert kernel.fitted.attributes["proposal"] == "flow"
+    assert by_mixture.fitted.attributes["proposal"] == "mixture"
+    # no training
+    assert np.isnan(by_mixture.fitted.error)
+    assert by_mixture.fitted.quality.acceptance_rate > 0.6
+    tree = ns.sample(
+        by_mixture, jax.random.key(5), num_warmup=100, num_samples=100, num_chains=40,
+        model_args=(DATA,), progress=False,
+    )  # fmt: skip
+    # 20 jumps of 40 chains
+    assert abs(share_right(tree.posterior["x"]) - 0.5) < 4 * 0.5 / np.sqrt(20 * 40 / 2)
+    with pytest.raises(ValueError, match="only a flow can be inverted"):
+        by_mixture.round_trip(jax.random.key(0))
+
+
+@pytest.mark.parametrize("name", ["kernel", "by_mixture"])
+def test_the_evidence_is_that_of_quadrature(name: str, request: Any) -> None:
+    fitted = request.getfixturevalue(name).fitted
+    assert fitted is not None
+    found = fitted.quality
     x, log_scale = np.meshgrid(np.linspace(0.0, 4.5, 600), np.linspace(-3.0, 2.5, 400))
     scale = np.exp(log_scale)
     y = np.asarray(DATA)[:, None, None]

@@ -15,8 +15,14 @@ import numpy as np
 import pytest
 
 from numpyro_score.infer import GlobalLocal, learned_jump
+from numpyro_score.kernels.gaussian_mixture import gaussian_mixture
 from numpyro_score.noise import VE
-from numpyro_score.samplers.proposals import LearnedProposal, flow_proposal, path_proposal
+from numpyro_score.samplers.proposals import (
+    LearnedProposal,
+    flow_proposal,
+    mixture_proposal,
+    path_proposal,
+)
 from numpyro_score.samplers.proposals.defensive import finish
 from numpyro_score.scores import ResidualMLP, ScoreNetwork
 from numpyro_score.training.fit import fit
@@ -244,6 +250,18 @@ def test_exact_draws_stay_exact_and_move(name: str, kind: str, score: str, cases
     assert largest_z(DISTRIBUTIONS[name], found.end) < SIGMAS
     assert found.acceptance > DISTRIBUTIONS[name].floors[score]
     assert (found.jump > 0.5 * DISTRIBUTIONS[name].floors[score] * found.start.var(axis=0)).all()
+
+
+def test_a_mixture_far_from_the_target_leaves_exact_draws_exact() -> None:
+    """Equal weights and broad Gaussians for modes of .3 and .7, one of them narrow."""
+    distribution = DISTRIBUTIONS["two modes"]
+    mixture = gaussian_mixture([0.5, 0.5], np.asarray(MEANS), [1.2 * np.eye(2), 0.8 * np.eye(2)])
+    proposal = mixture_proposal(mixture, data=distribution.sample(np.random.default_rng(0), 4096))
+    kernel = kernel_of(distribution, proposal, 3)
+    case = Case(distribution, {("mixture", "wrong"): proposal}, {})
+    found = run(case, "mixture", "wrong", seed=5, kernel=kernel)
+    assert largest_z(distribution, found.end) < SIGMAS
+    assert found.acceptance > 0.3
 
 
 @pytest.fixture

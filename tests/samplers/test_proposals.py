@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from numpyro_score.kernels import global_local, independence
+from numpyro_score.kernels.gaussian_mixture import gaussian_mixture
 from numpyro_score.noise import VE, VP
 from numpyro_score.samplers.proposals import (
     LearnedProposal,
     flow_proposal,
+    mixture_proposal,
     path_proposal,
     round_trip,
 )
@@ -59,9 +61,20 @@ MAKERS = {
 }
 
 
+KINDS = [*MAKERS, "mixture"]
+
+
 def make(kind: str, factor: float, weight: float = 0.02, noise: Any = NOISE) -> LearnedProposal:
+    data = exact_draws(2000)
+    if kind == "mixture":
+        # in units of 2 about 1, wider where the factor is not 1
+        factors = (SDS / 2 / factor)[:, None, None]
+        mixture = gaussian_mixture(WEIGHTS, (MEANS[:, None] - 1) / 2, factors)
+        return mixture_proposal(
+            mixture, data=(data - 1) / 2, center=1.0, factor=[2.0], weight=weight
+        )
     score = Scaled(mixture_score(noise), factor)
-    return MAKERS[kind](score, noise, 1, data=exact_draws(2000), weight=weight)
+    return MAKERS[kind](score, noise, 1, data=data, weight=weight)
 
 
 @eqx.filter_jit
@@ -78,7 +91,7 @@ def density(proposal: LearnedProposal, rng_key: Any, x: Any, num: int) -> Any:
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.7])
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_weights_average_to_the_evidence(kind: str, factor: float) -> None:
     x, log_q = drawn(make(kind, factor), jax.random.key(1))
     weights = np.exp(np.asarray(jax.vmap(log_density)(x) - log_q, np.float64))
@@ -88,7 +101,7 @@ def test_weights_average_to_the_evidence(kind: str, factor: float) -> None:
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.7])
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_density_is_that_of_the_draws(kind: str, factor: float) -> None:
     proposal = make(kind, factor)
     edges = np.linspace(-5.0, 5.0, 21)
@@ -160,6 +173,12 @@ def test_both_serve_the_blackjax_kernels(kind: str) -> None:
             gap = statistic(end).mean() - statistic(exact).mean()
             assert abs(gap) < SIGMAS * statistic(exact).std() / np.sqrt(len(start))
         assert (np.sign(end) != np.sign(start)).mean() > 0.2
+
+
+def test_points_of_another_size_are_refused() -> None:
+    mixture = gaussian_mixture([1.0], [[0.0]], [[[1.0]]])
+    with pytest.raises(ValueError, match=r"data has shape \(10, 3\)"):
+        mixture_proposal(mixture, data=np.zeros((10, 3)))
 
 
 def test_a_flow_is_undone() -> None:

@@ -2,10 +2,10 @@
 
     q = (1 - w) q_learned + w t_nu
 
-`q_learned` is the distribution of a `MonotoneFlow` or a `DenoisingPath` in whitened coordinates
-`u`, `x = center + factor u`, and `t_nu` a multivariate Student t in the same coordinates, of the
-mean and the scales of the data that the score was learned from. The tails of `q_learned` are about
-those of a Gaussian. With the second component, of small weight, `p / q` is
+`q_learned` is the distribution of a `MonotoneFlow`, a `DenoisingPath` or a mixture of Gaussians in
+whitened coordinates `u`, `x = center + factor u`, and `t_nu` a multivariate Student t in the same
+coordinates, of the mean and the scales of the data that it was learned from. The tails of
+`q_learned` are about those of a Gaussian. With the second component, of small weight, `p / q` is
 bounded for targets whose tails are at most as heavy as those of the t, so that an independence
 chain does not get stuck (Hesterberg 1995, doi:10.1080/00401706.1995.10484303; Owen and Zhou 2000,
 doi:10.1080/01621459.2000.10473909).
@@ -24,10 +24,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from numpyro_score.checks import check_whole
 from numpyro_score.kernels.proposals import IndependentProposal
-from numpyro_score.samplers.proposals.levels import NoiseLevels
 from numpyro_score.types import RngKey
 
 Point = Float[Array, " dim"]
+
+HEAVY_WEIGHT, HEAVY_DF = 0.02, 5
+"""Weight and degrees of freedom of the heavy-tailed component by default."""
 
 START_KEY = 11
 """Seed of the auxiliary variables at the start of a chain."""
@@ -40,6 +42,11 @@ class ScoreDistribution(Protocol):
     The density may be joint with auxiliary variables, divided by their conditional distribution
     given the point. The auxiliary variables are then drawn at every evaluation.
     """
+
+    @property
+    def kind(self) -> str:
+        """Name of the family, for records."""
+        ...
 
     @property
     def dim(self) -> int:
@@ -76,7 +83,7 @@ class Draft(NamedTuple):
 
 @final
 class LearnedProposal(eqx.Module):
-    """An independence proposal; made by `flow_proposal` or `path_proposal`.
+    """An independence proposal; made by `flow_proposal`, `path_proposal` or `mixture_proposal`.
 
     Parameters
     ----------
@@ -180,7 +187,7 @@ class LearnedProposal(eqx.Module):
 
 def with_defensive(
     learned: ScoreDistribution,
-    levels: NoiseLevels,
+    heavy: tuple[Any, Any],
     center: Any,
     factor: Any,
     weight: float,
@@ -192,8 +199,8 @@ def with_defensive(
     ----------
     learned
         In whitened coordinates.
-    levels
-        Whose moments of the data become location and scales of the heavy-tailed component.
+    heavy
+        Location and scales of the heavy-tailed component, `(dim,)` each: those of the data.
     center, factor, weight, df
         As in `LearnedProposal`; of `factor` the diagonal suffices, and None is the identity.
 
@@ -217,8 +224,10 @@ def with_defensive(
             f"({dim}, {dim}), with a diagonal above 0"
         )
     matrix = jnp.asarray(np.tril(factor))
-    heavy = levels.data_mean, levels.data_sd
-    return LearnedProposal(learned, jnp.asarray(center), matrix, *heavy, float(weight), int(df))
+    mean, scale = (jnp.asarray(value, dtype) for value in heavy)
+    return LearnedProposal(
+        learned, jnp.asarray(center), matrix, mean, scale, float(weight), int(df)
+    )
 
 
 def finish(

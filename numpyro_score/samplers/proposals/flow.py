@@ -10,7 +10,12 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from numpyro_score.noise import NoiseProcess
-from numpyro_score.samplers.proposals.defensive import LearnedProposal, with_defensive
+from numpyro_score.samplers.proposals.defensive import (
+    HEAVY_DF,
+    HEAVY_WEIGHT,
+    LearnedProposal,
+    with_defensive,
+)
 from numpyro_score.samplers.proposals.levels import LEAST_NOISE, noise_levels
 from numpyro_score.samplers.proposals.monotone import MonotoneFlow
 from numpyro_score.samplers.steps import Score
@@ -38,8 +43,8 @@ def flow_proposal(
     data: Any = None,
     center: Any = 0.0,
     factor: Any = None,
-    weight: float = 0.02,
-    df: int = 5,
+    weight: float = HEAVY_WEIGHT,
+    df: int = HEAVY_DF,
 ) -> LearnedProposal:
     """An independence proposal from a score and its noise process.
 
@@ -104,4 +109,5 @@ def flow_proposal(
     )
     times, ratios = _steps(noise, levels.ratios)
     flow = MonotoneFlow(score, noise, times, ratios, levels.start_mean, levels.start_sd)
-    return with_defensive(flow, levels, center, factor, weight, df)
+    heavy = levels.data_mean, levels.data_sd
+    return with_defensive(flow, heavy, center, factor, weight, df)

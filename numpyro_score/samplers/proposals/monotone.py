@@ -87,6 +87,11 @@ class MonotoneFlow(eqx.Module):
     start_sd: Point
 
     @property
+    def kind(self) -> str:
+        """`"flow"`."""
+        return "flow"
+
+    @property
     def dim(self) -> int:
         """Length of a point."""
         return self.start_mean.shape[0]

@@ -31,7 +31,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from numpyro_score.noise import NoiseProcess
-from numpyro_score.samplers.proposals.defensive import LearnedProposal, with_defensive
+from numpyro_score.samplers.proposals.defensive import (
+    HEAVY_DF,
+    HEAVY_WEIGHT,
+    LearnedProposal,
+    with_defensive,
+)
 from numpyro_score.samplers.proposals.levels import LEAST_NOISE, denoised, noise_levels
 from numpyro_score.samplers.steps import Score
 from numpyro_score.types import RngKey, Scalar
@@ -72,6 +77,11 @@ class DenoisingPath(eqx.Module):
     spreads: Float[Array, "num_steps dim"]
     start_mean: Point
     start_sd: Point
+
+    @property
+    def kind(self) -> str:
+        """`"path"`."""
+        return "path"
 
     @property
     def dim(self) -> int:
@@ -166,8 +176,8 @@ def path_proposal(
     data: Any = None,
     center: Any = 0.0,
     factor: Any = None,
-    weight: float = 0.02,
-    df: int = 5,
+    weight: float = HEAVY_WEIGHT,
+    df: int = HEAVY_DF,
 ) -> LearnedProposal:
     """An independence proposal from reverse paths of a score, without derivatives of the score.
 
@@ -252,4 +262,5 @@ def path_proposal(
         levels.start_mean,
         levels.start_sd,
     )
-    return with_defensive(path, levels, center, factor, weight, df)
+    heavy = levels.data_mean, levels.data_sd
+    return with_defensive(path, heavy, center, factor, weight, df)
