@@ -139,8 +139,10 @@ def one(name, made, seed, proposal, *, draw):
         "error": evidence.error,
         "z": (evidence.value - truth) / evidence.error,
         "by_proposal": (evidence.by_proposal[0] - truth, evidence.by_proposal[1]),
-        "by_annealing": (evidence.by_annealing[0] - truth, evidence.by_annealing[1]),
-        "counts": np.asarray(fitted.region_counts).astype(int).tolist(),
+        "by_annealing": evidence.by_annealing
+        and (evidence.by_annealing[0] - truth, evidence.by_annealing[1]),
+        "starts": fitted.regions.starts.astype(int).tolist(),
+        "weights": fitted.regions.weights.round(4).tolist(),
         "num_grad": fitted.num_grad,
         "seconds": time.perf_counter() - begin,
         "warnings": [str(warning.message)[:160] for warning in caught],

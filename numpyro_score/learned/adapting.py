@@ -8,6 +8,7 @@ learns, in a tenth of the time; where they are not, its weights tell.
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -18,7 +19,7 @@ from jaxtyping import Array, Float
 
 from numpyro_score.kernels.gaussian_mixture import GaussianMixture, gaussian_mixture
 from numpyro_score.learned.covariance import shrunken_gaussian
-from numpyro_score.learned.explore_regions import Explored, evaluate
+from numpyro_score.learned.explore_regions import evaluate
 from numpyro_score.learned.importance import LARGEST_K, quality
 from numpyro_score.learned.preparation import FlatLogDensity
 from numpyro_score.learned.regions import SMALLEST, scale_within_modes, shares
@@ -26,7 +27,7 @@ from numpyro_score.learned.resampling import resample, truncated
 from numpyro_score.learned.rounds import ENOUGH, LEAST_GAIN, Learned, Round, weigh
 from numpyro_score.learned.whitening import mean_and_factor
 from numpyro_score.progress import ProgressCallback
-from numpyro_score.samplers.proposals import mixture_proposal
+from numpyro_score.samplers.proposals import LearnedProposal, mixture_proposal
 from numpyro_score.types import RngKey
 
 SUFFICIENT = 0.4
@@ -47,10 +48,29 @@ PER_DIMENSION = 2
 """Effective draws of a component for each dimension, below which it stays as it was."""
 
 
-def is_sufficient(learned: Learned) -> bool:
-    """Whether jumps of the mixture are accepted often, and its weights have no heavy tail."""
+HEAVY = 100.0
+"""Density of the target over that of the mixture from which a point counts as not covered."""
+
+MOST_UNCOVERED = 0.01
+"""Share of the particles that may be at such points: a mixture that lacks modes has draws whose
+weights do not tell, as of 256 double wells, of which it has 64."""
+
+
+def covers(learned: Learned) -> bool:
+    """Whether the proposal goes wherever there are particles."""
+    return learned.uncovered <= MOST_UNCOVERED
+
+
+def suffices(learned: Learned, acceptance: float) -> bool:
+    """Whether a mixture covers the particles, its jumps are accepted, and no tail is heavy."""
     found = learned.quality
-    return found.acceptance_rate > SUFFICIENT and found.pareto_k <= LARGEST_K
+    return covers(learned) and found.acceptance_rate > acceptance and found.pareto_k <= LARGEST_K
+
+
+@eqx.filter_jit
+def _log_prob(proposal: LearnedProposal, x: Float[Array, "num dim"]) -> Float[Array, " num"]:
+    """Log density of a mixture's proposal, which uses no key."""
+    return jax.vmap(partial(proposal.log_prob, jax.random.key(0)))(x)
 
 
 @eqx.filter_jit
@@ -142,27 +162,32 @@ class Units(NamedTuple):
 
 def adapt_mixture(
     logdensity_fn: FlatLogDensity,
-    explored: Explored,
+    regions: GaussianMixture,
+    particles: Float[Array, "old dim"],
     rng_key: RngKey,
+    num_particles: int,
     progress: ProgressCallback | None = None,
 ) -> Learned:
-    """Fit the mixture to the particles, then to its own weighted draws while acceptance rises.
+    """Fit the mixture to particles, then to its own weighted draws while acceptance rises.
 
     Parameters
     ----------
     logdensity_fn
         Flat position -> log density.
-    explored
-        Particles of the target, in regions.
+    regions
+        The mixture over the regions.
+    particles
+        Of the target, roughly: weights of regions may be wrong.
     rng_key
         One key.
+    num_particles
+        Particles to return; each round draws four times as many.
     progress
         Called with the phase.
     """
-    particles, regions = explored.particles, explored.regions.mixture
     num, dim = particles.shape
     points = np.asarray(particles, np.float64)
-    _, gradients = evaluate(logdensity_fn, particles)
+    logdensity, gradients = evaluate(logdensity_fn, particles)
     scale = scale_within_modes(points, np.asarray(gradients, np.float64))
     units = Units(*mean_and_factor(points))
     data = units.whiten(points)
@@ -179,8 +204,8 @@ def adapt_mixture(
         whitened = units.mixture(mixture)
         proposal = mixture_proposal(whitened, data=data, center=units.center, factor=units.factor)
         rng_key, key_resample, *keys = jax.random.split(rng_key, BATCHES + 2)
-        batches = [weigh(logdensity_fn, proposal, key, num) for key in keys]
-        num_grad += num * len(batches)
+        batches = [weigh(logdensity_fn, proposal, key, num_particles) for key in keys]
+        num_grad += num_particles * len(batches)
         x, of_proposal, of_mixture = map(jnp.concatenate, zip(*batches, strict=True))
         log_weights = np.asarray(of_proposal, np.float64)
         found = quality(log_weights, np.asarray(of_mixture), 1 - proposal.weight)
@@ -199,6 +224,8 @@ def adapt_mixture(
         mixture = refit(mixture, drawn, weights, members, scale, PER_DIMENSION * dim + SMALLEST)
     assert kept is not None
     proposal, key_resample, x, log_weights = kept
+    away = np.asarray(logdensity - _log_prob(proposal, particles), np.float64)
+    uncovered = float(np.mean(away > history[best].quality.log_evidence + math.log(HEAVY)))
     if history[best].quality.ess_fraction > ENOUGH:
         particles = resample(key_resample, regions, x, log_weights, particles)[::BATCHES]
-    return Learned(proposal, particles, tuple(history), best, stopped, num_grad)
+    return Learned(proposal, particles, tuple(history), best, stopped, num_grad, uncovered)

@@ -37,7 +37,7 @@ class Evidence(NamedTuple):
         Its standard error, with what the estimates differ by beyond their own errors; all of the
         difference where they do not agree.
     by_proposal, by_annealing
-        Pairs of estimate and standard error.
+        Pairs of estimate and standard error; None where no regions were annealed.
     is_consistent
         Whether they agree.
     at_least
@@ -55,7 +55,7 @@ class Evidence(NamedTuple):
     value: float
     error: float
     by_proposal: tuple[float, float]
-    by_annealing: tuple[float, float]
+    by_annealing: tuple[float, float] | None
     is_consistent: bool
     at_least: tuple[float, float] = (-np.inf, 0.0)
 
@@ -73,18 +73,23 @@ def combine(
     found
         Of the proposal.
     log_evidences, errors
-        Of the annealings, with their standard errors.
+        Of the annealings, with their standard errors; empty where there were none.
     at_least
         An estimate with its standard error that may miss a part of the target, so that only a
         larger one disagrees: of the annealing from the reference.
     """
     num = len(log_evidences)
+    proposed = found.log_evidence, found.log_evidence_error
+    if num == 0:
+        missed = at_least[0] - proposed[0]
+        is_consistent = not missed > LIMIT * np.hypot(proposed[1], at_least[1]) + ROUNDING
+        error = proposed[1] if is_consistent else max(missed, proposed[1])
+        return Evidence(proposed[0], error, proposed, None, bool(is_consistent), at_least)
     annealed = float(np.mean(log_evidences))
     own = float(np.sqrt(np.mean(errors**2) / num))
     # two estimates say little of their spread; the larger of what they and their weights say counts
     spread = float(np.std(log_evidences, ddof=1)) / np.sqrt(num) if num > 1 else 0.0
     annealed_error = max(own, spread)
-    proposed = found.log_evidence, found.log_evidence_error
     gap = abs(proposed[0] - annealed)
     expected = float(np.hypot(proposed[1], annealed_error))
     halves = float(np.ptp(log_evidences))

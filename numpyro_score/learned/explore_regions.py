@@ -4,13 +4,16 @@
    it. The first weigh modes that intermediate temperatures connect, the second find modes that
    annealing loses.
 2. What both found is clustered, and a mixture of Gaussians laid over it (`regions`).
+
+These two are `find_modes`; often the mixture can be adapted and nothing else is needed. Otherwise
+`anneal_regions`:
+
 3. Two independent sets of particles are annealed from that mixture to the target. Their weights and
    evidence need no training, and their disagreement says how far they can be trusted.
 4. A region that both annealings lost is not given up: what found it takes the place of a few
    particles, and training finds its weight.
 """
 
-import time
 from typing import NamedTuple
 
 import equinox as eqx
@@ -31,8 +34,34 @@ FAR_BELOW = 10.0
 """A chain this many times the dimension below the median log density has not arrived."""
 
 
+class Found(NamedTuple):
+    """Where the target has modes.
+
+    Attributes
+    ----------
+    starts
+        `(num, dim)` annealed particles and end points of chains that have arrived.
+    regions
+        Their clusters.
+    counts
+        `(3, regions + 1)`: annealed particles, chains from draws of the reference, and chains from
+        further out, in every region; the last column is outside of all.
+    log_evidence
+        Of the annealing, with its standard error; -inf where it did not arrive.
+    num_grad, num_stages
+        Gradients of the target, and temperatures.
+    """
+
+    starts: Float[np.ndarray, "num dim"]
+    regions: Regions
+    counts: Float[np.ndarray, "3 regions"]
+    log_evidence: tuple[float, float]
+    num_grad: int
+    num_stages: int
+
+
 class Explored(NamedTuple):
-    """Particles of the target from two independent annealings, and how they came about.
+    """Particles of the target from two independent annealings of its regions.
 
     Attributes
     ----------
@@ -40,30 +69,23 @@ class Explored(NamedTuple):
         `(num, dim)`, of equal weight, except for those of regions that both annealings lost.
     step_size, variance
         Of MALA at the target.
-    regions
-        What was found.
     counts
-        `(5, regions + 1)`: particles or chains in every region of the first annealing, of chains
-        from draws of the reference, of chains from further out, and of the two halves.
+        `(2, regions + 1)`: particles of both halves in every region.
     share_errors
         `(2, regions + 1)`: standard errors of the shares of both halves.
     log_evidences, log_evidence_errors
         Of both halves.
-    first_log_evidence
-        Of the first annealing, with its standard error; -inf where it did not arrive.
     num_grad, num_stages
-        Gradients of the target, and temperatures, of all annealings.
+        Gradients of the target, and temperatures.
     """
 
     particles: Float[Array, "num dim"]
     step_size: Float[Array, ""]
     variance: Float[Array, " dim"]
-    regions: Regions
-    counts: np.ndarray
-    share_errors: np.ndarray
-    log_evidences: np.ndarray
-    log_evidence_errors: np.ndarray
-    first_log_evidence: tuple[float, float]
+    counts: Float[np.ndarray, "2 regions"]
+    share_errors: Float[np.ndarray, "2 regions"]
+    log_evidences: Float[np.ndarray, " 2"]
+    log_evidence_errors: Float[np.ndarray, " 2"]
     num_grad: int
     num_stages: int
 
@@ -80,14 +102,14 @@ def _has_arrived(found: TemperedParticles) -> bool:
     return bool(found.inverse_temperature >= 1) and bool(jnp.isfinite(found.particles).all())
 
 
-def explore_regions(
+def find_modes(
     logdensity_fn: FlatLogDensity,
     reference: IndependentProposal,
     rng_key: RngKey,
     num_particles: int,
     progress: ProgressCallback | None = None,
-) -> tuple[Explored, float]:
-    """Explore, outside of compiled code; returns also the seconds that it took.
+) -> Found:
+    """Anneal particles and run dispersed chains, outside of compiled code.
 
     Parameters
     ----------
@@ -98,63 +120,95 @@ def explore_regions(
     rng_key
         One key.
     num_particles
-        Particles at the end; a quarter as many are annealed, and as many chains run, first.
+        A quarter as many particles are annealed, and as many chains run.
     progress
         Called with the phase.
 
     Raises
     ------
     ValueError
-        If no annealing reached the target's temperature, or a particle is not finite.
+        If no particle or chain arrived at the target.
     """
-    begin = time.perf_counter()
-    key_anneal, key_chains, *key_halves = jax.random.split(rng_key, 4)
-    # beyond the four: where nothing is lost, draws are what they were without it
-    key_lost = jax.random.fold_in(rng_key, 4)
-    num_first, num_half = max(num_particles // 4, 16), max(num_particles // 2, 16)
+    key_anneal, key_chains = jax.random.split(rng_key)
+    num = max(num_particles // 4, 16)
 
     def report(done: int) -> None:
         if progress is not None:
-            progress("exploring", done, 4)
+            progress("exploring", done, 2)
 
     report(0)
-    annealed = tempered_smc(logdensity_fn, reference, key_anneal, num_first)
+    annealed = tempered_smc(logdensity_fn, reference, key_anneal, num)
     report(1)
-    chains = run_dispersed_chains(logdensity_fn, reference, key_chains, num_first)
+    chains = run_dispersed_chains(logdensity_fn, reference, key_chains, num)
     report(2)
     # annealing that got stuck leaves the search to the chains
     has_arrived = _has_arrived(annealed)
-    groups = [np.asarray(annealed.particles)[: num_first if has_arrived else 0]]
+    groups = [np.asarray(annealed.particles)[: num if has_arrived else 0]]
     positions, is_stretched = np.asarray(chains.positions), np.asarray(chains.is_stretched)
     groups += [positions[~is_stretched], positions[is_stretched]]
     found, logdensity, gradients = _usable(logdensity_fn, groups)
     if not sum(map(len, found)):
         raise ValueError(_message(float(annealed.inverse_temperature)))
-    regions = find_regions(np.concatenate(found), logdensity, gradients)
-    mixture = regions.mixture.as_independent()
-    halves = []
-    for done, key in enumerate(key_halves, 3):
-        halves.append(tempered_smc(logdensity_fn, mixture, key, num_half))
-        if not _has_arrived(halves[-1]):
-            raise ValueError(_message(float(halves[-1].inverse_temperature)))
-        report(done)
     starts = np.concatenate(found)
-    found.extend(np.asarray(half.particles) for half in halves)
-    num_grad = annealed.num_grad + chains.num_grad + sum(map(len, groups))
-    explored = Explored(
-        with_lost(key_lost, regions, starts, jnp.concatenate([h.particles for h in halves])),
-        halves[1].step_size,
-        halves[1].variance,
+    regions = find_regions(starts, logdensity, gradients)
+    evidence = float(annealed.log_evidence), float(annealed.log_evidence_variance) ** 0.5
+    return Found(
+        starts,
         regions,
         _count(regions, found),
-        np.stack([_share_errors(regions, half) for half in halves]),
+        evidence if has_arrived else (-np.inf, 0.0),
+        annealed.num_grad + chains.num_grad + sum(map(len, groups)),
+        int(annealed.num_stages),
+    )
+
+
+def anneal_regions(
+    logdensity_fn: FlatLogDensity,
+    found: Found,
+    rng_key: RngKey,
+    num_particles: int,
+    progress: ProgressCallback | None = None,
+) -> Explored:
+    """Two independent annealings from the mixture over the regions, outside of compiled code.
+
+    Parameters
+    ----------
+    logdensity_fn
+        Flat position -> log density.
+    found
+        Where there are modes.
+    rng_key
+        One key.
+    num_particles
+        Particles of both together.
+    progress
+        Called with the phase.
+
+    Raises
+    ------
+    ValueError
+        If an annealing did not reach the target's temperature, or a particle is not finite.
+    """
+    *key_halves, key_lost = jax.random.split(rng_key, 3)
+    mixture, halves = found.regions.mixture.as_independent(), []
+    for done, key in enumerate(key_halves):
+        if progress is not None:
+            progress("annealing regions", done, len(key_halves))
+        halves.append(tempered_smc(logdensity_fn, mixture, key, max(num_particles // 2, 16)))
+        if not _has_arrived(halves[-1]):
+            raise ValueError(_message(float(halves[-1].inverse_temperature)))
+    particles = jnp.concatenate([half.particles for half in halves])
+    return Explored(
+        with_lost(key_lost, found.regions, found.starts, particles),
+        halves[1].step_size,
+        halves[1].variance,
+        _count(found.regions, [np.asarray(half.particles) for half in halves]),
+        np.stack([_share_errors(found.regions, half) for half in halves]),
         np.array([float(half.log_evidence) for half in halves]),
         np.sqrt([float(half.log_evidence_variance) for half in halves]),
-        _evidence_of(annealed) if has_arrived else (-np.inf, 0.0),
-        num_grad + sum(half.num_grad for half in halves),
-        int(annealed.num_stages) + sum(int(half.num_stages) for half in halves),
+        sum(half.num_grad for half in halves),
+        sum(int(half.num_stages) for half in halves),
     )
-    return explored, time.perf_counter() - begin
 
 
 def with_lost(
@@ -205,10 +259,6 @@ def _share_errors(regions: Regions, half: TemperedParticles) -> Float[np.ndarray
     families = np.zeros((num, regions.num + 1))
     np.add.at(families, np.asarray(half.ancestors), is_in - is_in.mean(axis=0))
     return np.sqrt((families**2).sum(axis=0)) / num
-
-
-def _evidence_of(found: TemperedParticles) -> tuple[float, float]:
-    return float(found.log_evidence), float(found.log_evidence_variance) ** 0.5
 
 
 def _count(regions: Regions, groups: list[np.ndarray]) -> Float[np.ndarray, "group regions"]:

@@ -1,18 +1,23 @@
 """From a target to a learned proposal: explore, learn, record, and warn if it is poor."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
 
 from numpyro_score.kernels.proposals import IndependentProposal
-from numpyro_score.learned.adapting import adapt_mixture, is_sufficient
-from numpyro_score.learned.evidence import combine
-from numpyro_score.learned.explore_regions import explore_regions
+from numpyro_score.learned.adapting import SUFFICIENT, adapt_mixture, covers, suffices
+from numpyro_score.learned.evidence import Evidence, combine
+from numpyro_score.learned.explore_regions import Explored, Found, anneal_regions, find_modes
 from numpyro_score.learned.fitted import Fitted
 from numpyro_score.learned.preparation import FlatLogDensity
-from numpyro_score.learned.rounds import Learned
+from numpyro_score.learned.region_record import RegionRecord
+from numpyro_score.learned.rounds import GOOD, Learned
 from numpyro_score.learned.training import MakeProposal, default_proposal, train_proposal
 from numpyro_score.progress import ProgressCallback
 from numpyro_score.types import Position, RngKey
@@ -60,50 +65,76 @@ def fit_proposal(
     UserWarning
         As of `Fitted.warn_if_poor`.
     """
-    key_explore, key_train = jax.random.split(rng_key)
+    key_explore, key_anneal, key_adapt, key_train = jax.random.split(rng_key, 4)
     callback = None if isinstance(progress, bool) else progress
-    explored, seconds_explore = explore_regions(
-        logdensity_fn, reference, key_explore, num_particles, callback
-    )
-    begin = time.perf_counter()
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timed(phase: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        seconds[phase] = time.perf_counter() - begin
+
+    with timed("explore"):
+        modes = find_modes(logdensity_fn, reference, key_explore, num_particles, callback)
+    regions, explored = modes.regions.mixture, None
     tried: list[Learned] = []
+
+    def adapt(particles: Array, key: RngKey, phase: str) -> None:
+        with timed(phase):
+            given = logdensity_fn, regions, particles, key, num_particles
+            tried.append(adapt_mixture(*given, callback))
+
     if make_proposal is None:
-        tried.append(
-            adapt_mixture(logdensity_fn, explored, jax.random.fold_in(key_train, 0), callback)
-        )
-    if not any(map(is_sufficient, tried)):
-        tried.append(
-            train_proposal(
-                logdensity_fn,
-                explored,
-                key_train,
-                network=network,
-                make_proposal=make_proposal or default_proposal(explored.particles.shape[1]),
-                rounds=rounds,
-                progress=progress,
-            )
-        )
-    best = max(tried, key=lambda learned: learned.quality.acceptance_rate)
-    found = best.quality
+        adapt(jnp.asarray(modes.starts), key_adapt, "adapt")
+    if not (tried and suffices(tried[-1], GOOD)):
+        with timed("anneal"):
+            explored = anneal_regions(logdensity_fn, modes, key_anneal, num_particles, callback)
+        if make_proposal is None:
+            adapt(explored.particles, jax.random.fold_in(key_adapt, 0), "adapt_again")
+        if not (tried and suffices(tried[-1], SUFFICIENT)):
+            with timed("train"):
+                trained = train_proposal(
+                    logdensity_fn,
+                    regions,
+                    explored,
+                    key_train,
+                    network=network,
+                    make_proposal=make_proposal or default_proposal(modes.starts.shape[1]),
+                    rounds=rounds,
+                    progress=progress,
+                )
+            tried.append(trained)
+    best = max(filter(covers, tried), key=lambda learned: learned.quality.acceptance_rate)
+    num_grad = modes.num_grad + (0 if explored is None else explored.num_grad)
     fitted = Fitted(
         best.proposal,
         best.particles,
-        found,
+        best.quality,
         tuple(one.quality.acceptance_rate for learned in tried for one in learned.rounds),
-        explored.num_grad + sum(learned.num_grad for learned in tried),
-        explored.num_stages,
-        {"explore": seconds_explore, "train": time.perf_counter() - begin},
+        num_grad + sum(learned.num_grad for learned in tried),
+        modes.num_stages + (0 if explored is None else explored.num_stages),
+        seconds,
         template,
-        combine(
-            found,
-            explored.log_evidences,
-            explored.log_evidence_errors,
-            explored.first_log_evidence,
-        ),
-        explored.counts,
-        explored.share_errors,
+        _evidence(best, modes, explored),
+        _record(best, modes, explored),
         best.stopped,
         2 * best.rounds[best.best].loss / best.proposal.dim,
     )
     fitted.warn_if_poor()
     return fitted
+
+
+def _evidence(best: Learned, modes: Found, explored: Explored | None) -> Evidence:
+    none = np.zeros(0)
+    if explored is None:
+        return combine(best.quality, none, none, modes.log_evidence)
+    annealed = explored.log_evidences, explored.log_evidence_errors
+    return combine(best.quality, *annealed, modes.log_evidence)
+
+
+def _record(best: Learned, modes: Found, explored: Explored | None) -> RegionRecord:
+    if explored is None:
+        return RegionRecord(modes.counts, best.rounds[best.best].shares)
+    weights = explored.counts.sum(axis=0) / explored.counts.sum()
+    return RegionRecord(modes.counts, weights, explored.counts, explored.share_errors)

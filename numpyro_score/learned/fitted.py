@@ -4,12 +4,12 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from jaxtyping import Array, Float
 
 from numpyro_score.learned.evidence import Evidence
 from numpyro_score.learned.importance import LARGEST_K, Quality
 from numpyro_score.learned.preparation import LEARNING_WARNINGS, ONE_SIDED, cost_attributes
+from numpyro_score.learned.region_record import RegionRecord
 from numpyro_score.samplers.proposals import LearnedProposal
 from numpyro_score.types import Position
 
@@ -26,21 +26,6 @@ LEAST_ACCEPTANCE = 0.05
 LEAST_EFFECTIVE = 0.05
 """Effective share of the proposal's draws below which the evidence is warned of: few draws carry
 most of the weight, and its standard error is then too small."""
-
-SOME_WEIGHT = 0.01
-"""Weight from which a region matters."""
-
-LEAST_STARTS = 200
-"""Particles and chains of an exploration, below which modes of some weight are easily missed."""
-
-FEW_STARTS = 10
-"""Particles and chains that found a region, below which others may have been missed."""
-
-UNDERFOUND = 3.0
-"""Weight of a region over its share of the starts from which it counts as hard to find."""
-
-MAX_GAP = 4.0
-"""Standard errors that the weights of a region in two explorations may be apart."""
 
 
 class Fitted(NamedTuple):
@@ -61,19 +46,15 @@ class Fitted(NamedTuple):
     num_stages
         Temperatures of the exploration.
     seconds
-        Exploring and training, compiling included.
+        Phase -> seconds, compiling included: `explore`, `adapt`, `anneal`, `adapt_again` and
+        `train`, as far as there was need of them.
     template
         A position of the model's structure and shapes; its values are ignored.
     evidence
         The log evidence with an error in which the exploration has its say; None where there was
         none.
-    region_counts
-        `(5, regions + 1)`: particles in each region that was found, of the first annealing, of
-        chains from draws of the reference, of chains from further out, and of two independent
-        annealings; the last column is outside of all.
-    share_errors
-        `(2, regions + 1)`: standard errors of the shares of particles in the two independent
-        annealings.
+    regions
+        What was found where; None where nothing was explored.
     stopped
         Why the rounds of the proposal that was kept ended: "accepted", "no gain" or "rounds".
     error
@@ -99,8 +80,7 @@ class Fitted(NamedTuple):
     seconds: dict[str, float]
     template: Position
     evidence: Evidence | None = None
-    region_counts: Float[np.ndarray, "5 regions"] | None = None
-    share_errors: Float[np.ndarray, "2 regions"] | None = None
+    regions: RegionRecord | None = None
     stopped: str = "rounds"
     error: float = float("nan")
 
@@ -129,19 +109,9 @@ class Fitted(NamedTuple):
             "pareto_k": found.pareto_k,
             "log_evidence": evidence[0],
             "log_evidence_error": evidence[1],
-            ONE_SIDED: float(self.num_one_sided),
+            ONE_SIDED: float(0 if self.regions is None else self.regions.num_one_sided),
             LEARNING_WARNINGS: "\n".join(self.problems()),
         }
-
-    @property
-    def num_one_sided(self) -> int:
-        """Regions of some weight that annealing or dispersed chains found, and not both."""
-        if self.region_counts is None:
-            return 0
-        annealed, near, far, one, other = self.region_counts[:, :-1]
-        weights = (one + other) / self.region_counts[3:].sum()
-        is_one_sided = (np.minimum(annealed, near + far) == 0) & (weights >= SOME_WEIGHT)
-        return int(is_one_sided.sum())
 
     def warn_if_poor(self) -> None:
         """Warn of what makes the jumps, or the evidence, unreliable, with what to do.
@@ -176,76 +146,24 @@ class Fitted(NamedTuple):
                 "than its standard error. Raise num_particles or rounds, or give a larger network."
             )
         if self.evidence is not None and not self.evidence.is_consistent:
-            proposal, annealing = self.evidence.by_proposal, self.evidence.by_annealing
-            first = self.evidence.at_least
+            estimates = {
+                "the proposal": self.evidence.by_proposal,
+                "annealing regions": self.evidence.by_annealing,
+                "annealing the reference": self.evidence.at_least,
+            }
+            said = ", ".join(
+                f"{one[0]:.3f} +- {one[1]:.3f} from {name}"
+                for name, one in estimates.items()
+                if one is not None
+            )
             problems.append(
-                f"estimates of the log evidence disagree: {proposal[0]:.3f} +- {proposal[1]:.3f} "
-                f"from the proposal, {annealing[0]:.3f} +- {annealing[1]:.3f} from annealing "
-                f"regions, {first[0]:.3f} +- {first[1]:.3f} from annealing the reference. The "
-                "proposal or the exploration misses a part of the target: weights of modes and the "
+                f"estimates of the log evidence disagree: {said}. The proposal or "
+                "the exploration misses a part of the target: weights of modes and the "
                 "evidence may be wrong. Raise num_particles, or give a wider reference."
             )
-        if self.region_counts is not None:
-            problems.extend(_doubts(self.region_counts))
-            if self.share_errors is not None:
-                problems.extend(_disagreement(self.region_counts[3:], self.share_errors))
+        if self.regions is not None:
+            problems.extend(self.regions.doubts())
         return problems
-
-
-def _doubts(counts: Float[np.ndarray, "5 regions"]) -> list[str]:
-    """What the counts of particles in regions leave in doubt."""
-    annealed, near, far, one, other = counts
-    weights = (one + other) / (one + other).sum()
-    starts = annealed + near + far
-    problems = []
-    if starts.sum() < LEAST_STARTS:
-        problems.append(
-            f"the target was explored from {int(starts.sum())} starts only: a mode that fewer than "
-            f"one in {int(starts.sum()) // FEW_STARTS} of them lead to may have been missed. Raise "
-            "num_particles."
-        )
-    # a cluster within one mode is found in proportion to its weight; a mode apart is not
-    is_underfound = weights > UNDERFOUND * starts / starts.sum()
-    rare = (weights >= SOME_WEIGHT) & (starts < FEW_STARTS) & is_underfound
-    # the last column is what no region covers
-    rare[-1] = False
-    if rare.any():
-        k = int(np.argmax(np.where(rare, weights, 0)))
-        problems.append(
-            f"a region of weight {weights[k]:.2f} was found by {int(starts[k])} of "
-            f"{int(starts.sum())} starts: others of its kind may have been missed. Raise "
-            "num_particles, or give a reference nearer to where the modes are."
-        )
-    is_outside = (weights >= SOME_WEIGHT) & (annealed + near == 0)
-    is_outside[-1] = False
-    if is_outside.any() and not rare.any():
-        k = int(np.argmax(np.where(is_outside, weights, 0)))
-        problems.append(
-            f"a region of weight {weights[k]:.2f} was found by chains from outside of the "
-            "reference alone: others that are further out may have been missed. Give a wider "
-            "reference."
-        )
-    return problems
-
-
-def _disagreement(
-    counts: Float[np.ndarray, "2 regions"], errors: Float[np.ndarray, "2 regions"]
-) -> list[str]:
-    """Whether two independent annealings give regions different weights."""
-    nums = counts.sum(axis=1, keepdims=True)
-    shares = counts / nums
-    pooled = counts.sum(axis=0) / nums.sum()
-    # at least those of independent draws, of which a half that has none says nothing
-    least = np.maximum(pooled * (1 - pooled), 1 / nums.sum()) * (1 / nums).sum()
-    error = np.sqrt(np.maximum((errors**2).sum(axis=0), least))
-    gap = np.abs(shares[0] - shares[1])
-    if not (gap > MAX_GAP * error).any():
-        return []
-    k = int(np.argmax(gap / error))
-    return [
-        f"two independent explorations give a region the weights {shares[0][k]:.3f} and "
-        f"{shares[1][k]:.3f}: raise num_particles."
-    ]
 
 
 def _warn(message: str) -> None:

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from numpyro_score.kernels.gaussian_mixture import GaussianMixture
 from numpyro_score.kernels.tempered_smc import move_particles
 from numpyro_score.learned.explore_regions import Explored, evaluate
 from numpyro_score.learned.importance import quality
@@ -114,6 +115,7 @@ def _rename(progress: ProgressCallback, name: str, phase: str, done: int, total:
 
 def train_proposal(
     logdensity_fn: FlatLogDensity,
+    regions: GaussianMixture,
     explored: Explored,
     rng_key: RngKey,
     *,
@@ -131,6 +133,8 @@ def train_proposal(
     ----------
     logdensity_fn
         Flat position -> log density.
+    regions
+        The mixture over the regions.
     explored
         Particles of the target.
     rng_key
@@ -147,10 +151,10 @@ def train_proposal(
     num, dim = explored.particles.shape
     dtype = explored.particles.dtype
     center, factor = mean_and_factor(np.asarray(explored.particles))
-    particles, mixture = explored.particles, explored.regions.mixture
+    particles = explored.particles
     key_network, rng_key = jax.random.split(rng_key)
     model: Any = _new_model(network, dim, key_network)
-    known, history = shares(mixture, particles), []
+    known, history = shares(regions, particles), []
     best, kept, num_grad, stopped = -1, None, 0, "rounds"
     for round_ in range(rounds):
         rng_key, key_fit, key_draw, key_resample, key_move = jax.random.split(rng_key, 5)
@@ -175,7 +179,7 @@ def train_proposal(
         log_weights = np.asarray(of_proposal, np.float64)
         found = quality(log_weights, np.asarray(of_flow), 1 - proposal.weight)
         weights = np.exp(log_weights - log_weights.max()) if found.ess_fraction > 0 else None
-        new = known if weights is None else shares(mixture, x, weights)
+        new = known if weights is None else shares(regions, x, weights)
         history.append(Round(found, new, num_steps, end))
         gain = found.acceptance_rate - (history[best].quality.acceptance_rate if kept else 0.0)
         change, known = float(np.abs(new - known).max()), new
@@ -189,7 +193,7 @@ def train_proposal(
             stopped = "no gain"
             break
         if round_ + 1 < rounds and found.ess_fraction > ENOUGH:
-            chosen = resample(key_resample, mixture, x, log_weights, particles)
+            chosen = resample(key_resample, regions, x, log_weights, particles)
             step = explored.step_size
             particles, _, _ = move_particles(
                 logdensity_fn, key_move, chosen, step, explored.variance, MOVES

@@ -12,10 +12,10 @@ from numpyro_score.learned.adapting import (
     SUFFICIENT,
     Components,
     adapt_mixture,
-    is_sufficient,
     refit,
+    suffices,
 )
-from numpyro_score.learned.explore_regions import Explored, evaluate
+from numpyro_score.learned.explore_regions import evaluate
 from numpyro_score.learned.regions import find_regions
 from numpyro_score.learned.rounds import Learned
 
@@ -46,10 +46,8 @@ def draws(share: float, seed: int = 0) -> np.ndarray:
 def learn(logdensity_fn: Any, x: np.ndarray) -> Learned:
     particles = jnp.asarray(x, jnp.float32)
     logdensity, gradients = (np.asarray(a) for a in evaluate(logdensity_fn, particles))
-    regions = find_regions(np.asarray(particles), logdensity, gradients)
-    none: Any = None
-    explored = Explored(particles, none, none, regions, none, none, none, none, none, 0, 0)
-    return adapt_mixture(logdensity_fn, explored, jax.random.key(0))
+    regions = find_regions(np.asarray(particles), logdensity, gradients).mixture
+    return adapt_mixture(logdensity_fn, regions, particles, jax.random.key(0), NUM)
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +57,8 @@ def learned() -> Learned:
 
 
 def test_wrong_weights_of_modes_are_mended(learned: Learned) -> None:
-    assert is_sufficient(learned)
+    assert suffices(learned, 0.9)
     found = learned.quality
-    assert found.acceptance_rate > 0.9
     assert abs(found.log_evidence - np.log(5.0)) < 4 * found.log_evidence_error
     share = learned.rounds[learned.best].shares[:2].max()
     assert abs(share - 0.8) < 0.02
@@ -81,7 +78,12 @@ def test_a_target_that_is_no_mixture_is_left_to_a_network() -> None:
     x *= (5 + 0.05 * rng.normal(size=(NUM, 1))) / np.linalg.norm(x, axis=1, keepdims=True)
     learned = learn(ring, x)
     assert learned.quality.acceptance_rate < SUFFICIENT
-    assert not is_sufficient(learned)
+    assert not suffices(learned, SUFFICIENT)
+
+
+def test_what_does_not_cover_the_particles_does_not_suffice(learned: Learned) -> None:
+    assert learned.uncovered == 0
+    assert not suffices(learned._replace(uncovered=0.02), SUFFICIENT)
 
 
 def test_a_component_without_points_keeps_its_shape_and_some_weight() -> None:

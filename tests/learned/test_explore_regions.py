@@ -11,7 +11,13 @@ from scipy.stats import multivariate_normal
 
 from numpyro_score.kernels.proposals import from_distribution
 from numpyro_score.kernels.tempered_smc import TemperedParticles, tempered_smc
-from numpyro_score.learned.explore_regions import Explored, _share_errors, explore_regions
+from numpyro_score.learned.explore_regions import (
+    Explored,
+    Found,
+    _share_errors,
+    anneal_regions,
+    find_modes,
+)
 from numpyro_score.learned.regions import find_regions, shares
 
 DIM, NUM, SD = 16, 2048, 0.3
@@ -35,12 +41,17 @@ def near_second(x: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def explored() -> Explored:
-    return explore_regions(logdensity, REFERENCE, jax.random.key(0), NUM)[0]
+def found() -> Found:
+    return find_modes(logdensity, REFERENCE, jax.random.key(0), NUM)
 
 
-def test_both_modes_are_found_and_weighed(explored: Explored) -> None:
-    assert explored.regions.num == 2
+@pytest.fixture(scope="module")
+def explored(found: Found) -> Explored:
+    return anneal_regions(logdensity, found, jax.random.key(1), NUM)
+
+
+def test_both_modes_are_found_and_weighed(found: Found, explored: Explored) -> None:
+    assert found.regions.num == 2
     for half in np.split(np.asarray(explored.particles), 2):
         # the stages are correlated: some fifth of the particles counts
         error = np.sqrt(WEIGHTS.prod() / (NUM / 2 / 5))
@@ -49,21 +60,22 @@ def test_both_modes_are_found_and_weighed(explored: Explored) -> None:
         np.testing.assert_allclose(center, 2.0, atol=5 * SD / np.sqrt(0.3 * NUM / 10))
 
 
-def test_annealing_alone_loses_the_second(explored: Explored) -> None:
+def test_annealing_alone_loses_the_second(found: Found) -> None:
     lost = tempered_smc(logdensity, REFERENCE, jax.random.key(1), NUM // 4)
     assert lost.inverse_temperature == 1
     assert near_second(lost.particles).mean() < 0.01
     # and does not know: the evidence is that of the first mode, with a small error
     assert abs(lost.log_evidence - np.log(WEIGHTS[0])) < 0.15
-    annealed, near, far, *_ = explored.counts
+    annealed, near, far = found.counts
     assert (near + far)[:2].min() > 10
     assert annealed[:2].min() < 0.01 * annealed.sum()
 
 
-def test_evidence_of_both_halves(explored: Explored) -> None:
+def test_evidence_of_both_halves(found: Found, explored: Explored) -> None:
     away = explored.log_evidences / explored.log_evidence_errors
     assert np.abs(away).max() < 4.5
     assert explored.log_evidence_errors.max() < 0.1
+    assert found.num_grad > 10 * NUM / 2
     assert explored.num_grad > 10 * NUM
 
 
@@ -72,9 +84,7 @@ def test_a_target_that_cannot_be_reached_is_refused() -> None:
         return jnp.nan * jnp.sum(x)
 
     with pytest.raises(ValueError, match="Give reference="):
-        explore_regions(
-            nowhere, from_distribution(dist.Normal(jnp.zeros(2), 1.0).to_event(1)), KEY, 64
-        )
+        find_modes(nowhere, from_distribution(dist.Normal(jnp.zeros(2), 1.0).to_event(1)), KEY, 64)
 
 
 KEY = jax.random.key(0)

@@ -7,6 +7,7 @@ import pytest
 
 from numpyro_score.learned import Fitted, quality
 from numpyro_score.learned.evidence import Evidence, combine
+from numpyro_score.learned.region_record import RegionRecord
 
 SOUND = np.array([[500.0, 200, 5], [200, 100, 5], [100, 200, 4], [1100, 900, 0], [1120, 880, 0]])
 
@@ -19,8 +20,10 @@ def fitted(
     counts: Any = SOUND, evidence: Evidence | None = None, share_error: float = ERROR
 ) -> Fitted:
     none: Any = None
-    errors = np.full((2, counts.shape[1]), share_error)
-    return Fitted(none, none, quality(np.zeros(1000)), (), 0, 0, {}, none, evidence, counts, errors)
+    halves = counts[3:]
+    errors = np.full(halves.shape, share_error)
+    record = RegionRecord(counts[:3], halves.sum(axis=0) / halves.sum(), halves, errors)
+    return Fitted(none, none, quality(np.zeros(1000)), (), 0, 0, {}, none, evidence, record)
 
 
 def changed(row: int, column: int, value: float) -> Any:
@@ -50,7 +53,9 @@ def test_a_region_outside_of_the_reference() -> None:
     counts[1, 1] = 0.0
     (problem,) = fitted(counts).problems()
     assert "weight 0.45 was found by chains from outside of the reference alone" in problem
-    assert fitted(counts).num_one_sided == 1
+    record = fitted(counts).regions
+    assert record is not None
+    assert record.num_one_sided == 1
     counts[1, 1] = 1.0
     assert fitted(counts).problems() == []
 
@@ -84,6 +89,7 @@ def test_evidence_of_estimates_that_agree(seed: int) -> None:
     found = combine(draws(seed), 0.05 * rng.normal(size=2), np.full(2, 0.05))
     assert found.is_consistent
     own = draws(seed).log_evidence_error
+    assert found.by_annealing is not None
     gap = found.by_proposal[0] - found.by_annealing[0]
     expected = np.hypot(own, found.by_annealing[1])
     # nothing is added that both errors explain, and no more than the estimates differ by
@@ -115,6 +121,20 @@ def test_evidence_below_that_of_annealing_from_the_reference() -> None:
     assert not found.is_consistent
     assert abs(found.value - 0.3) <= 1.1 * found.error
     assert combine(draws(0), *later, (0.3, 0.2)).is_consistent
+
+
+def test_evidence_without_annealed_regions() -> None:
+    """The proposal's own, unless annealing from the reference found more."""
+    none = np.zeros(0)
+    sound = combine(draws(0), none, none, (-0.7, 0.02))
+    assert sound.is_consistent
+    assert (sound.value, sound.error) == sound.by_proposal
+    found = combine(draws(0), none, none, (0.3, 0.02))
+    assert not found.is_consistent
+    assert abs(found.value - 0.3) <= 1.1 * found.error
+    (problem,) = fitted(evidence=found).problems()
+    assert "0.300 +- 0.020 from annealing the reference" in problem
+    assert "annealing regions" not in problem
 
 
 def test_evidence_of_a_proposal_that_never_meets_the_target() -> None:
