@@ -48,7 +48,7 @@ PER_DIMENSION = 2
 """Effective draws of a component for each dimension, below which it stays as it was."""
 
 
-HEAVY = 100.0
+HEAVY = 1000.0
 """Density of the target over that of the mixture from which a point counts as not covered."""
 
 MOST_UNCOVERED = 0.01
