@@ -23,7 +23,7 @@ from numpyro_score.learned.explore_regions import evaluate
 from numpyro_score.learned.importance import LARGEST_K, quality
 from numpyro_score.learned.preparation import FlatLogDensity
 from numpyro_score.learned.regions import SMALLEST, scale_within_modes, shares
-from numpyro_score.learned.resampling import resample, truncated
+from numpyro_score.learned.resampling import truncated
 from numpyro_score.learned.rounds import ENOUGH, LEAST_GAIN, Learned, Round, weigh
 from numpyro_score.learned.whitening import mean_and_factor
 from numpyro_score.progress import ProgressCallback
@@ -185,6 +185,9 @@ def adapt_mixture(
     progress
         Called with the phase.
     """
+    # takes long to import
+    from blackjax.smc import resampling
+
     num, dim = particles.shape
     points = np.asarray(particles, np.float64)
     logdensity, gradients = evaluate(logdensity_fn, particles)
@@ -227,5 +230,7 @@ def adapt_mixture(
     away = np.asarray(logdensity - _log_prob(proposal, particles), np.float64)
     uncovered = float(np.mean(away > history[best].quality.log_evidence + math.log(HEAVY)))
     if history[best].quality.ess_fraction > ENOUGH:
-        particles = resample(key_resample, regions, x, log_weights, particles)[::BATCHES]
+        # by weight alone: a chain that starts in a mode of no weight may stay there
+        weights = jnp.asarray(truncated(log_weights), x.dtype)
+        particles = x[resampling.systematic(key_resample, weights, num_particles)]
     return Learned(proposal, particles, tuple(history), best, stopped, num_grad, uncovered)
