@@ -20,15 +20,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from numpyro_score.kernels.proposals import IndependentProposal
-from numpyro_score.kernels.tempered_smc import TemperedParticles, tempered_smc
+from numpyro_score.kernels.tempered_smc import TemperedParticles, move_particles, tempered_smc
 from numpyro_score.learned.dispersed import run_dispersed_chains
 from numpyro_score.learned.preparation import FlatLogDensity
 from numpyro_score.learned.regions import LEAST_SHARE, SMALLEST, Regions, assign, find_regions
 from numpyro_score.progress import ProgressCallback
 from numpyro_score.types import RngKey
+
+MOVES_OF_LOST = 50
+"""MALA steps of the points that stand in for a region which both annealings lost."""
 
 FAR_BELOW = 10.0
 """A chain this many times the dimension below the median log density has not arrived."""
@@ -197,16 +200,26 @@ def anneal_regions(
         halves.append(tempered_smc(logdensity_fn, mixture, key, max(num_particles // 2, 16)))
         if not _has_arrived(halves[-1]):
             raise ValueError(_message(float(halves[-1].inverse_temperature)))
+    num_grad = sum(half.num_grad for half in halves)
     particles = jnp.concatenate([half.particles for half in halves])
+    particles, places = with_lost(key_lost, found.regions, found.starts, particles)
+    if places.size:
+        # copies of a few points become draws of their region
+        lost, step_size = particles[places], halves[1].step_size
+        moved, _, _ = move_particles(
+            logdensity_fn, key_lost, lost, step_size, halves[1].variance, MOVES_OF_LOST
+        )
+        particles = particles.at[places].set(moved)
+        num_grad += places.size * (MOVES_OF_LOST + 1)
     return Explored(
-        with_lost(key_lost, found.regions, found.starts, particles),
+        particles,
         halves[1].step_size,
         halves[1].variance,
         _count(found.regions, [np.asarray(half.particles) for half in halves]),
         np.stack([_share_errors(found.regions, half) for half in halves]),
         np.array([float(half.log_evidence) for half in halves]),
         np.sqrt([float(half.log_evidence_variance) for half in halves]),
-        sum(half.num_grad for half in halves),
+        num_grad,
         sum(int(half.num_stages) for half in halves),
     )
 
@@ -216,8 +229,8 @@ def with_lost(
     regions: Regions,
     starts: Float[np.ndarray, "start dim"],
     particles: Float[Array, "num dim"],
-) -> Float[Array, "num dim"]:
-    """Particles, with some in every region that enough starts found.
+) -> tuple[Float[Array, "num dim"], Int[np.ndarray, " place"]]:
+    """Particles, with some in every region that enough starts found; and the places of those.
 
     Parameters
     ----------
@@ -245,7 +258,7 @@ def with_lost(
     kept = np.array(particles)
     for region, place in zip(lost, places, strict=False):
         kept[place] = rng.choice(starts[of_starts == region], few)
-    return jnp.asarray(kept)
+    return jnp.asarray(kept), places[: len(lost)].reshape(-1)
 
 
 def _share_errors(regions: Regions, half: TemperedParticles) -> Float[np.ndarray, " regions"]:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from numpyro_score.kernels.proposals import IndependentProposal
-from numpyro_score.learned.adapting import SUFFICIENT, adapt_mixture, covers, suffices
+from numpyro_score.learned.adapting import SUFFICIENT, adapt_mixture, suffices
 from numpyro_score.learned.evidence import Evidence, combine
 from numpyro_score.learned.explore_regions import Explored, Found, anneal_regions, find_modes
 from numpyro_score.learned.fitted import Fitted
@@ -77,12 +77,12 @@ def fit_proposal(
 
     with timed("explore"):
         modes = find_modes(logdensity_fn, reference, key_explore, num_particles, callback)
-    regions, explored = modes.regions.mixture, None
+    explored: Explored | None = None
     tried: list[Learned] = []
 
     def adapt(particles: Array, key: RngKey, phase: str) -> None:
         with timed(phase):
-            given = logdensity_fn, regions, particles, key, num_particles
+            given = logdensity_fn, modes, particles, key, num_particles
             tried.append(adapt_mixture(*given, callback))
 
     if make_proposal is None:
@@ -96,7 +96,7 @@ def fit_proposal(
             with timed("train"):
                 trained = train_proposal(
                     logdensity_fn,
-                    regions,
+                    modes.regions.mixture,
                     explored,
                     key_train,
                     network=network,
@@ -105,7 +105,8 @@ def fit_proposal(
                     progress=progress,
                 )
             tried.append(trained)
-    best = max(filter(covers, tried), key=lambda learned: learned.quality.acceptance_rate)
+    sound = [learned for learned in tried if learned.covers]
+    best = max(sound, key=lambda learned: learned.quality.acceptance_rate)
     num_grad = modes.num_grad + (0 if explored is None else explored.num_grad)
     fitted = Fitted(
         best.proposal,

@@ -60,9 +60,9 @@ class Learned(NamedTuple):
         Why no further round was made: "accepted", "no gain" or "rounds".
     num_grad
         Evaluations of the target that it took, with a gradient or without.
-    uncovered
-        Share of the particles where the target's density is far above that of a mixture; 0 of a
-        network, which draws wherever there are particles.
+    covers
+        Whether the proposal goes wherever the target was found; taken for granted of a network,
+        which is trained on particles from there.
     """
 
     proposal: LearnedProposal
@@ -71,7 +71,7 @@ class Learned(NamedTuple):
     best: int
     stopped: str
     num_grad: int
-    uncovered: float = 0.0
+    covers: bool = True
 
     @property
     def quality(self) -> Quality:

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 
 from numpyro_score.learned.adapting import (
-    SPREAD,
     SUFFICIENT,
-    Components,
     adapt_mixture,
-    refit,
+    covers,
     suffices,
+    units_of,
 )
-from numpyro_score.learned.explore_regions import evaluate
+from numpyro_score.learned.explore_regions import Found, evaluate
 from numpyro_score.learned.regions import find_regions
 from numpyro_score.learned.rounds import Learned
 
@@ -46,8 +45,10 @@ def draws(share: float, seed: int = 0) -> np.ndarray:
 def learn(logdensity_fn: Any, x: np.ndarray) -> Learned:
     particles = jnp.asarray(x, jnp.float32)
     logdensity, gradients = (np.asarray(a) for a in evaluate(logdensity_fn, particles))
-    regions = find_regions(np.asarray(particles), logdensity, gradients).mixture
-    return adapt_mixture(logdensity_fn, regions, particles, jax.random.key(0), NUM)
+    regions = find_regions(np.asarray(particles), logdensity, gradients)
+    none: Any = None
+    modes = Found(np.asarray(particles), regions, none, none, 0, 0)
+    return adapt_mixture(logdensity_fn, modes, particles, jax.random.key(0), NUM)
 
 
 @pytest.fixture(scope="module")
@@ -81,17 +82,29 @@ def test_a_target_that_is_no_mixture_is_left_to_a_network() -> None:
     assert not suffices(learned, SUFFICIENT)
 
 
-def test_what_does_not_cover_the_particles_does_not_suffice(learned: Learned) -> None:
-    assert learned.uncovered == 0
-    assert not suffices(learned._replace(uncovered=0.02), SUFFICIENT)
+def test_what_was_found_has_to_be_covered(learned: Learned) -> None:
+    assert learned.covers
+    assert not suffices(learned._replace(covers=False), 0.9)
+    which, none = np.repeat([0, 1, 2], [900, 20, 80]), np.zeros(1000, bool)
+    assert covers(none, none, which)
+    # most of a region of 20 points; half of it
+    starts = none.copy()
+    starts[900:915] = True
+    assert not covers(none, starts, which)
+    starts[905:915] = False
+    assert covers(none, starts, which)
+    # what lies outside of all regions is of lesser modes, unless there are particles
+    assert covers(none, which == 2, which)
+    assert not covers(which == 2, none, which)
 
 
-def test_a_component_without_points_keeps_its_shape_and_some_weight() -> None:
-    before = Components(np.full(2, 0.5), MEANS[:, :2], np.stack([np.eye(2), 3 * np.eye(2)]))
-    x = np.random.default_rng(0).normal(size=(100, 2))
-    members = np.stack([np.ones(100), np.zeros(100)], axis=1)
-    after = refit(before, x, np.full(100, 0.01), members, np.ones(2), 10)
-    np.testing.assert_allclose(after.means[0], x.mean(axis=0))
-    np.testing.assert_array_equal(after.means[1], before.means[1])
-    np.testing.assert_array_equal(after.factors[1], before.factors[1])
-    np.testing.assert_allclose(after.weights, [1 - SPREAD / 2, SPREAD / 2])
+def test_units_are_those_within_modes() -> None:
+    """Modes eight apart share a covariance of correlation .9."""
+    rng = np.random.default_rng(0)
+    root = np.array([[1.0, 0.0], [0.9, np.sqrt(0.19)]])
+    x = rng.normal(size=(2000, 2)) @ root.T + 8 * (np.arange(2000) % 2)[:, None]
+    gradients = -np.linalg.solve(root @ root.T, (x - 8 * (np.arange(2000) % 2)[:, None]).T).T
+    regions = find_regions(x, np.zeros(2000), gradients)
+    assert regions.num == 2
+    factor = units_of(regions.mixture, x, gradients).factor
+    np.testing.assert_allclose(factor @ factor.T, root @ root.T, atol=0.1)

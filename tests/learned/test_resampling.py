@@ -49,9 +49,11 @@ def test_a_region_of_small_weight_has_a_least_share():
 def test_a_region_that_annealing_lost_is_given_back():
     regions, particles = Regions(MIXTURE, 3), around([600, 400, 0])
     starts = np.asarray(around([50, 50, 7]))
-    kept = with_lost(jax.random.key(0), regions, starts, particles)
+    kept, places = with_lost(jax.random.key(0), regions, starts, particles)
+    assert (kept[places] > 10).all()
     assert count(kept)[2] == 10
     assert count(kept).sum() == 1000
     # too few starts are no region
-    few = with_lost(jax.random.key(0), regions, np.asarray(around([50, 50, 4])), particles)
+    few, places = with_lost(jax.random.key(0), regions, np.asarray(around([50, 50, 4])), particles)
+    assert places.size == 0
     np.testing.assert_array_equal(few, particles)
