@@ -209,8 +209,11 @@ def adapt_mixture(
     starts = jnp.asarray(modes.starts)
     log_evidence = jnp.asarray(history[best].quality.log_evidence, x.dtype)
     known = logdensity_fn, proposal, log_evidence
-    off = (np.asarray(is_off(*known, points)) for points in (particles, starts))
-    is_covered = covers(*off, np.asarray(assign(regions, starts)))
+    is_covered = covers(
+        np.asarray(is_off(*known, particles)),
+        np.asarray(is_off(*known, starts)),
+        np.asarray(assign(regions, starts)),
+    )
     if history[best].quality.ess_fraction > ENOUGH:
         # by weight alone: a chain that starts in a mode of no weight may stay there
         chosen = resampling.systematic(key_resample, jnp.asarray(weights, x.dtype), num_particles)
