@@ -24,6 +24,7 @@ from numpyro_score.learned.covariance import shrunken_gaussian
 from numpyro_score.learned.explore_regions import Found, evaluate
 from numpyro_score.learned.importance import LARGEST_K, quality
 from numpyro_score.learned.preparation import FlatLogDensity
+from numpyro_score.learned.region_record import SOME_WEIGHT
 from numpyro_score.learned.regions import SMALLEST, assign, scale_within_modes, shares
 from numpyro_score.learned.resampling import truncated
 from numpyro_score.learned.rounds import ENOUGH, LEAST_GAIN, Learned, Round, weigh
@@ -115,6 +116,7 @@ def covers(
     particles: Bool[np.ndarray, " particle"],
     starts: Bool[np.ndarray, " start"],
     which: Int[np.ndarray, " start"],
+    log_masses: Float[np.ndarray, " start"],
 ) -> bool:
     """Whether a proposal goes wherever the target was found.
 
@@ -125,14 +127,33 @@ def covers(
     ----------
     particles
         Which particles, of the target's distribution, are off.
-    starts, which
-        Which of the points that found the regions are off, and their region; points in lesser modes
-        are among them, more often than their weight.
+    starts, which, log_masses
+        Which of the points that found the regions are off, their region, and what the density there
+        says of its weight, roughly. Most are in lesser modes, more often than by their weight.
     """
-    counts, off = np.bincount(which), np.bincount(which, starts)
-    is_lost = (counts >= SMALLEST) & (off > MOST_OF_REGION * counts)
-    # what no region covers is no region
-    return bool(particles.mean() <= MOST_UNCOVERED and not is_lost[:-1].any())
+    if particles.mean() > MOST_UNCOVERED:
+        return False
+    # the last is what no region covers
+    for region in range(which.max()):
+        inside = which == region
+        is_off = inside.sum() >= SMALLEST and starts[inside].mean() > MOST_OF_REGION
+        if is_off and np.median(log_masses[inside]) > math.log(SOME_WEIGHT):
+            return False
+    return True
+
+
+@eqx.filter_jit
+def log_masses(
+    logdensity_fn: FlatLogDensity,
+    regions: GaussianMixture,
+    log_evidence: Float[Array, ""],
+    x: Float[Array, "num dim"],
+) -> tuple[Int[Array, " num"], Float[Array, " num"]]:
+    """Region of each point, and the log weight that it would have if it were the Gaussian there."""
+    parts = jax.vmap(regions.component_log_probs)(x) - regions.log_weights
+    which = jnp.argmax(parts + regions.log_weights, axis=1)
+    own = jnp.take_along_axis(parts, which[:, None], axis=1)[:, 0]
+    return which, jax.vmap(logdensity_fn)(x) - log_evidence - own
 
 
 def suffices(learned: Learned, acceptance: float) -> bool:
@@ -209,11 +230,9 @@ def adapt_mixture(
     starts = jnp.asarray(modes.starts)
     log_evidence = jnp.asarray(history[best].quality.log_evidence, x.dtype)
     known = logdensity_fn, proposal, log_evidence
-    is_covered = covers(
-        np.asarray(is_off(*known, particles)),
-        np.asarray(is_off(*known, starts)),
-        np.asarray(assign(regions, starts)),
-    )
+    off = map(np.asarray, (is_off(*known, particles), is_off(*known, starts)))
+    masses = map(np.asarray, log_masses(logdensity_fn, regions, log_evidence, starts))
+    is_covered = covers(*off, *masses)
     if history[best].quality.ess_fraction > ENOUGH:
         # by weight alone: a chain that starts in a mode of no weight may stay there
         chosen = resampling.systematic(key_resample, jnp.asarray(weights, x.dtype), num_particles)

@@ -158,7 +158,7 @@ def find_modes(
     return Found(
         starts,
         regions,
-        _count(regions, found),
+        count_regions(regions, found),
         evidence if has_arrived else (-np.inf, 0.0),
         annealed.num_grad + chains.num_grad + sum(map(len, groups)),
         int(annealed.num_stages),
@@ -215,7 +215,7 @@ def anneal_regions(
         particles,
         halves[1].step_size,
         halves[1].variance,
-        _count(found.regions, [np.asarray(half.particles) for half in halves]),
+        count_regions(found.regions, [np.asarray(half.particles) for half in halves]),
         np.stack([_share_errors(found.regions, half) for half in halves]),
         np.array([float(half.log_evidence) for half in halves]),
         np.sqrt([float(half.log_evidence_variance) for half in halves]),
@@ -274,7 +274,7 @@ def _share_errors(regions: Regions, half: TemperedParticles) -> Float[np.ndarray
     return np.sqrt((families**2).sum(axis=0)) / num
 
 
-def _count(regions: Regions, groups: list[np.ndarray]) -> Float[np.ndarray, "group regions"]:
+def count_regions(regions: Regions, groups: list[np.ndarray]) -> Float[np.ndarray, "group regions"]:
     """Points of every group in every region, and outside of all in the last column."""
     which = np.asarray(assign(regions.mixture, jnp.asarray(np.concatenate(groups))))
     parts = np.split(which, np.cumsum([len(group) for group in groups])[:-1])

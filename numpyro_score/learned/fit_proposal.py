@@ -15,6 +15,7 @@ from numpyro_score.learned.adapting import SUFFICIENT, adapt_mixture, suffices
 from numpyro_score.learned.evidence import Evidence, combine
 from numpyro_score.learned.explore_regions import Explored, Found, anneal_regions, find_modes
 from numpyro_score.learned.fitted import Fitted
+from numpyro_score.learned.missed import with_missed
 from numpyro_score.learned.preparation import FlatLogDensity
 from numpyro_score.learned.region_record import RegionRecord
 from numpyro_score.learned.rounds import GOOD, Learned
@@ -89,6 +90,10 @@ def fit_proposal(
         adapt(jnp.asarray(modes.starts), key_adapt, "adapt")
     if not (tried and suffices(tried[-1], GOOD)):
         with timed("anneal"):
+            if tried:
+                modes = with_missed(
+                    logdensity_fn, modes, tried[-1], jax.random.fold_in(key_adapt, 1)
+                )
             explored = anneal_regions(logdensity_fn, modes, key_anneal, num_particles, callback)
         if make_proposal is None:
             adapt(explored.particles, jax.random.fold_in(key_adapt, 0), "adapt_again")
