@@ -8,26 +8,24 @@ a better proposal than a network learns, in a tenth of the time. Where they are 
 tell; where it lacks a mode, the points that found the mode do.
 """
 
-import math
-from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
 from numpyro_score.kernels.gaussian_mixture import GaussianMixture
 from numpyro_score.learned.components import Components, memberships, refit, with_tails
 from numpyro_score.learned.covariance import shrunken_gaussian
+from numpyro_score.learned.coverage import covers, evidence_error, log_masses, log_ratios
 from numpyro_score.learned.explore_regions import Found, evaluate
 from numpyro_score.learned.importance import LARGEST_K, quality
 from numpyro_score.learned.preparation import FlatLogDensity
-from numpyro_score.learned.region_record import SOME_WEIGHT
 from numpyro_score.learned.regions import SMALLEST, assign, scale_within_modes, shares
 from numpyro_score.learned.resampling import truncated
-from numpyro_score.learned.rounds import ENOUGH, LEAST_GAIN, Learned, Round, weigh
+from numpyro_score.learned.rounds import ENOUGH, LEAST_GAIN, Learned, Round
 from numpyro_score.progress import ProgressCallback
 from numpyro_score.samplers.proposals import LearnedProposal, mixture_proposal
 from numpyro_score.types import RngKey
@@ -45,12 +43,6 @@ BATCHES = 4
 
 PER_DIMENSION = 2
 """Effective draws of a component for each dimension, below which it stays as it was."""
-
-HEAVY = 1000.0
-"""Density of the target over that of the proposal from which a point counts as not covered."""
-
-MOST_UNCOVERED, MOST_OF_REGION = 0.01, 0.5
-"""Share of the particles, and of the points that found a region, that may not be covered."""
 
 
 class Units(NamedTuple):
@@ -101,59 +93,17 @@ def units_of(
 
 
 @eqx.filter_jit
-def is_off(
-    logdensity_fn: FlatLogDensity,
-    proposal: LearnedProposal,
-    log_evidence: Float[Array, ""],
-    x: Float[Array, "num dim"],
-) -> Bool[Array, " num"]:
-    """Whether the target's normalised density at each point is far above that of the mixture."""
-    log_q = jax.vmap(partial(proposal.log_prob, jax.random.key(0)))(x)  # which uses no key
-    return jax.vmap(logdensity_fn)(x) - log_evidence - log_q > math.log(HEAVY)
+def _weighted_draws(
+    logdensity_fn: FlatLogDensity, proposal: LearnedProposal, rng_key: RngKey, num: int
+) -> tuple[Float[Array, "num dim"], Float[Array, " num"]]:
+    """Draws and their log weights.
 
-
-def covers(
-    particles: Bool[np.ndarray, " particle"],
-    starts: Bool[np.ndarray, " start"],
-    which: Int[np.ndarray, " start"],
-    log_masses: Float[np.ndarray, " start"],
-) -> bool:
-    """Whether a proposal goes wherever the target was found.
-
-    Draws of a mixture that lacks modes do not tell: of 256 double wells, of which it has 64, or one
-    of 24 labellings.
-
-    Parameters
-    ----------
-    particles
-        Which particles, of the target's distribution, are off.
-    starts, which, log_masses
-        Which of the points that found the regions are off, their region, and what the density there
-        says of its weight, roughly. Most are in lesser modes, more often than by their weight.
+    Those of the heavy-tailed part are among them, since they cost no more than others: where the
+    target's tails are heavier than those of the mixture, they hold its weights bounded.
     """
-    if particles.mean() > MOST_UNCOVERED:
-        return False
-    # the last is what no region covers
-    for region in range(which.max()):
-        inside = which == region
-        is_off = inside.sum() >= SMALLEST and starts[inside].mean() > MOST_OF_REGION
-        if is_off and np.median(log_masses[inside]) > math.log(SOME_WEIGHT):
-            return False
-    return True
-
-
-@eqx.filter_jit
-def log_masses(
-    logdensity_fn: FlatLogDensity,
-    regions: GaussianMixture,
-    log_evidence: Float[Array, ""],
-    x: Float[Array, "num dim"],
-) -> tuple[Int[Array, " num"], Float[Array, " num"]]:
-    """Region of each point, and the log weight that it would have if it were the Gaussian there."""
-    parts = jax.vmap(regions.component_log_probs)(x) - regions.log_weights
-    which = jnp.argmax(parts + regions.log_weights, axis=1)
-    own = jnp.take_along_axis(parts, which[:, None], axis=1)[:, 0]
-    return which, jax.vmap(logdensity_fn)(x) - log_evidence - own
+    x, log_q = jax.vmap(proposal.sample_and_log_prob)(jax.random.split(rng_key, num))
+    log_weights = jax.vmap(logdensity_fn)(x) - log_q
+    return x, jnp.where(jnp.isnan(log_weights), -jnp.inf, log_weights)
 
 
 def suffices(learned: Learned, acceptance: float) -> bool:
@@ -208,11 +158,11 @@ def adapt_mixture(
         mixture = components.mixture
         proposal = mixture_proposal(mixture, data=data, center=units.center, factor=units.factor)
         rng_key, key_resample, *keys = jax.random.split(rng_key, BATCHES + 2)
-        batches = [weigh(logdensity_fn, proposal, key, num_particles) for key in keys]
+        batches = [_weighted_draws(logdensity_fn, proposal, key, num_particles) for key in keys]
         num_grad += num_particles * len(batches)
-        x, of_proposal, of_mixture = map(jnp.concatenate, zip(*batches, strict=True))
-        log_weights = np.asarray(of_proposal, np.float64)
-        found = quality(log_weights, np.asarray(of_mixture), 1 - proposal.weight)
+        x, weighed = map(jnp.concatenate, zip(*batches, strict=True))
+        log_weights = np.asarray(weighed, np.float64)
+        found = quality(log_weights)
         has_weight = found.ess_fraction > 0
         weights = truncated(log_weights) if has_weight else np.full(len(x), 1 / len(x))
         history.append(Round(found, shares(regions, x, weights)))
@@ -227,13 +177,17 @@ def adapt_mixture(
         components = refit(components, u, weights, members, PER_DIMENSION * dim + SMALLEST)
     assert kept is not None
     proposal, key_resample, x, weights = kept
-    starts = jnp.asarray(modes.starts)
-    log_evidence = jnp.asarray(history[best].quality.log_evidence, x.dtype)
-    known = logdensity_fn, proposal, log_evidence
-    off = map(np.asarray, (is_off(*known, particles), is_off(*known, starts)))
+    found, starts = history[best].quality, jnp.asarray(modes.starts)
+    log_evidence = jnp.asarray(found.log_evidence, x.dtype)
+    ratios, of_starts = (
+        np.asarray(log_ratios(logdensity_fn, proposal, log_evidence, points), np.float64)
+        for points in (particles, starts)
+    )
     masses = map(np.asarray, log_masses(logdensity_fn, regions, log_evidence, starts))
-    is_covered = covers(*off, *masses)
-    if history[best].quality.ess_fraction > ENOUGH:
+    is_covered = covers(ratios, of_starts, *masses)
+    error = evidence_error(found.log_evidence_error, len(x), ratios)
+    history[best] = history[best]._replace(quality=found._replace(log_evidence_error=error))
+    if found.ess_fraction > ENOUGH:
         # by weight alone: a chain that starts in a mode of no weight may stay there
         chosen = resampling.systematic(key_resample, jnp.asarray(weights, x.dtype), num_particles)
         particles = x[chosen]

@@ -66,7 +66,7 @@ def fit_proposal(
     UserWarning
         As of `Fitted.warn_if_poor`.
     """
-    key_explore, key_anneal, key_adapt, key_train = jax.random.split(rng_key, 4)
+    key_explore, key_anneal, key_adapt, key_missed, key_train = jax.random.split(rng_key, 5)
     callback = None if isinstance(progress, bool) else progress
     seconds: dict[str, float] = {}
 
@@ -88,12 +88,16 @@ def fit_proposal(
 
     if make_proposal is None:
         adapt(jnp.asarray(modes.starts), key_adapt, "adapt")
+        first, num_regions = tried[0], modes.regions.num
+        with timed("look_again"):
+            modes = with_missed(logdensity_fn, modes, first, key_missed)
+        if modes.regions.num > num_regions:
+            # whatever its weights say, it lacks a mode
+            tried[0] = first._replace(covers=False)
+            if suffices(first, GOOD):
+                adapt(jnp.asarray(modes.starts), jax.random.fold_in(key_adapt, 1), "adapt_more")
     if not (tried and suffices(tried[-1], GOOD)):
         with timed("anneal"):
-            if tried:
-                modes = with_missed(
-                    logdensity_fn, modes, tried[-1], jax.random.fold_in(key_adapt, 1)
-                )
             explored = anneal_regions(logdensity_fn, modes, key_anneal, num_particles, callback)
         if make_proposal is None:
             adapt(explored.particles, jax.random.fold_in(key_adapt, 0), "adapt_again")

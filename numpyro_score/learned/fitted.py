@@ -46,8 +46,8 @@ class Fitted(NamedTuple):
     num_stages
         Temperatures of the exploration.
     seconds
-        Phase -> seconds, compiling included: `explore`, `adapt`, `anneal`, `adapt_again` and
-        `train`, as far as there was need of them.
+        Phase -> seconds, compiling included: `explore`, `adapt`, `look_again`, `adapt_more`,
+        `anneal`, `adapt_again` and `train`, as far as there was need of them.
     template
         A position of the model's structure and shapes; its values are ignored.
     evidence

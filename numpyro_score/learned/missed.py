@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from numpyro_score.kernels.gaussian_mixture import GaussianMixture, gaussian_mixture
 from numpyro_score.kernels.tempered_smc import move_particles
-from numpyro_score.learned.adapting import is_off
+from numpyro_score.learned.coverage import is_uncovered, log_ratios
 from numpyro_score.learned.explore_regions import Found, count_regions, evaluate
 from numpyro_score.learned.preparation import FlatLogDensity
 from numpyro_score.learned.regions import MAX_REGIONS, Regions
@@ -64,7 +64,8 @@ def with_missed(
         proposal,
         jnp.asarray(learned.quality.log_evidence, proposal.center.dtype),
     )
-    off = np.flatnonzero(np.asarray(is_off(*known, jnp.asarray(modes.starts))))[:MOST_MOVED]
+    off = np.flatnonzero(is_uncovered(np.asarray(log_ratios(*known, jnp.asarray(modes.starts)))))
+    off = off[:MOST_MOVED]
     if not off.size:
         return modes
     factor = np.asarray(proposal.factor, np.float64)
@@ -75,7 +76,7 @@ def with_missed(
     moved, _, _ = move_particles(logdensity_fn, rng_key, x, step_size, variance, MOVES)
     logdensity, _ = evaluate(logdensity_fn, moved)
     order = np.argsort(-np.asarray(logdensity))
-    order = order[np.asarray(is_off(*known, moved))[order]]
+    order = order[is_uncovered(np.asarray(log_ratios(*known, moved)))[order]]
     missed = np.asarray(moved, np.float64)[order]
     whitened = np.linalg.solve(factor, missed.T).T
     new = missed[centers_of(whitened, MAX_REGIONS)]

@@ -10,7 +10,6 @@ import pytest
 from numpyro_score.learned.adapting import (
     SUFFICIENT,
     adapt_mixture,
-    covers,
     suffices,
     units_of,
 )
@@ -85,18 +84,6 @@ def test_a_target_that_is_no_mixture_is_left_to_a_network() -> None:
 def test_what_was_found_has_to_be_covered(learned: Learned) -> None:
     assert learned.covers
     assert not suffices(learned._replace(covers=False), 0.9)
-    which, none, masses = np.repeat([0, 1, 2], [900, 20, 80]), np.zeros(1000, bool), np.zeros(1000)
-    assert covers(none, none, which, masses)
-    # most of a region of 20 points; a region of no weight; half of a region
-    starts = none.copy()
-    starts[900:915] = True
-    assert not covers(none, starts, which, masses)
-    assert covers(none, starts, which, masses - 20)
-    starts[905:915] = False
-    assert covers(none, starts, which, masses)
-    # what lies outside of all regions is of lesser modes, unless there are particles
-    assert covers(none, which == 2, which, masses)
-    assert not covers(which == 2, none, which, masses)
 
 
 def test_units_are_those_within_modes() -> None:

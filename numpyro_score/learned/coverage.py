@@ -1,0 +1,121 @@
+"""What a proposal lacks, by points that were found otherwise: its own draws do not tell.
+
+Draws of a proposal that lacks a mode, or a tail, have about equal weights: of 256 double wells, of
+which a mixture had 64, jumps were accepted at .6, and one of 24 labellings was missing in silence.
+"""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from numpyro_score.kernels.gaussian_mixture import GaussianMixture
+from numpyro_score.learned.preparation import FlatLogDensity
+from numpyro_score.learned.region_record import SOME_WEIGHT
+from numpyro_score.learned.regions import SMALLEST
+from numpyro_score.samplers.proposals import LearnedProposal
+
+HEAVY = 1000.0
+"""Density of the target over that of a proposal from which a point is not covered: a chain that is
+there rejects about as many jumps."""
+
+MOST_UNCOVERED, MOST_OF_REGION = 0.01, 0.5
+"""Share of the particles, and of the points that found a region, that may not be covered."""
+
+
+@eqx.filter_jit
+def log_ratios(
+    logdensity_fn: FlatLogDensity,
+    proposal: LearnedProposal,
+    log_evidence: Float[Array, ""],
+    x: Float[Array, "num dim"],
+) -> Float[Array, " num"]:
+    """Log of the target's density, of integral 1, over that of a mixture, at points."""
+    # its density uses no key
+    log_q = jax.vmap(lambda x: proposal.log_prob(jax.random.key(0), x))(x)
+    return jax.vmap(logdensity_fn)(x) - log_evidence - log_q
+
+
+def is_uncovered(ratios: Float[np.ndarray, " num"]) -> Bool[np.ndarray, " num"]:
+    """Which points a proposal does not cover, by their `log_ratios`.
+
+    Examples
+    --------
+    >>> is_uncovered(np.array([0.0, 0.1, 9.0])).tolist()
+    [False, False, True]
+    """
+    return ratios > math.log(HEAVY)
+
+
+@eqx.filter_jit
+def log_masses(
+    logdensity_fn: FlatLogDensity,
+    regions: GaussianMixture,
+    log_evidence: Float[Array, ""],
+    x: Float[Array, "num dim"],
+) -> tuple[Int[Array, " num"], Float[Array, " num"]]:
+    """Region of each point, and the log weight of that region were it the Gaussian there."""
+    parts = jax.vmap(regions.component_log_probs)(x)
+    which = jnp.argmax(parts, axis=1)
+    own = jnp.take_along_axis(parts, which[:, None], axis=1)[:, 0] - regions.log_weights[which]
+    return which, jax.vmap(logdensity_fn)(x) - log_evidence - own
+
+
+def covers(
+    particles: Float[np.ndarray, " particle"],
+    starts: Float[np.ndarray, " start"],
+    which: Int[np.ndarray, " start"],
+    masses: Float[np.ndarray, " start"],
+) -> bool:
+    """Whether a proposal goes wherever the target was found.
+
+    Parameters
+    ----------
+    particles, starts
+        `log_ratios` at particles, of the target's distribution, and at the points that found the
+        regions, of which more are in lesser modes than by their weight.
+    which, masses
+        `log_masses` of those points.
+    """
+    if is_uncovered(particles).mean() > MOST_UNCOVERED:
+        return False
+    is_lacking = is_uncovered(starts)
+    # the last is what no region covers
+    for region in range(which.max()):
+        inside = which == region
+        is_lost = inside.sum() >= SMALLEST and is_lacking[inside].mean() > MOST_OF_REGION
+        if is_lost and np.median(masses[inside]) > math.log(SOME_WEIGHT):
+            return False
+    return True
+
+
+def evidence_error(own: float, num_draws: int, ratios: Float[np.ndarray, " num"]) -> float:
+    """Standard error of a log evidence, with what the proposal's draws did not meet.
+
+    Under the target the mean of `target / proposal` is one plus the variance of the weights:
+    particles show a tail of the weights that draws missed. What is not covered counts as missing.
+
+    Parameters
+    ----------
+    own
+        Standard error from the weights of the draws.
+    num_draws
+        How many draws.
+    ratios
+        `log_ratios` at particles of the target.
+
+    Examples
+    --------
+    >>> round(evidence_error(0.001, 10_000, np.zeros(100)), 4)
+    0.001
+    >>> tail = np.where(np.arange(100) == 0, np.log(900.0), 0.0)
+    >>> round(evidence_error(0.001, 10_000, tail), 4)
+    0.03
+    """
+    variance = float(np.mean(np.exp(np.minimum(ratios, math.log(HEAVY))))) - 1
+    share = float(is_uncovered(ratios).mean())
+    missed = -math.log1p(-share) if share < 1 else math.inf
+    return math.hypot(max(own, math.sqrt(max(variance, 0.0) / num_draws)), missed)
