@@ -21,7 +21,7 @@ from numpyro_score.learned.components import Components, memberships, refit, wit
 from numpyro_score.learned.covariance import shrunken_gaussian
 from numpyro_score.learned.coverage import covers, evidence_error, log_masses, log_ratios
 from numpyro_score.learned.explore_regions import Found, evaluate
-from numpyro_score.learned.importance import LARGEST_K, quality
+from numpyro_score.learned.importance import quality
 from numpyro_score.learned.preparation import FlatLogDensity
 from numpyro_score.learned.regions import SMALLEST, assign, scale_within_modes, shares
 from numpyro_score.learned.resampling import truncated
@@ -109,8 +109,7 @@ def _weighted_draws(
 def suffices(learned: Learned, acceptance: float) -> bool:
     """Whether a proposal covers what was found, its jumps are accepted, and no tail is heavy."""
     found = learned.quality
-    is_accepted = found.acceptance_rate > acceptance and found.pareto_k <= LARGEST_K
-    return is_accepted and learned.covers
+    return learned.covers and found.acceptance_rate > acceptance and not found.has_heavy_tail
 
 
 def adapt_mixture(

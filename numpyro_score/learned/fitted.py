@@ -15,11 +15,6 @@ from numpyro_score.types import Position
 
 PACKAGE = str(Path(__file__).parents[1])
 
-NEARLY_EQUAL = 0.9
-"""Effective share of the proposal's draws from which the tail of their weights is not looked at:
-where all weights are about equal, the shape of their tail is noise, and was above the limit for one
-sound proposal in ten."""
-
 LEAST_ACCEPTANCE = 0.05
 """Acceptance of global moves below which they are warned of."""
 
@@ -132,7 +127,7 @@ class Fitted(NamedTuple):
                 "chains explore by their local moves alone. Raise num_particles or rounds, give a "
                 "larger network, or use MALA or NUTS if the posterior has one mode."
             )
-        elif not found.pareto_k <= LARGEST_K and not found.ess_fraction >= NEARLY_EQUAL:
+        elif found.has_heavy_tail:
             problems.append(
                 f"the weights of the global proposals have a heavy tail (Pareto k "
                 f"{found.pareto_k:.2f}, above {LARGEST_K}): a chain may stay at single points for "

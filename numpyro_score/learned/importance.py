@@ -10,6 +10,12 @@ from jaxtyping import Float
 LARGEST_K = 0.7
 """Pareto k above which a proposal is warned of (Vehtari et al. 2024, arXiv:1507.02646)."""
 
+NEARLY_EQUAL = 0.9
+"""Effective share of the proposal's draws from which the tail of their weights is not looked at:
+where all weights are about equal, the shape of their tail is noise, and was above the limit for one
+sound proposal in ten. Of a log density of -1e6 in single precision they take few values, and k is
+infinite."""
+
 
 class Quality(NamedTuple):
     """Of an independence proposal.
@@ -41,6 +47,11 @@ class Quality(NamedTuple):
     pareto_k: float
     log_evidence: float
     log_evidence_error: float
+
+    @property
+    def has_heavy_tail(self) -> bool:
+        """Whether few weights dominate: by Pareto k, unless all weights are about equal."""
+        return not self.pareto_k <= LARGEST_K and not self.ess_fraction >= NEARLY_EQUAL
 
 
 NO_OVERLAP = Quality(0.0, 0.0, np.inf, -np.inf, np.inf)

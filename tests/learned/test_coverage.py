@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from numpyro_score.learned.coverage import HEAVY, covers, evidence_error, is_uncovered
+from numpyro_score.learned.importance import quality
 
 
 def log_relative(x: np.ndarray, sd: float) -> np.ndarray:
@@ -33,6 +34,15 @@ def test_what_is_not_covered_is_missing() -> None:
 
 def test_nothing_is_covered_by_a_proposal_that_never_meets_the_target() -> None:
     assert evidence_error(np.inf, 100, np.full(10, np.inf)) == np.inf
+
+
+def test_equal_weights_have_no_heavy_tail_in_single_precision() -> None:
+    """Beside -1e6 they take five values, of which Pareto k makes nothing."""
+    weights = 0.03 * np.random.default_rng(0).normal(size=16_384) - 1e6
+    found = quality(weights.astype(np.float32).astype(float))
+    assert found.pareto_k == np.inf
+    assert not found.has_heavy_tail
+    assert found._replace(ess_fraction=0.5).has_heavy_tail
 
 
 def test_what_was_found_has_to_be_covered() -> None:

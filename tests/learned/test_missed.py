@@ -9,7 +9,7 @@ import numpy as np
 from numpyro_score.kernels.gaussian_mixture import gaussian_mixture
 from numpyro_score.learned.adapting import adapt_mixture
 from numpyro_score.learned.explore_regions import Found, count_regions
-from numpyro_score.learned.missed import centers_of, with_missed
+from numpyro_score.learned.missed import with_missed
 from numpyro_score.learned.regions import Regions
 
 DIM, NUM = 4, 512
@@ -33,25 +33,20 @@ def test_three_points_on_their_way_to_a_mode() -> None:
     modes = Found(starts, regions, counts, (0.0, 1.0), 0, 3)
     learned = adapt_mixture(two_modes, modes, jnp.asarray(starts[:-3]), jax.random.key(0), NUM)
     found = with_missed(two_modes, modes, learned, jax.random.key(1))
-    assert found.regions.num == 2
+    new = range(1, found.regions.num)
+    assert 1 <= len(new) <= 12
     mixture = found.regions.mixture
     # the wide component is the last one still
     np.testing.assert_array_equal(mixture.means[-1], regions.mixture.means[-1])
-    np.testing.assert_allclose(mixture.means[-2], AWAY, atol=4)
+    for k in new:
+        np.testing.assert_allclose(mixture.means[k], AWAY, atol=4)
     np.testing.assert_allclose(np.exp(mixture.log_weights).sum(), 1, rtol=1e-5)
     # the points have moved on, in their groups
     np.testing.assert_array_equal(found.counts.sum(axis=1), [400, 100, 12])
-    assert found.counts[:, -2].tolist() == [0, 0, 3]
+    assert found.counts[:, 1:-1].sum(axis=1).tolist() == [0, 0, 3]
     again = adapt_mixture(two_modes, found, jnp.asarray(found.starts), jax.random.key(2), NUM)
     assert again.covers
-    assert abs(again.rounds[again.best].shares[-2] - 0.3) < 0.03
+    share = (np.asarray(again.particles).mean(axis=1) > 6).mean()
+    assert abs(share - 0.3) < 4 * np.sqrt(0.3 * 0.7 / NUM)
     # where nothing is missing nothing changes
     assert with_missed(two_modes, found, again, jax.random.key(1)) is found
-
-
-def test_few_centers_are_near_all_points() -> None:
-    rng = np.random.default_rng(0)
-    u = np.concatenate([rng.normal(size=(30, 3)) + 20 * k for k in range(3)])
-    assert centers_of(u, 10) == [0, 30, 60]
-    assert centers_of(u, 2) == [0, 30]
-    assert centers_of(u[:0], 2) == []
