@@ -8,7 +8,6 @@ modes that the mixture lacks, and are clustered in their turn.
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from numpyro_score.kernels.gaussian_mixture import gaussian_mixture
 from numpyro_score.kernels.tempered_smc import move_particles
@@ -75,7 +74,10 @@ def with_missed(
 
 
 def joined(regions: Regions, new: Regions) -> Regions:
-    """Both, the wide component of the first as the last; where there is no new one, the new wide.
+    """Both, all components of the new ones before the wide one of the first.
+
+    The wide Gaussian of the new ones is a region too: of a mode whose points make small clusters it
+    is the whole.
 
     Parameters
     ----------
@@ -84,19 +86,11 @@ def joined(regions: Regions, new: Regions) -> Regions:
     new
         Of points that it lacks.
     """
-    num = max(new.num, 1)
-    kept, more = (
-        [np.asarray(a, np.float64) for a in (one.mixture.log_weights, *_shapes(one))]
-        for one in (regions, new)
+    (kept, *shapes), (more, *others) = (
+        [np.asarray(a, np.float64) for a in (one.log_weights, one.means, one.factors)]
+        for one in (regions.mixture, new.mixture)
     )
-    shares = np.exp(more[0][:num])
-    place = [len(kept[0]) - 1] * num
-    weights = np.insert((1 - SHARE) * np.exp(kept[0]), place, SHARE * shares / shares.sum())
-    means, factors = (
-        np.insert(a, place, b[:num], axis=0) for a, b in zip(kept[1:], more[1:], strict=True)
-    )
-    return Regions(gaussian_mixture(weights, means, factors), regions.num + num)
-
-
-def _shapes(regions: Regions) -> tuple[Array, Array]:
-    return regions.mixture.means, regions.mixture.factors
+    place = [len(kept) - 1] * len(more)
+    weights = np.insert((1 - SHARE) * np.exp(kept), place, SHARE * np.exp(more))
+    means, factors = (np.insert(a, place, b, axis=0) for a, b in zip(shapes, others, strict=True))
+    return Regions(gaussian_mixture(weights, means, factors), regions.num + len(more))
