@@ -8,18 +8,22 @@ modes that the mixture lacks, and are clustered in their turn.
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from numpyro_score.kernels.gaussian_mixture import gaussian_mixture
 from numpyro_score.kernels.tempered_smc import move_particles
 from numpyro_score.learned.coverage import is_uncovered, log_ratios
 from numpyro_score.learned.explore_regions import Found, count_regions, evaluate
 from numpyro_score.learned.preparation import FlatLogDensity
-from numpyro_score.learned.regions import SMALLEST, Regions, find_regions
+from numpyro_score.learned.regions import SMALLEST, Regions, assign, find_regions
 from numpyro_score.learned.rounds import Learned
 from numpyro_score.types import RngKey
 
 MOST_MOVED, MOVES = 128, 50
 """Points that are off which are looked at, and MALA steps that they make."""
+
+PER_DIMENSION = 2
+"""Points of a new region for each dimension, below which it has the covariance of the others."""
 
 SHARE = 0.3
 """Weight of the new regions together."""
@@ -64,16 +68,22 @@ def with_missed(
     missed = np.asarray(moved)[is_missed]
     if len(np.unique(missed, axis=0)) >= SMALLEST:
         new = find_regions(missed, logdensity[is_missed], gradients[is_missed])
-        found = joined(regions, new)
-    sizes = modes.counts.sum(axis=1).astype(int)
-    groups = np.split(starts, np.cumsum(sizes)[:-1])
+        which = np.asarray(assign(new.mixture, jnp.asarray(missed)))
+        has_few = np.bincount(which, minlength=new.num + 1) < PER_DIMENSION * missed.shape[1]
+        has_few[-1] = False
+        factors = np.where(has_few[:, None, None], factor, np.asarray(new.mixture.factors))
+        found = joined(regions, new, factors)
+    ends = np.cumsum(modes.counts.sum(axis=1).astype(int))
+    groups = np.split(starts, ends[:-1])
     num_grad = modes.num_grad + MOST_MOVED * (MOVES + 2)
     return modes._replace(
         starts=starts, regions=found, counts=count_regions(found, groups), num_grad=num_grad
     )
 
 
-def joined(regions: Regions, new: Regions) -> Regions:
+def joined(
+    regions: Regions, new: Regions, factors: Float[np.ndarray, "component dim dim"]
+) -> Regions:
     """Both, all components of the new ones before the wide one of the first.
 
     The wide Gaussian of the new ones is a region too: of a mode whose points make small clusters it
@@ -83,14 +93,14 @@ def joined(regions: Regions, new: Regions) -> Regions:
     ----------
     regions
         What was known.
-    new
-        Of points that it lacks.
+    new, factors
+        Of points that it lacks, and the factors to give them.
     """
-    (kept, *shapes), (more, *others) = (
-        [np.asarray(a, np.float64) for a in (one.log_weights, one.means, one.factors)]
+    kept, more = (
+        [np.asarray(a, np.float64) for a in (np.exp(one.log_weights), one.means, one.factors)]
         for one in (regions.mixture, new.mixture)
     )
-    place = [len(kept) - 1] * len(more)
-    weights = np.insert((1 - SHARE) * np.exp(kept), place, SHARE * np.exp(more))
-    means, factors = (np.insert(a, place, b, axis=0) for a, b in zip(shapes, others, strict=True))
-    return Regions(gaussian_mixture(weights, means, factors), regions.num + len(more))
+    kept[0], more[0], more[2] = (1 - SHARE) * kept[0], SHARE * more[0], factors
+    place = [len(kept[0]) - 1] * len(factors)
+    joint = (np.insert(a, place, b, axis=0) for a, b in zip(kept, more, strict=True))
+    return Regions(gaussian_mixture(*joint), regions.num + len(factors))
