@@ -17,10 +17,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from numpyro_score.kernels.gaussian_mixture import GaussianMixture
+from numpyro_score.learned.arrived import evaluate
 from numpyro_score.learned.components import Components, memberships, refit, with_tails
 from numpyro_score.learned.covariance import shrunken_gaussian
 from numpyro_score.learned.coverage import covers, evidence_error, log_masses, log_ratios
-from numpyro_score.learned.explore_regions import Found, evaluate
+from numpyro_score.learned.explore_regions import Found
 from numpyro_score.learned.importance import quality
 from numpyro_score.learned.preparation import FlatLogDensity
 from numpyro_score.learned.regions import SMALLEST, assign, scale_within_modes, shares

@@ -42,7 +42,7 @@ class Components(NamedTuple):
 
     @property
     def mixture(self) -> GaussianMixture:
-        """The mixture as an array program takes it."""
+        """The mixture for compiled programs, of the present precision."""
         return gaussian_mixture(*self)
 
 

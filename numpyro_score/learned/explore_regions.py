@@ -16,7 +16,6 @@ These two are `find_modes`; often the mixture can be adapted and nothing else is
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +23,7 @@ from jaxtyping import Array, Float, Int
 
 from numpyro_score.kernels.proposals import IndependentProposal
 from numpyro_score.kernels.tempered_smc import TemperedParticles, move_particles, tempered_smc
+from numpyro_score.learned.arrived import usable
 from numpyro_score.learned.dispersed import run_dispersed_chains
 from numpyro_score.learned.preparation import FlatLogDensity
 from numpyro_score.learned.regions import LEAST_SHARE, SMALLEST, Regions, assign, find_regions
@@ -32,9 +32,6 @@ from numpyro_score.types import RngKey
 
 MOVES_OF_LOST = 50
 """MALA steps of the points that stand in for a region which both annealings lost."""
-
-FAR_BELOW = 10.0
-"""A chain this many times the dimension below the median log density has not arrived."""
 
 
 class Found(NamedTuple):
@@ -93,14 +90,6 @@ class Explored(NamedTuple):
     num_stages: int
 
 
-@eqx.filter_jit
-def evaluate(
-    logdensity_fn: FlatLogDensity, x: Float[Array, "num dim"]
-) -> tuple[Float[Array, " num"], Float[Array, "num dim"]]:
-    """Log densities and their gradients."""
-    return jax.vmap(jax.value_and_grad(logdensity_fn))(x)
-
-
 def _has_arrived(found: TemperedParticles) -> bool:
     return bool(found.inverse_temperature >= 1) and bool(jnp.isfinite(found.particles).all())
 
@@ -149,7 +138,7 @@ def find_modes(
     groups = [np.asarray(annealed.particles)[: num if has_arrived else 0]]
     positions, is_stretched = np.asarray(chains.positions), np.asarray(chains.is_stretched)
     groups += [positions[~is_stretched], positions[is_stretched]]
-    found, logdensity, gradients = _usable(logdensity_fn, groups)
+    found, logdensity, gradients = usable(logdensity_fn, groups)
     if not sum(map(len, found)):
         raise ValueError(_message(float(annealed.inverse_temperature)))
     starts = np.concatenate(found)
@@ -279,23 +268,6 @@ def count_regions(regions: Regions, groups: list[np.ndarray]) -> Float[np.ndarra
     which = np.asarray(assign(regions.mixture, jnp.asarray(np.concatenate(groups))))
     parts = np.split(which, np.cumsum([len(group) for group in groups])[:-1])
     return np.stack([np.bincount(part, minlength=regions.num + 1) for part in parts]).astype(float)
-
-
-def _usable(
-    logdensity_fn: FlatLogDensity, groups: list[np.ndarray]
-) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-    """Of each group the points that have arrived; log densities and gradients of all of them."""
-    x = jnp.asarray(np.concatenate(groups))
-    logdensity, gradients = (np.asarray(values) for values in evaluate(logdensity_fn, x))
-    is_finite = np.isfinite(logdensity) & np.isfinite(gradients).all(axis=1)
-    parts = np.split(is_finite, np.cumsum([len(group) for group in groups])[:-1])
-    values = np.split(logdensity, np.cumsum([len(group) for group in groups])[:-1])
-    medians = [np.median(v[ok]) for v, ok in zip(values, parts, strict=True) if ok.any()]
-    floor = max(medians, default=0.0) - FAR_BELOW * x.shape[1]
-    keep = is_finite & (logdensity > floor)
-    kept = np.split(keep, np.cumsum([len(group) for group in groups])[:-1])
-    found = [group[ok] for group, ok in zip(groups, kept, strict=True)]
-    return found, logdensity[keep], gradients[keep]
 
 
 def _message(inverse_temperature: float) -> str:

@@ -12,8 +12,9 @@ from jaxtyping import Float
 
 from numpyro_score.kernels.gaussian_mixture import gaussian_mixture
 from numpyro_score.kernels.tempered_smc import move_particles
+from numpyro_score.learned.arrived import evaluate
 from numpyro_score.learned.coverage import is_uncovered, log_ratios
-from numpyro_score.learned.explore_regions import Found, count_regions, evaluate
+from numpyro_score.learned.explore_regions import Found, count_regions
 from numpyro_score.learned.preparation import FlatLogDensity
 from numpyro_score.learned.regions import SMALLEST, Regions, assign, find_regions
 from numpyro_score.learned.rounds import Learned

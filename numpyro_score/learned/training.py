@@ -19,7 +19,8 @@ import numpy as np
 
 from numpyro_score.kernels.gaussian_mixture import GaussianMixture
 from numpyro_score.kernels.tempered_smc import move_particles
-from numpyro_score.learned.explore_regions import Explored, evaluate
+from numpyro_score.learned.arrived import evaluate
+from numpyro_score.learned.explore_regions import Explored
 from numpyro_score.learned.importance import quality
 from numpyro_score.learned.preparation import FlatLogDensity
 from numpyro_score.learned.regions import shares

@@ -13,7 +13,8 @@ from numpyro_score.learned.adapting import (
     suffices,
     units_of,
 )
-from numpyro_score.learned.explore_regions import Found, evaluate
+from numpyro_score.learned.arrived import evaluate
+from numpyro_score.learned.explore_regions import Found
 from numpyro_score.learned.regions import find_regions
 from numpyro_score.learned.rounds import Learned
 
