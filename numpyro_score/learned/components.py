@@ -1,15 +1,13 @@
-"""Gaussians that weighted points are shared out among: one step of a mixture's adaptation."""
+"""A mixture of Gaussians that weighted points are shared out among, on the host."""
 
 import math
 from typing import NamedTuple
 
-import equinox as eqx
-import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from numpyro_score.kernels.gaussian_mixture import GaussianMixture, gaussian_mixture
-from numpyro_score.learned.covariance import shrunken_gaussian
+from numpyro_score.learned.covariance import gaussian_log_prob, shrunken_gaussian
 
 SPREAD = 0.02
 """Share of the mixture that is spread over all components, so that none is lost."""
@@ -19,6 +17,12 @@ WIDER = 3.0
 
 TAIL = 0.1
 """Weight of that copy, of both, before it is adapted."""
+
+HALF_DISTANCE = 0.5
+"""Distance of the halves of a component from its mean, in sds along its longest axis."""
+
+NEGLIGIBLE = 1e-9
+"""Share of a component in a point below which the point is left out of it, to save time."""
 
 
 class Components(NamedTuple):
@@ -45,6 +49,24 @@ class Components(NamedTuple):
         """The mixture for compiled programs, of the present precision."""
         return gaussian_mixture(*self)
 
+    def share_out(
+        self, x: Float[np.ndarray, "num dim"]
+    ) -> tuple[Float[np.ndarray, " num"], Float[np.ndarray, "num component"]]:
+        """Log density of each point, and the share of every component in it.
+
+        Parameters
+        ----------
+        x
+            Points.
+        """
+        shapes = zip(self.means, self.factors, strict=True)
+        terms = np.stack([gaussian_log_prob(x, *shape) for shape in shapes], axis=1)
+        terms += np.log(self.weights)
+        top = terms.max(axis=1)
+        members = np.exp(terms - top[:, None])
+        sums = members.sum(axis=1)
+        return top + np.log(sums), members / sums[:, None]
+
 
 def with_tails(found: Components) -> Components:
     """Every component twice, once wider: what its mode has in excess of a Gaussian."""
@@ -56,12 +78,17 @@ def with_tails(found: Components) -> Components:
     )
 
 
-@eqx.filter_jit
-def memberships(
-    mixture: GaussianMixture, x: Float[Array, "num dim"]
-) -> Float[Array, "num component"]:
-    """Share of every component in the density at each point."""
-    return jax.vmap(lambda x: jax.nn.softmax(mixture.component_log_probs(x)))(x)
+def split(found: Components) -> Components:
+    """Every component in two halves along its longest axis, of the same moments together."""
+    covariances = found.factors @ found.factors.transpose(0, 2, 1)
+    variances, axes = np.linalg.eigh(covariances)
+    away = HALF_DISTANCE * np.sqrt(variances[:, -1:]) * axes[:, :, -1]
+    halves = np.linalg.cholesky(covariances - away[:, :, None] * away[:, None, :])
+    return Components(
+        np.concatenate([found.weights, found.weights]) / 2,
+        np.concatenate([found.means - away, found.means + away]),
+        np.concatenate([halves, halves]),
+    )
 
 
 def refit(
@@ -88,8 +115,10 @@ def refit(
     means, factors = found.means.copy(), found.factors.copy()
     masses, ones = weights @ members, np.ones(x.shape[1])
     for k, mass in enumerate(masses):
-        own = weights * members[:, k] / max(mass, 1e-300)
-        if mass > 0 and 1 / np.sum(own**2) >= fewest:
-            means[k], factors[k] = shrunken_gaussian(x, own, ones)
+        inside = members[:, k] > NEGLIGIBLE
+        own = weights[inside] * members[inside, k]
+        own /= max(own.sum(), 1e-300)
+        if mass > 0 and 1 / max(np.sum(own**2), 1e-300) >= fewest:
+            means[k], factors[k] = shrunken_gaussian(x[inside], own, ones)
     masses = (1 - SPREAD) * masses / masses.sum() + SPREAD / len(masses)
     return Components(masses, means, factors)

@@ -1,5 +1,7 @@
 """A Gaussian of weighted points, with a covariance that few points determine well."""
 
+import math
+
 import numpy as np
 from jaxtyping import Float
 
@@ -58,3 +60,23 @@ def shrunken_gaussian(
     mean, covariance = shrunken_covariance(x / scale, weights)
     factor = np.linalg.cholesky(covariance + RIDGE * np.eye(len(scale)))
     return mean * scale, scale[:, None] * factor
+
+
+def gaussian_log_prob(
+    x: Float[np.ndarray, "num dim"],
+    mean: Float[np.ndarray, " dim"],
+    factor: Float[np.ndarray, "dim dim"],
+) -> Float[np.ndarray, " num"]:
+    """Log density of a Gaussian, on the host in double precision.
+
+    Parameters
+    ----------
+    x
+        Points.
+    mean, factor
+        Of the Gaussian; the factor is lower triangular.
+    """
+    # with thousands of points faster than to solve
+    z = np.linalg.inv(factor) @ (x - mean).T
+    log_det = np.log(np.diagonal(factor)).sum()
+    return -0.5 * (z**2).sum(axis=0) - log_det - x.shape[1] / 2 * math.log(2 * math.pi)

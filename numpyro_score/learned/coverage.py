@@ -10,10 +10,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from numpyro_score.kernels.gaussian_mixture import GaussianMixture
-from numpyro_score.learned.preparation import FlatLogDensity
 from numpyro_score.learned.region_record import SOME_WEIGHT
 from numpyro_score.learned.regions import SMALLEST
 from numpyro_score.samplers.proposals import LearnedProposal
@@ -26,17 +25,31 @@ MOST_UNCOVERED, MOST_OF_REGION = 0.01, 0.5
 """Share of the particles, and of the points that found a region, that may not be covered."""
 
 
-@eqx.filter_jit
 def log_ratios(
-    logdensity_fn: FlatLogDensity,
     proposal: LearnedProposal,
-    log_evidence: Float[Array, ""],
-    x: Float[Array, "num dim"],
-) -> Float[Array, " num"]:
-    """Log of the target's density, of integral 1, over that of a mixture, at points."""
-    # its density uses no key
-    log_q = jax.vmap(lambda x: proposal.log_prob(jax.random.key(0), x))(x)
-    return jax.vmap(logdensity_fn)(x) - log_evidence - log_q
+    log_evidence: float,
+    x: Float[ArrayLike, "num dim"],
+    logdensity: Float[ArrayLike, " num"],
+) -> Float[np.ndarray, " num"]:
+    """Log of the target's density, of integral 1, over that of a mixture, at points.
+
+    Parameters
+    ----------
+    proposal
+        The mixture.
+    log_evidence
+        Log of the integral of the target's density.
+    x, logdensity
+        Points, and the target's log density there.
+    """
+    log_q = _log_prob(proposal, jnp.asarray(x, proposal.center.dtype))
+    return np.asarray(logdensity, np.float64) - log_evidence - np.asarray(log_q, np.float64)
+
+
+@eqx.filter_jit
+def _log_prob(proposal: LearnedProposal, x: Float[Array, "num dim"]) -> Float[Array, " num"]:
+    # the density of a mixture uses no key
+    return jax.vmap(lambda x: proposal.log_prob(jax.random.key(0), x))(x)
 
 
 def is_uncovered(ratios: Float[np.ndarray, " num"]) -> Bool[np.ndarray, " num"]:
@@ -50,18 +63,33 @@ def is_uncovered(ratios: Float[np.ndarray, " num"]) -> Bool[np.ndarray, " num"]:
     return ratios > math.log(HEAVY)
 
 
-@eqx.filter_jit
 def log_masses(
-    logdensity_fn: FlatLogDensity,
     regions: GaussianMixture,
-    log_evidence: Float[Array, ""],
-    x: Float[Array, "num dim"],
+    log_evidence: float,
+    x: Float[ArrayLike, "num dim"],
+    logdensity: Float[ArrayLike, " num"],
+) -> tuple[Int[np.ndarray, " num"], Float[np.ndarray, " num"]]:
+    """Region of each point, and the log weight of that region were it the Gaussian there.
+
+    Parameters
+    ----------
+    regions
+        The mixture over the regions.
+    log_evidence, x, logdensity
+        As of `log_ratios`.
+    """
+    which, own = map(np.asarray, _own_region(regions, jnp.asarray(x, regions.means.dtype)))
+    return which, np.asarray(logdensity, np.float64) - log_evidence - own
+
+
+@eqx.filter_jit
+def _own_region(
+    regions: GaussianMixture, x: Float[Array, "num dim"]
 ) -> tuple[Int[Array, " num"], Float[Array, " num"]]:
-    """Region of each point, and the log weight of that region were it the Gaussian there."""
     parts = jax.vmap(regions.component_log_probs)(x)
     which = jnp.argmax(parts, axis=1)
-    own = jnp.take_along_axis(parts, which[:, None], axis=1)[:, 0] - regions.log_weights[which]
-    return which, jax.vmap(logdensity_fn)(x) - log_evidence - own
+    own = jnp.take_along_axis(parts, which[:, None], axis=1)[:, 0]
+    return which, own - regions.log_weights[which]
 
 
 def covers(

@@ -41,6 +41,8 @@ class Found(NamedTuple):
     ----------
     starts
         `(num, dim)` annealed particles and end points of chains that have arrived.
+    logdensity
+        `(num,)` of the target, there.
     regions
         Their clusters.
     counts
@@ -53,6 +55,7 @@ class Found(NamedTuple):
     """
 
     starts: Float[np.ndarray, "num dim"]
+    logdensity: Float[np.ndarray, " num"]
     regions: Regions
     counts: Float[np.ndarray, "3 regions"]
     log_evidence: tuple[float, float]
@@ -146,6 +149,7 @@ def find_modes(
     evidence = float(annealed.log_evidence), float(annealed.log_evidence_variance) ** 0.5
     return Found(
         starts,
+        logdensity,
         regions,
         count_regions(regions, found),
         evidence if has_arrived else (-np.inf, 0.0),

@@ -47,12 +47,8 @@ def with_missed(
         One key.
     """
     proposal, regions = learned.proposal, modes.regions
-    known = (
-        logdensity_fn,
-        proposal,
-        jnp.asarray(learned.quality.log_evidence, proposal.center.dtype),
-    )
-    off = np.flatnonzero(is_uncovered(np.asarray(log_ratios(*known, jnp.asarray(modes.starts)))))
+    known = proposal, learned.quality.log_evidence
+    off = np.flatnonzero(is_uncovered(log_ratios(*known, modes.starts, modes.logdensity)))
     off = off[:MOST_MOVED]
     if not off.size:
         return modes
@@ -63,9 +59,9 @@ def with_missed(
     x = jnp.asarray(modes.starts[np.resize(off, MOST_MOVED)])
     moved, _, _ = move_particles(logdensity_fn, rng_key, x, step_size, variance, MOVES)
     logdensity, gradients = (np.asarray(a) for a in evaluate(logdensity_fn, moved))
-    starts = modes.starts.copy()
-    starts[off] = np.asarray(moved)[: off.size]
-    found, is_missed = regions, is_uncovered(np.asarray(log_ratios(*known, moved)))
+    starts, of_starts = modes.starts.copy(), modes.logdensity.copy()
+    starts[off], of_starts[off] = np.asarray(moved)[: off.size], logdensity[: off.size]
+    found, is_missed = regions, is_uncovered(log_ratios(*known, moved, logdensity))
     missed = np.asarray(moved)[is_missed]
     if len(np.unique(missed, axis=0)) >= SMALLEST:
         new = find_regions(missed, logdensity[is_missed], gradients[is_missed])
@@ -76,9 +72,12 @@ def with_missed(
         found = joined(regions, new, factors)
     ends = np.cumsum(modes.counts.sum(axis=1).astype(int))
     groups = np.split(starts, ends[:-1])
-    num_grad = modes.num_grad + MOST_MOVED * (MOVES + 2)
     return modes._replace(
-        starts=starts, regions=found, counts=count_regions(found, groups), num_grad=num_grad
+        starts=starts,
+        logdensity=of_starts,
+        regions=found,
+        counts=count_regions(found, groups),
+        num_grad=modes.num_grad + MOST_MOVED * (MOVES + 2),
     )
 
 

@@ -16,11 +16,16 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from numpyro_score.kernels.gaussian_mixture import GaussianMixture, gaussian_mixture
-from numpyro_score.learned.covariance import shrunken_gaussian
+from numpyro_score.learned.covariance import gaussian_log_prob, shrunken_gaussian
 from numpyro_score.learned.whitening import mean_and_factor
 
 SMALLEST = 5
 """Particles of a region, at least."""
+
+PLANAR_NEIGHBOURS = 15
+"""Points that HDBSCAN takes a density from in one or two dimensions. With as few as `SMALLEST`, it
+breaks one Gaussian of 2,000 points there into more than a hundred clusters. In more dimensions it
+does not, and with more neighbours than a mode has points the mode would be lost."""
 
 MAX_REGIONS = 64
 """The largest clusters; the wide Gaussian covers the others."""
@@ -58,12 +63,6 @@ class Regions(NamedTuple):
     num: int
 
 
-def _log_prob(x: np.ndarray, mean: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    z = np.linalg.solve(factor, (x - mean).T)
-    log_det = np.log(np.diagonal(factor)).sum()
-    return -0.5 * (z**2).sum(axis=0) - log_det - x.shape[1] / 2 * math.log(2 * math.pi)
-
-
 def scale_within_modes(
     x: Float[np.ndarray, "num dim"], gradients: Float[np.ndarray, "num dim"]
 ) -> Float[np.ndarray, " dim"]:
@@ -95,8 +94,11 @@ def find_regions(
     mean, factor = mean_and_factor(x)
     scale = scale_within_modes(x, g)
     labels = np.full(len(x), -1)
-    if len(x) > 2 * SMALLEST:
-        labels = HDBSCAN(min_cluster_size=SMALLEST, copy=True).fit_predict(x / scale)
+    if len(x) >= PLANAR_NEIGHBOURS:
+        size = {"min_cluster_size": SMALLEST}
+        if x.shape[1] <= 2:
+            size["min_samples"] = PLANAR_NEIGHBOURS
+        labels = HDBSCAN(**size, copy=True).fit_predict(x / scale)
     names, counts = np.unique(labels[labels >= 0], return_counts=True)
     names = names[np.argsort(-counts)][:MAX_REGIONS]
     parts, log_masses = [], []
@@ -105,7 +107,8 @@ def find_regions(
         equal = np.full(inside.sum(), 1 / inside.sum())
         center, root = shrunken_gaussian(x[inside], equal, scale)
         # log p - log N is the log mass wherever the region is about Gaussian
-        log_masses.append(np.median(logdensity[inside] - _log_prob(x[inside], center, root)))
+        log_prob = gaussian_log_prob(x[inside], center, root)
+        log_masses.append(np.median(logdensity[inside] - log_prob))
         parts.append((center, math.sqrt(INFLATION) * root))
     share = max(WIDE_SHARE, 1 - np.isin(labels, names).mean()) if parts else 1.0
     parts.append((mean, math.sqrt(INFLATION) * factor))

@@ -11,12 +11,12 @@ from numpyro_score.learned.adapting import (
     SUFFICIENT,
     adapt_mixture,
     suffices,
-    units_of,
 )
 from numpyro_score.learned.arrived import evaluate
 from numpyro_score.learned.explore_regions import Found
 from numpyro_score.learned.regions import find_regions
 from numpyro_score.learned.rounds import Learned
+from numpyro_score.learned.units import units_of
 
 DIM, NUM = 4, 1024
 WEIGHTS = np.array([0.8, 0.2])
@@ -47,7 +47,7 @@ def learn(logdensity_fn: Any, x: np.ndarray) -> Learned:
     logdensity, gradients = (np.asarray(a) for a in evaluate(logdensity_fn, particles))
     regions = find_regions(np.asarray(particles), logdensity, gradients)
     none: Any = None
-    modes = Found(np.asarray(particles), regions, none, none, 0, 0)
+    modes = Found(np.asarray(particles), logdensity, regions, none, none, 0, 0)
     return adapt_mixture(logdensity_fn, modes, particles, jax.random.key(0), NUM)
 
 
