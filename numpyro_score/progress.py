@@ -203,10 +203,18 @@ class TaskProgress:
         self._began = time.perf_counter()
         self._bar.describe(f"{self._title}: {task}")
 
-    def done(self, outcome: str = "") -> None:
-        """The task that began last is done."""
+    def done(self, outcome: str = "", seconds: float | None = None) -> None:
+        """The task that began last is done.
+
+        Parameters
+        ----------
+        outcome
+            What came of it.
+        seconds
+            What it took where it began elsewhere; by default the time since `start`.
+        """
         self._num_done += 1
-        seconds = time.perf_counter() - self._began
+        seconds = time.perf_counter() - self._began if seconds is None else seconds
         count = self._num_done if self._total is None else f"{self._num_done}/{self._total}"
         line = f"[{count}] {self._task}: {outcome or 'done'} ({seconds:.1f} s)"
         if self._has_lines:

@@ -35,6 +35,13 @@ def test_a_log_has_whole_lines(monkeypatch):
     assert "\r" not in log.getvalue()
 
 
+def test_a_task_that_ran_elsewhere_tells_what_it_took(capsys):
+    with TaskProgress("testing", 1) as progress:
+        progress.start("one")
+        progress.done("fine", 12.3)
+    assert capsys.readouterr().err.splitlines()[1] == "[1/1] one: fine (12.3 s)"
+
+
 def test_a_terminal_has_a_bar_and_the_outcomes_above_it(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)

@@ -218,7 +218,7 @@ def compare(
         for job, outcome in run_jobs(jobs, num_processes, bar.start, progress=shows):
             done[*job.place, job.seed] = outcome
             _keep_one(done, job, num_seeds)
-            bar.done(_outcome(outcome.row))
+            bar.done(_outcome(outcome.row), outcome.seconds)
     comparison = _gathered(jobs, done, settings)
     if path is not None:
         names = {

@@ -9,6 +9,7 @@ import math
 import pickle
 import shutil
 import signal
+import time
 import traceback
 import warnings
 import zlib
@@ -101,12 +102,15 @@ class Outcome(NamedTuple):
         Of the table.
     was_interrupted
         Whether it ended early because the user asked for it.
+    seconds
+        What it took, with everything; NaN if its process died.
     """
 
     dt: xr.DataTree | None
     measured: Measured | None
     row: Mapping[str, Any]
     was_interrupted: bool = False
+    seconds: float = math.nan
 
     @property
     def trust(self) -> float:
@@ -164,6 +168,12 @@ def run_job(job: RunJob, *, progress: bool = False) -> Outcome:
     progress
         Whether to show a bar.
     """
+    begin = time.perf_counter()
+    outcome = _run(job, progress)
+    return outcome._replace(seconds=time.perf_counter() - begin)
+
+
+def _run(job: RunJob, progress: bool) -> Outcome:
     kernel = None
     is_complete = True
     settings = job.settings
