@@ -118,7 +118,11 @@ class AlternateState(NamedTuple):
         return getattr(self.local, name)
 
 
-def alternate(local: Sampler, jump: Jump, *, every: int) -> Sampler:
+Interval = Callable[[Context], int]
+"""Steps from one jump to the next, by what the jumps propose."""
+
+
+def alternate(local: Sampler, jump: Jump, *, every: int | Interval) -> Sampler:
     """Local steps, with a jump in place of every `every`-th one after warmup.
 
     Parameters
@@ -128,7 +132,8 @@ def alternate(local: Sampler, jump: Jump, *, every: int) -> Sampler:
     jump
         The proposals of the jumps; accepted or rejected by Metropolis-Hastings.
     every
-        After warmup every `every`-th step is a jump.
+        After warmup every `every`-th step is a jump; or a function of the context that gives this
+        number when the step is traced.
 
     Examples
     --------
@@ -147,7 +152,7 @@ def alternate(local: Sampler, jump: Jump, *, every: int) -> Sampler:
         is_exact=local.is_exact and jump.is_exact,
         draws_are_independent=False,
         fields=(*local.fields, *FIELDS),
-        settings={**local.settings, "global_every": every},
+        settings={**local.settings, "global_every": None if callable(every) else every},
         describe=describe,
         warmup_step=None if warmup_step is None else partial(_local_step, warmup_step),
         tune=None if local.tune is None else partial(_tune, local),
@@ -190,14 +195,15 @@ def _tune(local: Sampler, rng_key: Any, state: SamplerState, info: StepInfo) -> 
 def _step(
     local: Sampler,
     jump: Jump,
-    every: int,
+    every: int | Interval,
     rng_keys: Any,
     state: SamplerState,
     context: Context,
     step_number: Any,
 ) -> tuple[SamplerState, StepInfo]:
+    interval = every(context) if callable(every) else every
     return jax.lax.cond(
-        (step_number > 0) & (step_number % every == 0),
+        (step_number > 0) & (step_number % interval == 0),
         partial(
             _jump_step,
             local,
@@ -205,7 +211,7 @@ def _step(
             rng_keys,
             state,
             context,
-            jnp.maximum(step_number // every - 1, 0),
+            jnp.maximum(step_number // interval - 1, 0),
         ),
         partial(_local_step, local.step, rng_keys, state, context, step_number),
     )

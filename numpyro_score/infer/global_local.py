@@ -10,7 +10,7 @@ from numpyro.infer.initialization import init_to_uniform
 from numpyro_score.checks import check_whole
 from numpyro_score.deprecation import renamed_arguments
 from numpyro_score.infer.alternate import alternate
-from numpyro_score.infer.learned_jump import LEARNED_JUMP
+from numpyro_score.infer.learned_jump import LEARNED_JUMP, interval_of, usual_interval
 from numpyro_score.infer.markov import markov
 from numpyro_score.infer.numpyro_kernel import NumPyroKernel
 from numpyro_score.infer.problem import Problem
@@ -81,7 +81,8 @@ class GlobalLocal(NumPyroKernel):
     rounds
         Largest number of trainings of the network.
     global_every
-        After warmup every `global_every`-th step is a jump.
+        After warmup every `global_every`-th step is a jump: by default every second one with a
+        mixture, whose jumps cost no more than local steps, and every fifth with a network.
     reference
         What exploration starts from: a NumPyro distribution over the flat unconstrained position,
         or an `IndependentProposal` of it. By default the model's prior, or a Gaussian of sd 10
@@ -114,9 +115,9 @@ class GlobalLocal(NumPyroKernel):
     >>> def model():
     ...     x = numpyro.sample("x", dist.Normal(0.0, 5.0))
     ...     numpyro.factor("two modes", jax.numpy.logaddexp(-8 * (x - 3) ** 2, -8 * (x + 3) ** 2))
-    >>> kernel = GlobalLocal(model, num_particles=512, progress=False)
+    >>> kernel = GlobalLocal(model, num_particles=512, global_every=4, progress=False)
     >>> kernel.global_every, kernel.exact
-    (5, True)
+    (4, True)
     """
 
     @renamed_arguments(start="reference")
@@ -133,7 +134,7 @@ class GlobalLocal(NumPyroKernel):
         network: Callable[[int, RngKey], Any] = default_network,
         proposal: MakeProposal | None = None,
         rounds: int = 3,
-        global_every: int = 5,
+        global_every: int | None = None,
         reference: IndependentProposal | Any = None,
         init_strategy: Callable[..., Any] = init_to_uniform,
         progress: bool = True,
@@ -142,7 +143,9 @@ class GlobalLocal(NumPyroKernel):
         check_options(type(self), warmup)
         check_whole("num_particles", num_particles, 16)
         check_whole("rounds", rounds)
-        check_whole("global_every", global_every)
+        if global_every is not None:
+            check_whole("global_every", global_every)
+        every = usual_interval if global_every is None else global_every
         # the chains start near equilibrium, and modes may differ much in density
         warmup.setdefault("restart_stuck_chains", False)
         algorithm = algorithm_of(local, dict(local_parameters or {}), is_exact=local_exact)
@@ -152,13 +155,13 @@ class GlobalLocal(NumPyroKernel):
         super().__init__(
             Problem(type(self).__name__, model, potential_fn, logdensity_fn, init_strategy),
             prepared(
-                alternate(markov(algorithm, **warmup), LEARNED_JUMP, every=global_every),
+                alternate(markov(algorithm, **warmup), LEARNED_JUMP, every=every),
                 partial(_learn, given, num_particles, network, proposal, rounds, progress),
                 position_of(given),
                 **settings,
             ),
         )
-        self.global_every = global_every
+        self._global_every = global_every
 
     @classmethod
     def from_score(
@@ -182,6 +185,14 @@ class GlobalLocal(NumPyroKernel):
         kernel = cls(model, **settings)
         kernel._use(Given(fitted) if isinstance(fitted, LearnedProposal) else fitted)
         return kernel
+
+    @property
+    def global_every(self) -> int | None:
+        """Steps from one jump to the next; None if that is up to a proposal not learned yet."""
+        proposal = self._preparer.learned
+        if self._global_every is not None or proposal is None:
+            return self._global_every
+        return interval_of(proposal)
 
     @property
     def fitted(self) -> Fitted | None:

@@ -13,6 +13,7 @@ from numpyro.infer import MCMC
 
 import numpyro_score as ns
 from numpyro_score.infer import GlobalLocal
+from numpyro_score.infer.learned_jump import EVERY_MIXTURE, EVERY_NETWORK
 from numpyro_score.learned import Fitted, Quality, quality
 from numpyro_score.samplers.proposals import flow_proposal
 from numpyro_score.scores import ResidualMLP
@@ -83,7 +84,8 @@ def test_sample_reports_what_the_jumps_did(kernel: GlobalLocal) -> None:
     )
     stats = tree.sample_stats
     jumped = stats["is_global"].to_numpy()
-    assert (jumped.sum(axis=1) == 50 // kernel.global_every).all()
+    assert kernel.global_every == EVERY_NETWORK
+    assert (jumped.sum(axis=1) == 50 // EVERY_NETWORK).all()
     assert not tree.warmup_sample_stats["is_global"].to_numpy().any()
     assert stats["global_accept_prob"].to_numpy()[jumped].mean() > 0.4
     assert 0.3 < stats["local_accept_prob"].to_numpy().mean() < 0.9
@@ -149,8 +151,11 @@ def test_a_mixture_of_gaussians_suffices_by_default(
         by_mixture, jax.random.key(5), num_warmup=100, num_samples=100, num_chains=40,
         model_args=(DATA,), progress=False,
     )  # fmt: skip
-    # 20 jumps of 40 chains
-    assert abs(share_right(tree.posterior["x"]) - 0.5) < 4 * 0.5 / np.sqrt(20 * 40 / 2)
+    assert by_mixture.global_every == EVERY_MIXTURE
+    jumped = tree.sample_stats["is_global"].to_numpy()
+    assert (jumped.sum(axis=1) == 100 // EVERY_MIXTURE).all()
+    # 50 jumps of 40 chains
+    assert abs(share_right(tree.posterior["x"]) - 0.5) < 4 * 0.5 / np.sqrt(50 * 40 / 2)
     with pytest.raises(ValueError, match="only a flow can be inverted"):
         by_mixture.round_trip(jax.random.key(0))
 
