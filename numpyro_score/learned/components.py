@@ -114,11 +114,11 @@ def refit(
     """
     means, factors = found.means.copy(), found.factors.copy()
     masses, ones = weights @ members, np.ones(x.shape[1])
-    for k, mass in enumerate(masses):
+    for k in range(len(masses)):
         inside = members[:, k] > NEGLIGIBLE
         own = weights[inside] * members[inside, k]
-        own /= max(own.sum(), 1e-300)
-        if mass > 0 and 1 / max(np.sum(own**2), 1e-300) >= fewest:
-            means[k], factors[k] = shrunken_gaussian(x[inside], own, ones)
+        # no points at all have an effective number of 0
+        if own.sum() ** 2 >= fewest * np.sum(own**2) > 0:
+            means[k], factors[k] = shrunken_gaussian(x[inside], own / own.sum(), ones)
     masses = (1 - SPREAD) * masses / masses.sum() + SPREAD / len(masses)
     return Components(masses, means, factors)
