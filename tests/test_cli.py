@@ -176,6 +176,8 @@ def test_compare_writes_a_page_and_says_where(place, capsys):
     # the improper prior of a plain density cannot be proposed from: said, and no reason to stop
     assert "independence on std_gaussian: " in said.err
     assert "std_gaussian" in (place / "page.html").read_text("utf-8")
+    # unless nothing else ran
+    assert main([*args[:3], *args[5:], *SHORT, "--out", "page.html"]) == 1
 
 
 @pytest.mark.slow

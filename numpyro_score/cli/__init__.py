@@ -21,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns
     -------
-    0; 2 where what was typed cannot be done; 130 after an interrupt.
+    0; 1 if every run of a comparison failed; 2 where what was typed cannot be done; 130 after an
+    interrupt.
 
     Examples
     --------

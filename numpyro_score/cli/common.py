@@ -13,6 +13,7 @@ from numpyro_score.formats import SUFFIXES
 if TYPE_CHECKING:
     from numpyro_score.run import Evaluations, Seconds
 
+ALL_FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 

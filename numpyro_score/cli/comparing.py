@@ -5,6 +5,7 @@ import argparse
 import jax
 
 from numpyro_score.cli.common import (
+    ALL_FAILED,
     INTERRUPTED,
     BadInput,
     checking,
@@ -47,4 +48,6 @@ def do(args: argparse.Namespace) -> int:
     for (target, kernel), failure in failed["failure"].items():
         say(f"{kernel} on {target}: {failure}")
     print(f"The report is at {path}")
-    return 0 if comparison.is_complete else INTERRUPTED
+    if not comparison.is_complete:
+        return INTERRUPTED
+    return 0 if comparison.runs else ALL_FAILED
