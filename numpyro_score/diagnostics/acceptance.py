@@ -6,6 +6,10 @@ limit is wider.
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
+
+import xarray as xr
 
 from numpyro_score.diagnostics.finding import Finding, Severity
 from numpyro_score.diagnostics.wording import Words
@@ -15,6 +19,30 @@ MAX_BELOW = 0.1
 
 MAX_ABOVE = 0.2
 """How far it may be above."""
+
+LOCAL = "local_accept_prob"
+"""What a kernel that jumps besides its local steps records of its last local step."""
+
+
+def tuned_acceptance(statistics: Mapping[Any, xr.DataArray]) -> xr.DataArray | None:
+    """Acceptance of the steps that warmup tunes; None if none is recorded.
+
+    Jumps have no target: they are accepted the more often the better.
+
+    Parameters
+    ----------
+    statistics
+        Sample statistics by name.
+
+    Examples
+    --------
+    >>> rate = xr.DataArray([0.9])
+    >>> tuned_acceptance({"acceptance_rate": rate, "local_accept_prob": rate - 0.4}).item()
+    0.5
+    >>> tuned_acceptance({}) is None
+    True
+    """
+    return statistics.get(LOCAL, statistics.get("acceptance_rate"))
 
 
 def missed_acceptance(rate: float, target: float) -> list[Finding]:

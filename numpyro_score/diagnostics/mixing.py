@@ -17,6 +17,7 @@ from arviz_stats.base import array_stats
 from jaxtyping import Float, Int
 from numpyro.infer import MCMC
 
+from numpyro_score.diagnostics.acceptance import tuned_acceptance
 from numpyro_score.diagnostics.autocorrelation import TRUSTED_LENGTH, autocorrelation_time
 from numpyro_score.diagnostics.draws import FlatDraws, flatten
 from numpyro_score.diagnostics.mixing_findings import COLUMNS, WORDINGS, findings
@@ -73,9 +74,10 @@ def _acceptance(draws: FlatDraws) -> tuple[Float[np.ndarray, " chain"], float, s
     dt = draws.dt
     stats = dt["sample_stats"].data_vars if "sample_stats" in dt.children else {}
     target = float(dt.attrs.get("target_accept_prob", math.nan))
-    if "acceptance_rate" not in stats:
+    found = tuned_acceptance(stats)
+    if found is None:
         return np.full(draws.num_chains, np.nan), target, "no acceptance rate is recorded"
-    rate = stats["acceptance_rate"].mean("draw").values.astype(np.float64)
+    rate = found.mean("draw").values.astype(np.float64)
     return rate, target, "no target acceptance rate is recorded" if math.isnan(target) else ""
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from numpyro_score.diagnostics.acceptance import missed_acceptance
+from numpyro_score.diagnostics.acceptance import missed_acceptance, tuned_acceptance
 from numpyro_score.diagnostics.apart import apart
 from numpyro_score.diagnostics.drift import drift_finding, largest_drift
 from numpyro_score.diagnostics.finding import Finding, Severity, by_severity
@@ -183,9 +183,10 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
         if chains:
             found.append(refused_jumps(chains, float(longest.max()), num_chains))
     found += heavy_tail(jump_tail(statistics))
-    if "acceptance_rate" in statistics:
-        rate = float(statistics["acceptance_rate"].mean())
-        found += missed_acceptance(rate, dt.attrs.get("target_accept_prob", math.nan))
+    acceptance = tuned_acceptance(statistics.data_vars)
+    if acceptance is not None:
+        target = dt.attrs.get("target_accept_prob", math.nan)
+        found += missed_acceptance(float(acceptance.mean()), target)
     if all(one.code not in ("rhat", "halves") for one in found):
         found += missed_goal(dt.attrs)
         if not dt.attrs.get("independent_draws", False) and found_in.drifts:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import xarray as xr
 
 from numpyro_score.diagnostics import Verdict, costs
+from numpyro_score.diagnostics.acceptance import tuned_acceptance
 from numpyro_score.diagnostics.assessment import DIAGNOSTICS, Assessment
 from numpyro_score.diagnostics.draws import FlatDraws
 from numpyro_score.diagnostics.formatting import count, listed, number, percent
@@ -82,13 +83,13 @@ class RunView(NamedTuple):
     pictures: list[Picture]
 
 
-def _mean(dt: xr.DataTree, name: str) -> float:
-    stats = dt["sample_stats"].data_vars if "sample_stats" in dt.children else {}
-    return float(stats[name].mean()) if name in stats else math.nan
+def _mean(values: xr.DataArray | None) -> float:
+    return math.nan if values is None else float(values.mean())
 
 
 def _facts(dt: xr.DataTree, verdict: Verdict) -> dict[str, str]:
     spent = costs(dt)
+    stats = dt["sample_stats"].data_vars if "sample_stats" in dt.children else {}
     goal = dt.attrs.get("target_accept_prob")
     aim = "" if goal is None else f" (target {percent(float(goal))})"
     library = dt["posterior"].attrs.get("inference_library", "")
@@ -101,8 +102,8 @@ def _facts(dt: xr.DataTree, verdict: Verdict) -> dict[str, str]:
         "warmup steps per chain": "" if warmup is None else count(int(warmup)),
         "parameters": count(verdict.num_parameters),
         "constant": count(verdict.num_constant) if verdict.num_constant else "",
-        "acceptance rate": percent(_mean(dt, "acceptance_rate")) + aim,
-        "step size": number(_mean(dt, "step_size")),
+        "acceptance rate": percent(_mean(tuned_acceptance(stats))) + aim,
+        "step size": number(_mean(stats.get("step_size"))),
         "mean steps of a trajectory": number(dt.attrs.get("mean_num_steps")),
         "divergent": count(verdict.num_divergent),
         "restarted in warmup": count(float(dt.attrs.get("num_restarts", math.nan))),

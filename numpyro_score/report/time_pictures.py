@@ -9,6 +9,7 @@ import xarray as xr
 from arviz_plots import plot_trace
 from matplotlib.axes import Axes
 
+from numpyro_score.diagnostics.acceptance import tuned_acceptance
 from numpyro_score.diagnostics.burn_in_findings import end
 from numpyro_score.diagnostics.verdict import RHAT_MAX
 from numpyro_score.report.canvas import INK, SHADE, blank, short, styled, to_svg
@@ -163,7 +164,7 @@ def acceptance_plan(dt: xr.DataTree) -> Plan | None:
 
     def rates(group: str) -> xr.DataArray | None:
         stats = dt[group].data_vars if group in dt.children else {}
-        found = stats.get("acceptance_rate")
+        found = tuned_acceptance(stats)
         if found is None or set(found.dims) != {"chain", "draw"}:
             return None
         return found.transpose("chain", "draw").drop_vars(("chain", "draw"), errors="ignore")

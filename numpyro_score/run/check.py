@@ -17,7 +17,7 @@ NUM_DRAWS = 4_000
 
 MIN_PER_CHAIN = 50
 
-OF_JUMPS = ("is_global", "global_accept_prob", "log_q")
+OF_JUMPS = ("is_global", "global_accept_prob", "local_accept_prob", "log_q")
 """Statistics of jumps that the check reads."""
 
 MAX_BYTES = 2**27

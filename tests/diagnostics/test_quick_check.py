@@ -249,6 +249,19 @@ def test_an_acceptance_far_from_its_target_is_told(tree, rate, target, is_missed
     assert codes(dt) == ["acceptance_missed"] * is_missed
 
 
+def test_jumps_have_no_target(tree):
+    """Every second step a jump that is accepted at .95, the others as wanted."""
+    x = np.random.default_rng(5).normal(size=(4, 500))
+    rates = np.where(np.arange(500) % 2, 0.57, 0.95) * np.ones((4, 1))
+    dt = with_statistics(
+        tree(x=x), acceptance_rate=rates, local_accept_prob=np.full((4, 500), 0.57)
+    )
+    dt.attrs["target_accept_prob"] = 0.55
+    assert codes(dt) == []
+    dt.sample_stats["local_accept_prob"][:] = 0.9
+    assert codes(dt) == ["acceptance_missed"]
+
+
 def test_chains_in_two_regions_are_told_from_chains_in_many(tree):
     rng = np.random.default_rng(6)
     x = rng.normal(size=(8, 500))
