@@ -39,7 +39,6 @@ help:
 
 report: .venv/.core
 	$(BIN)/numpyro-score compare $(TARGETS:%=--target %) $(KERNELS:%=--kernel %) --chains $(CHAINS) --warmup $(WARMUP) --budget $(BUDGET) --jobs $(JOBS) --out '$(OUT)'
-	@case '$(OUT)' in /*) out='$(OUT)';; *) out="$$PWD/$(OUT)";; esac; echo "The report is at $$out"
 
 test: lint
 	$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)

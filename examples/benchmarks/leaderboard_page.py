@@ -76,10 +76,11 @@ def standing(rows: Rows) -> list[str]:
     names = [name for name in targets_of(rows) if costs(rows, name)]
     num_seeds = len({row["seed"] for row in rows})
     lines = [
-        f"{len(rows)} rows on {len(targets_of(rows))} targets, {num_seeds} seeds; "
+        f"{len(rows)} rows on {len(targets_of(rows))} targets, "
+        f"{num_seeds} {'seed' if num_seeds == 1 else 'seeds'}; "
         f"on {len(names)} targets some sampler passed with all its seeds."
     ]
-    for who, mine in (("one of ours", OURS), ("the default call", ("default",))):
+    for who, mine in (("the best of ours", OURS), ("the default call", ("default",))):
         near = first = passing = 0
         for name in names:
             found = costs(rows, name)
@@ -89,8 +90,8 @@ def standing(rows: Rows) -> list[str]:
             near += own <= NEAR * best
             passing += np.isfinite(own)
         lines.append(
-            f"Of these, {who} passes on {passing}, is the cheapest on {first}, and the cheapest or "
-            f"within 10% of it on {near}."
+            f"Of these, {who} passes on {passing}, is the cheapest on {first}, and costs at most "
+            f"10% more than the cheapest on {near}."
         )
     return lines
 

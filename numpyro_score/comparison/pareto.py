@@ -78,9 +78,10 @@ def pareto_plan(curves: pd.DataFrame) -> Plan | None:
     said = ", ".join(f"{kernel} {last[kernel].median():.2g} sd" for kernel in kernels)
     return Plan(
         "Error against cost",
-        "Root mean square error of the known values as draws are added, warmup paid for; a mark "
-        "where a run ended. Dotted: to what lies on it no other run is both cheaper and better. An "
-        "exact kernel falls as one over the root of its cost, a biased one levels off.",
+        "Root mean square error of the known values as draws are added, warmup included in the "
+        "cost; a marker where a run ended. The dotted line joins runs that no other beats in both "
+        "cost and error. The error of an exact kernel falls as one over the root of its cost, that "
+        "of a biased one levels off.",
         said,
         partial(_pareto, known, kernels, cost),
     )

@@ -69,7 +69,8 @@ class GlobalLocal(NumPyroKernel):
         Whether the local moves leave the target invariant. Known for the kernels of BlackJAX and of
         this package; has to be given for any other.
     num_particles
-        Particles of the exploration, which are what the network first learns from.
+        Particles of the exploration, to which the mixture is fitted, or on which the network is
+        first trained.
     network
         `(dim, rng_key) -> network` for `numpyro_score.scores.ScoreNetwork`.
     proposal
@@ -196,7 +197,7 @@ class GlobalLocal(NumPyroKernel):
 
     @property
     def fitted(self) -> Fitted | None:
-        """What training has left; None before it, or with a proposal of your own."""
+        """What was learned; None before `fit` or a run, or with a proposal of your own."""
         preparation = self._preparer.preparation
         return preparation if isinstance(preparation, Fitted) else None
 

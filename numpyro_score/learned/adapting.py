@@ -1,12 +1,13 @@
-"""A mixture of Gaussians over the regions, adapted by importance sampling: nothing to train.
+"""A mixture of Gaussians over the regions, adapted by importance sampling: no network is trained.
 
-Draws of the mixture, weighted by target over proposal, give its components new weights, means and
-covariances, every draw shared out among components by their density there (population Monte Carlo
-for mixtures, Cappe, Douc, Guillin, Marin and Robert 2008, doi:10.1007/s11222-008-9059-x). Where
-that no longer helps, and draws are many enough, every component is split: a mode that is no
-Gaussian is several. Covariances are shrunken to the one that modes have in common. Where a mixture
-has about the target's shape it is a better proposal than a network learns, in a tenth of the time.
-Where it has not, its weights tell; where it lacks a mode, the points that found the mode do.
+Draws of the mixture, weighted by target over proposal, determine its weights, means and covariances
+anew, by expectation-maximisation (population Monte Carlo for mixtures, Cappe, Douc, Guillin, Marin
+and Robert 2008, doi:10.1007/s11222-008-9059-x). Where that no longer raises the acceptance of
+jumps, and there are enough effective draws, every component is split in two: a mode that is not
+Gaussian needs several. Covariances are shrunken towards the pooled covariance within modes. A
+mixture that is close to the target is a better proposal than a network learns, in a tenth of the
+time. One that is not shows it by its importance weights, except for a mode that it lacks: that one
+shows at the points that found it.
 """
 
 from typing import NamedTuple
@@ -39,16 +40,17 @@ one evaluation, so that rare jumps can be made up for by more of them, and train
 double the acceptance."""
 
 MAX_ROUNDS = 12
-"""Rounds at most: two are enough where modes are near Gaussian, and splits take more."""
+"""Rounds at most: two are enough where modes are near Gaussian; splits take more."""
 
 BATCHES = 4
 """Draws of a round, in units of the number of particles: they need no gradient."""
 
 PER_DIMENSION = 2
-"""Effective draws of a component for each dimension, below which it stays as it was."""
+"""A component keeps its mean and covariance if it has fewer effective draws than this number for
+each dimension and `SMALLEST` more."""
 
 PER_HALF = 4
-"""Multiple of that number which a component has on average before all are split."""
+"""Components are split only if they have on average this multiple of that number."""
 
 
 @eqx.filter_jit
@@ -57,8 +59,8 @@ def _weighted_draws(
 ) -> tuple[Float[Array, "num dim"], Float[Array, " num"]]:
     """Draws and their log weights.
 
-    Those of the heavy-tailed part are among them, since they cost no more than others: where the
-    target's tails are heavier than those of the mixture, they hold its weights bounded.
+    Draws of the heavy-tailed part are among them, since they cost no more than others: they keep
+    the weights bounded where the target's tails are heavier than those of the mixture.
     """
     x, log_q = jax.vmap(proposal.sample_and_log_prob)(jax.random.split(rng_key, num))
     log_weights = jax.vmap(logdensity_fn)(x) - log_q
@@ -156,7 +158,7 @@ def adapt_mixture(
         if not num_points or (is_stuck and not (can_split and found.acceptance_rate < GOOD)):
             stopped = "no gain"
             break
-        # halves take a round to come apart
+        # halves take a round to separate
         has_split = is_stuck
         components = fit_components(
             split(components) if is_stuck else components,

@@ -1,4 +1,4 @@
-"""A mixture of Gaussians that weighted points are shared out among, on the host."""
+"""A mixture of Gaussians on the host, with the two parts of a step of expectation-maximisation."""
 
 import math
 from typing import NamedTuple
@@ -10,19 +10,19 @@ from numpyro_score.kernels.gaussian_mixture import GaussianMixture, gaussian_mix
 from numpyro_score.learned.covariance import gaussian_log_prob, shrunken_gaussian
 
 SPREAD = 0.02
-"""Share of the mixture that is spread over all components, so that none is lost."""
+"""Weight that is divided equally among all components, so that none is lost."""
 
 WIDER = 3.0
-"""Excess variance of the wider copy of a component in one dimension; less in more dimensions."""
+"""The wider copy of a component has `1 + WIDER / sqrt(dim)` times its covariance."""
 
 TAIL = 0.1
-"""Weight of that copy, of both, before it is adapted."""
+"""Share of that copy in the weight of both, before it is adapted."""
 
 HALF_DISTANCE = 0.5
 """Distance of the halves of a component from its mean, in sds along its longest axis."""
 
 NEGLIGIBLE = 1e-9
-"""Share of a component in a point below which the point is left out of it, to save time."""
+"""Responsibility of a component below which a point is left out of it, to save time."""
 
 
 class Components(NamedTuple):
@@ -52,7 +52,7 @@ class Components(NamedTuple):
     def share_out(
         self, x: Float[np.ndarray, "num dim"]
     ) -> tuple[Float[np.ndarray, " num"], Float[np.ndarray, "num component"]]:
-        """Log density of each point, and the share of every component in it.
+        """Log density at each point, and the responsibility of every component for it (E step).
 
         Parameters
         ----------
@@ -69,7 +69,7 @@ class Components(NamedTuple):
 
 
 def with_tails(found: Components) -> Components:
-    """Every component twice, once wider: what its mode has in excess of a Gaussian."""
+    """Every component and a wider copy of it, for modes of heavier tails than a Gaussian's."""
     wider = math.sqrt(1 + WIDER / math.sqrt(found.means.shape[1])) * found.factors
     return Components(
         np.concatenate([(1 - TAIL) * found.weights, TAIL * found.weights]),
@@ -79,7 +79,7 @@ def with_tails(found: Components) -> Components:
 
 
 def split(found: Components) -> Components:
-    """Every component in two halves along its longest axis, of the same moments together."""
+    """Every component split in two along its longest axis; the pair has its moments."""
     covariances = found.factors @ found.factors.transpose(0, 2, 1)
     variances, axes = np.linalg.eigh(covariances)
     away = HALF_DISTANCE * np.sqrt(variances[:, -1:]) * axes[:, :, -1]
@@ -98,19 +98,21 @@ def refit(
     members: Float[np.ndarray, "num component"],
     fewest: int,
 ) -> Components:
-    """The mixture that weighted points call for; a component of few points keeps its shape.
+    """Weights, means and covariances from weighted points (M step).
+
+    A component of few effective points keeps its mean and covariance.
 
     Parameters
     ----------
     found
-        What the points were drawn from, or assigned by.
+        The mixture that the points were drawn from, or assigned by.
     x, weights
-        Points, in units in which covariances within modes are near the identity, to which they are
-        shrunken; and their weights, of sum 1.
+        Points, in units in which covariances within modes are near the identity, towards which they
+        are shrunken; and their weights, of sum 1.
     members
-        Shares of the components in each point.
+        Responsibilities of the components for each point.
     fewest
-        Effective points that change a component.
+        Effective points from which a component's mean and covariance are changed.
     """
     means, factors = found.means.copy(), found.factors.copy()
     masses, ones = weights @ members, np.ones(x.shape[1])

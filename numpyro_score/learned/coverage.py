@@ -1,7 +1,8 @@
-"""What a proposal lacks, by points that were found otherwise: its own draws do not tell.
+"""What a proposal lacks, judged at points that were found without it: its own draws do not show it.
 
-Draws of a proposal that lacks a mode, or a tail, have about equal weights: of 256 double wells, of
-which a mixture had 64, jumps were accepted at .6, and one of 24 labellings was missing in silence.
+Draws of a proposal that lacks a mode, or a tail, have about equal weights. With 64 of the 256 modes
+of a product of double wells, .6 of the jumps of a mixture were accepted; another lacked one of 24
+labellings, and nothing warned of it.
 """
 
 import math
@@ -18,11 +19,11 @@ from numpyro_score.learned.regions import SMALLEST
 from numpyro_score.samplers.proposals import LearnedProposal
 
 HEAVY = 1000.0
-"""Density of the target over that of a proposal from which a point is not covered: a chain that is
-there rejects about as many jumps."""
+"""Density of the target over that of a proposal from which on a point is not covered: a chain there
+rejects about this many jumps before it accepts one."""
 
 MOST_UNCOVERED, MOST_OF_REGION = 0.01, 0.5
-"""Share of the particles, and of the points that found a region, that may not be covered."""
+"""Largest share of the particles, and of the points that found a region, not to be covered."""
 
 
 def log_ratios(
@@ -69,7 +70,7 @@ def log_masses(
     x: Float[ArrayLike, "num dim"],
     logdensity: Float[ArrayLike, " num"],
 ) -> tuple[Int[np.ndarray, " num"], Float[np.ndarray, " num"]]:
-    """Region of each point, and the log weight of that region were it the Gaussian there.
+    """Region of each point, and the log weight that this region has if it is Gaussian.
 
     Parameters
     ----------
@@ -98,20 +99,20 @@ def covers(
     which: Int[np.ndarray, " start"],
     masses: Float[np.ndarray, " start"],
 ) -> bool:
-    """Whether a proposal goes wherever the target was found.
+    """Whether a proposal covers what was found of the target.
 
     Parameters
     ----------
     particles, starts
-        `log_ratios` at particles, of the target's distribution, and at the points that found the
-        regions, of which more are in lesser modes than by their weight.
+        `log_ratios` at particles of the target, and at the points that found the regions, whose
+        numbers are not in proportion to the weights of the regions.
     which, masses
         `log_masses` of those points.
     """
     if is_uncovered(particles).mean() > MOST_UNCOVERED:
         return False
     is_lacking = is_uncovered(starts)
-    # the last is what no region covers
+    # the last is the wide component: what no region covers
     for region in range(which.max()):
         inside = which == region
         is_lost = inside.sum() >= SMALLEST and is_lacking[inside].mean() > MOST_OF_REGION
@@ -121,10 +122,11 @@ def covers(
 
 
 def evidence_error(own: float, num_draws: int, ratios: Float[np.ndarray, " num"]) -> float:
-    """Standard error of a log evidence, with what the proposal's draws did not meet.
+    """Standard error of a log evidence, with an allowance for what the proposal's draws missed.
 
-    Under the target the mean of `target / proposal` is one plus the variance of the weights:
-    particles show a tail of the weights that draws missed. What is not covered counts as missing.
+    Under the target the mean of `target / proposal` is one plus the variance of the weights, so
+    that particles show a tail of the weights that the draws missed. The share of the particles that
+    is not covered counts as missing from the evidence.
 
     Parameters
     ----------

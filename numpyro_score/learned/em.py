@@ -1,9 +1,9 @@
-"""Expectation-maximisation for weighted points, as far as points held out gain.
+"""Expectation-maximisation for weighted points, stopped early by points held out.
 
-One step for each set of draws, as population Monte Carlo takes it, is slow where components overlap
-or a mode is curved; steps to convergence fit the noise of few points in many dimensions. The
-likelihood of points held out says when to stop (Dempster, Laird and Rubin 1977,
-doi:10.1111/j.2517-6161.1977.tb01600.x).
+Steps are those of Dempster, Laird and Rubin 1977, doi:10.1111/j.2517-6161.1977.tb01600.x. A single
+step for each set of draws, as in population Monte Carlo, converges slowly where components overlap
+or a mode is curved. Steps to convergence overfit where points are few for the dimension. The
+log-likelihood of points held out decides when to stop.
 """
 
 import numpy as np
@@ -12,13 +12,13 @@ from jaxtyping import Float
 from numpyro_score.learned.components import Components, refit
 
 MAX_STEPS = 20
-"""Steps at most for one set of points: the next set is drawn from where they led."""
+"""Steps at most for one set of points: the next set is drawn from the mixture that they give."""
 
 EVERY = 4
-"""One point in so many is held out."""
+"""One point in this many is held out."""
 
 LEAST_RISE = 1e-4
-"""Rise of the mean log density of the points held out below which steps end."""
+"""Rise of the mean log density at the points held out, in nats, below which steps end."""
 
 
 def fit_components(
@@ -27,12 +27,14 @@ def fit_components(
     weights: Float[np.ndarray, " num"],
     fewest: int,
 ) -> Components:
-    """Steps of expectation-maximisation while points held out become more likely.
+    """Steps of expectation-maximisation while the log-likelihood of points held out rises.
+
+    The first step is always taken.
 
     Parameters
     ----------
     found
-        The mixture to begin with.
+        The mixture to start from.
     x, weights, fewest
         As of `refit`.
     """

@@ -1,9 +1,9 @@
-"""Regions that a first look at a target missed: found by few points, or by points on their way.
+"""Regions that the exploration missed: found by few points, or by points that had not arrived.
 
-A cluster takes several points. What lies outside of all clusters, or is in another mode than its
+A cluster takes several points. A point outside of all clusters, or in another mode than its
 cluster, shows once a mixture over the clusters is adapted: the target's density there is far above
-that of the mixture. Copies of such points make some steps of MALA. Those that are still off are in
-modes that the mixture lacks, and are clustered in their turn.
+that of the mixture. Copies of such points make some steps of MALA. Those that the mixture does not
+cover then are in modes that it lacks, and are clustered in their turn.
 """
 
 import jax.numpy as jnp
@@ -21,10 +21,11 @@ from numpyro_score.learned.rounds import Learned
 from numpyro_score.types import RngKey
 
 MOST_MOVED, MOVES = 128, 50
-"""Points that are off which are looked at, and MALA steps that they make."""
+"""Points that are moved at most, of those that are not covered, and MALA steps of each."""
 
 PER_DIMENSION = 2
-"""Points of a new region for each dimension, below which it has the covariance of the others."""
+"""Points of a new region for each dimension, below which it takes the mixture's covariance within
+modes."""
 
 SHARE = 0.3
 """Weight of the new regions together."""
@@ -33,7 +34,7 @@ SHARE = 0.3
 def with_missed(
     logdensity_fn: FlatLogDensity, modes: Found, learned: Learned, rng_key: RngKey
 ) -> Found:
-    """What was found, with a region for every mode that the adapted mixture lacks.
+    """What was found, with regions for the modes that the adapted mixture lacks.
 
     Parameters
     ----------
@@ -84,17 +85,17 @@ def with_missed(
 def joined(
     regions: Regions, new: Regions, factors: Float[np.ndarray, "component dim dim"]
 ) -> Regions:
-    """Both, all components of the new ones before the wide one of the first.
+    """Both sets of regions, the new ones before the wide Gaussian of the first.
 
-    The wide Gaussian of the new ones is a region too: of a mode whose points make small clusters it
-    is the whole.
+    The wide Gaussian of the new ones is a region too: it covers a mode whose points fall into
+    several small clusters.
 
     Parameters
     ----------
     regions
-        What was known.
+        Those that were known.
     new, factors
-        Of points that it lacks, and the factors to give them.
+        Those of points that were missed, and the factors to give them.
     """
     kept, more = (
         [np.asarray(a, np.float64) for a in (np.exp(one.log_weights), one.means, one.factors)]

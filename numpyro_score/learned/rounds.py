@@ -61,8 +61,8 @@ class Learned(NamedTuple):
     num_grad
         Evaluations of the target that it took, with a gradient or without.
     covers
-        Whether the proposal goes wherever the target was found; taken for granted of a network,
-        which is trained on particles from there.
+        Whether the proposal covers what was found of the target; assumed of a network, which is
+        trained on particles from there.
     """
 
     proposal: LearnedProposal

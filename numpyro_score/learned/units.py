@@ -36,7 +36,7 @@ def units_of(
     x: Float[np.ndarray, "num dim"],
     gradients: Float[np.ndarray, "num dim"],
 ) -> Units:
-    """The covariance that modes have in common: that of points about the means of their regions.
+    """Units of the pooled covariance within modes: that of points about the means of their regions.
 
     Parameters
     ----------
