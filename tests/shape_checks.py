@@ -1,5 +1,7 @@
 """beartype checks every annotation of the package whenever a function is called, in traces too."""
 
+import importlib._bootstrap_external
+import importlib.util
 import sys
 import warnings
 from collections.abc import Callable
@@ -25,7 +27,33 @@ def check_package() -> None:
     sys.modules[checker.__name__] = checker
     # and calls this on every class and function
     jaxtyping.jaxtyped = checked  # type: ignore[assignment]
-    jaxtyping.install_import_hook("numpyro_score", f"{checker.__name__}.typechecked")
+    hook = jaxtyping.install_import_hook("numpyro_score", f"{checker.__name__}.typechecked").hook
+    find_spec = hook.find_spec
+
+    def found(*args: Any) -> Any:
+        spec = find_spec(*args)
+        if spec is not None:
+            spec.loader.get_code = named_alone(spec.loader.get_code)
+        return spec
+
+    hook.find_spec = found  # type: ignore[method-assign]
+
+
+def named_alone[**P, R](get_code: Callable[P, R]) -> Callable[P, R]:
+    """`get_code` of a module, after which bytecode has its usual names again.
+
+    jaxtyping has a name of its own for bytecode until the module has run. What the module imports
+    would be looked for under it too, and as it isn't there, a thousand files be compiled anew.
+    """
+
+    @wraps(get_code)
+    def get(*args: P.args, **kwargs: P.kwargs) -> R:
+        code = get_code(*args, **kwargs)
+        external: Any = importlib._bootstrap_external
+        external.cache_from_source = importlib.util.cache_from_source
+        return code
+
+    return get
 
 
 def typechecked[F: Callable[..., Any]](fn: F) -> F:
