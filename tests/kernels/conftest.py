@@ -1,6 +1,7 @@
 """Chains of a BlackJAX-protocol kernel as one compiled program, under strict broadcasting."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -26,21 +27,25 @@ def compiled_quickly(quick_compilation: None) -> None:
     """Here nearly all of the time is compilation."""
 
 
+@partial(jax.jit, static_argnums=(1, 2))
+def step_keys(key: Any, num_steps: int, num_chains: int) -> Any:
+    """A key for every step and chain, from a program that the runs of all kernels share."""
+    return jax.vmap(lambda key: jax.random.split(key, num_chains))(jax.random.split(key, num_steps))
+
+
 @pytest.fixture(scope="session")
 def run_chains() -> Callable[..., Run]:
     def run(algorithm: Any, seed: int, start: Any, num_steps: int) -> Run:
         @jax.jit
-        def program(key: Any, start: Any) -> Run:
-            state = jax.vmap(algorithm.init)(start)
-            num_chains = len(jax.tree.leaves(start)[0])
-
-            def one(state: Any, key: Any) -> tuple[Any, Any]:
-                state, info = jax.vmap(algorithm.step)(jax.random.split(key, num_chains), state)
+        def program(keys: Any, start: Any) -> Run:
+            def one(state: Any, keys: Any) -> tuple[Any, Any]:
+                state, info = jax.vmap(algorithm.step)(keys, state)
                 return state, (state.position, info)
 
-            final, (positions, info) = jax.lax.scan(one, state, jax.random.split(key, num_steps))
+            final, (positions, info) = jax.lax.scan(one, jax.vmap(algorithm.init)(start), keys)
             return Run(final, positions, info)
 
-        return program(jax.random.key(seed), start)
+        keys = step_keys(jax.random.key(seed), num_steps, len(jax.tree.leaves(start)[0]))
+        return program(keys, start)
 
     return run
