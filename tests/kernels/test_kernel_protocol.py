@@ -28,7 +28,8 @@ def five_steps(algorithm: SamplingAlgorithm, seed: int, start: Any) -> Any:
     def one(state: Any, key: Any) -> Any:
         return algorithm.step(key, state)
 
-    keys = jax.random.split(jax.random.key(seed), 5)
+    with jax.ensure_compile_time_eval():  # a constant: the programs of all kernels would split anew
+        keys = jax.random.split(jax.random.key(seed), 5)
     return jax.lax.scan(one, algorithm.init(start), keys)
 
 
