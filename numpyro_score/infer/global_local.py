@@ -40,12 +40,12 @@ class GlobalLocal(NumPyroKernel):
     Before the first step it explores: particles are annealed from the prior (or a wide Gaussian) by
     tempered SMC, short local chains run from dispersed starts, and two independent sets of
     particles are annealed from a mixture of Gaussians over the regions that both found. That
-    mixture is adapted to the particles, and to its own weighted draws. Where its jumps would be
-    accepted too rarely, a score at every noise level is trained on the particles and their
+    mixture is adapted to the particles, and to its own weighted draws; so is a product of
+    independent coordinates. Where the jumps of both would be accepted too rarely, a score at every noise level is trained on the particles and their
     gradients, and again on the proposal's own weighted draws while acceptance or the weights of the
     regions change. The proposal is then frozen. Warmup tunes the local moves; after it, every
-    `global_every`-th step proposes a draw of the mixture, or of the score's probability flow, which
-    is accepted or rejected by Metropolis-Hastings with the density of the proposal. Chains start
+    `global_every`-th step proposes a draw of mixture or product, or of the score's probability flow,
+    which is accepted or rejected by Metropolis-Hastings with the density of the proposal. Chains start
     from the particles unless `init_params` are given. Only the draws of the chains are returned.
 
     Exactness: the density of a mixture is known, that of a flow is that of an invertible map.
@@ -77,8 +77,8 @@ class GlobalLocal(NumPyroKernel):
         What makes a proposal of the score: `flow_proposal`, or `path_proposal`, which needs no
         derivatives of the network and suits higher dimensions. Both are functions of
         `numpyro_score.samplers.proposals`, and `functools.partial` of one sets its options. By
-        default a mixture of Gaussians if its jumps are accepted often enough, else the flow for up
-        to 32 dimensions and the path beyond.
+        default a mixture of Gaussians or a product of independent coordinates if the jumps of one
+        are accepted often enough, else the flow for up to 32 dimensions and the path beyond.
     rounds
         Largest number of trainings of the network.
     global_every

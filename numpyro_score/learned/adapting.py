@@ -10,28 +10,21 @@ time. One that is not shows it by its importance weights, except for a mode that
 shows at the points that found it.
 """
 
-from typing import NamedTuple
-
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from numpyro_score.kernels.gaussian_mixture import GaussianMixture
 from numpyro_score.learned.arrived import evaluate
 from numpyro_score.learned.components import Components, refit, split, with_tails
-from numpyro_score.learned.coverage import covers, evidence_error, log_masses, log_ratios
 from numpyro_score.learned.em import fit_components
 from numpyro_score.learned.explore_regions import Found
-from numpyro_score.learned.importance import Quality, quality
 from numpyro_score.learned.preparation import FlatLogDensity
-from numpyro_score.learned.regions import SMALLEST, shares
-from numpyro_score.learned.resampling import truncated
-from numpyro_score.learned.rounds import ENOUGH, GOOD, LEAST_GAIN, Learned, Round
+from numpyro_score.learned.regions import SMALLEST
+from numpyro_score.learned.rounds import GOOD, LEAST_GAIN, Learned
 from numpyro_score.learned.units import units_of
+from numpyro_score.learned.weighted import Drawn, as_learned, draw
 from numpyro_score.progress import ProgressCallback
-from numpyro_score.samplers.proposals import LearnedProposal, mixture_proposal
+from numpyro_score.samplers.proposals import mixture_proposal
 from numpyro_score.types import RngKey
 
 SUFFICIENT = 0.4
@@ -42,9 +35,6 @@ double the acceptance."""
 MAX_ROUNDS = 12
 """Rounds at most: two are enough where modes are near Gaussian; splits take more."""
 
-BATCHES = 4
-"""Draws of a round, in units of the number of particles: they need no gradient."""
-
 PER_DIMENSION = 2
 """A component keeps its mean and covariance if it has fewer effective draws than this number for
 each dimension and `SMALLEST` more."""
@@ -53,55 +43,9 @@ PER_HALF = 4
 """Components are split only if they have on average this multiple of that number."""
 
 
-@eqx.filter_jit
-def _weighted_draws(
-    logdensity_fn: FlatLogDensity, proposal: LearnedProposal, rng_key: RngKey, num: int
-) -> tuple[Float[Array, "num dim"], Float[Array, " num"]]:
-    """Draws and their log weights.
-
-    Draws of the heavy-tailed part are among them, since they cost no more than others: they keep
-    the weights bounded where the target's tails are heavier than those of the mixture.
-    """
-    x, log_q = jax.vmap(proposal.sample_and_log_prob)(jax.random.split(rng_key, num))
-    log_weights = jax.vmap(logdensity_fn)(x) - log_q
-    return x, jnp.where(jnp.isnan(log_weights), -jnp.inf, log_weights)
-
-
-class _Drawn(NamedTuple):
-    """Draws of one round's mixture, their weights, and the share of every region."""
-
-    proposal: LearnedProposal
-    x: Float[Array, "num dim"]
-    weights: Float[np.ndarray, " num"]
-    quality: Quality
-    shares: Float[np.ndarray, " regions"]
-
-
 def _first(regions: Components, data: Float[np.ndarray, "num dim"]) -> Components:
     equal = np.full(len(data), 1 / len(data))
     return with_tails(refit(regions, data, equal, regions.share_out(data)[1], SMALLEST))
-
-
-def _draw(
-    logdensity_fn: FlatLogDensity,
-    proposal: LearnedProposal,
-    regions: GaussianMixture,
-    rng_key: RngKey,
-    num: int,
-) -> _Drawn:
-    keys = jax.random.split(rng_key, BATCHES)
-    batches = [_weighted_draws(logdensity_fn, proposal, key, num) for key in keys]
-    x, weighed = map(jnp.concatenate, zip(*batches, strict=True))
-    log_weights = np.asarray(weighed, np.float64)
-    found = quality(log_weights)
-    weights = truncated(log_weights) if found.ess_fraction > 0 else np.full(len(x), 1 / len(x))
-    return _Drawn(proposal, x, weights, found, shares(regions, x, weights))
-
-
-def suffices(learned: Learned, acceptance: float) -> bool:
-    """Whether a proposal covers what was found, its jumps are accepted, and no tail is heavy."""
-    found = learned.quality
-    return learned.covers and found.acceptance_rate > acceptance and not found.has_heavy_tail
 
 
 def adapt_mixture(
@@ -129,9 +73,6 @@ def adapt_mixture(
     progress
         Called with the phase.
     """
-    # takes long to import
-    from blackjax.smc import resampling
-
     regions = modes.regions.mixture
     points = np.asarray(particles, np.float64)
     logdensity, gradients = (np.asarray(a) for a in evaluate(logdensity_fn, particles))
@@ -139,7 +80,7 @@ def adapt_mixture(
     data = units.whiten(points)
     components = _first(units.components(regions), data)
     fewest = PER_DIMENSION * points.shape[1] + SMALLEST
-    drawn: list[_Drawn] = []
+    drawn: list[Drawn] = []
     best, stopped, has_split = 0, "rounds", False
     for round_ in range(MAX_ROUNDS):
         if progress is not None:
@@ -148,7 +89,7 @@ def adapt_mixture(
             components.mixture, data=data, center=units.center, factor=units.factor
         )
         key = jax.random.fold_in(rng_key, round_)
-        drawn.append(_draw(logdensity_fn, proposal, regions, key, num_particles))
+        drawn.append(draw(logdensity_fn, proposal, regions, key, num_particles))
         found = drawn[-1].quality
         gain = found.acceptance_rate - drawn[best].quality.acceptance_rate
         best = round_ if gain > 0 else best
@@ -166,25 +107,6 @@ def adapt_mixture(
             drawn[-1].weights,
             fewest,
         )
-    kept = drawn[best]
-    found = kept.quality
-    of_particles = log_ratios(kept.proposal, found.log_evidence, particles, logdensity)
-    of_starts = log_ratios(kept.proposal, found.log_evidence, modes.starts, modes.logdensity)
-    masses = log_masses(regions, found.log_evidence, modes.starts, modes.logdensity)
-    error = evidence_error(found.log_evidence_error, len(kept.x), of_particles)
-    history = [Round(one.quality, one.shares) for one in drawn]
-    history[best] = history[best]._replace(quality=found._replace(log_evidence_error=error))
-    if found.ess_fraction > ENOUGH:
-        # by weight alone: a chain that starts in a mode of no weight may stay there
-        weights = jnp.asarray(kept.weights, kept.x.dtype)
-        key = jax.random.fold_in(rng_key, MAX_ROUNDS)
-        particles = kept.x[resampling.systematic(key, weights, num_particles)]
-    return Learned(
-        kept.proposal,
-        particles,
-        tuple(history),
-        best,
-        stopped,
-        len(points) + BATCHES * num_particles * len(drawn),
-        covers(of_particles, of_starts, *masses),
-    )
+    key = jax.random.fold_in(rng_key, MAX_ROUNDS)
+    given = modes, particles, logdensity, key, num_particles
+    return as_learned(drawn, best, stopped, *given)

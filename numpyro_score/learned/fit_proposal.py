@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,7 +12,8 @@ import numpy as np
 from jaxtyping import Array
 
 from numpyro_score.kernels.proposals import IndependentProposal
-from numpyro_score.learned.adapting import SUFFICIENT, adapt_mixture, suffices
+from numpyro_score.learned.adapting import SUFFICIENT, adapt_mixture
+from numpyro_score.learned.adapting_product import adapt_product
 from numpyro_score.learned.evidence import Evidence, combine
 from numpyro_score.learned.explore_regions import Explored, Found, anneal_regions, find_modes
 from numpyro_score.learned.fitted import Fitted
@@ -20,6 +22,7 @@ from numpyro_score.learned.preparation import FlatLogDensity
 from numpyro_score.learned.region_record import RegionRecord
 from numpyro_score.learned.rounds import GOOD, Learned
 from numpyro_score.learned.training import MakeProposal, default_proposal, train_proposal
+from numpyro_score.learned.weighted import suffices
 from numpyro_score.progress import ProgressCallback
 from numpyro_score.types import Position, RngKey
 
@@ -52,7 +55,8 @@ def fit_proposal(
         Particles of the exploration.
     network, make_proposal, rounds
         As in `train_proposal`. Without `make_proposal` a mixture of Gaussians is adapted first,
-        and a network is trained only if its jumps are not accepted often enough.
+        then a product of independent coordinates, and a network is trained only if jumps of
+        neither are accepted often enough.
     progress
         Whether to show progress bars of the trainings, or a function to call in their place.
 
@@ -81,27 +85,34 @@ def fit_proposal(
     explored: Explored | None = None
     tried: list[Learned] = []
 
-    def adapt(particles: Array, key: RngKey, phase: str) -> None:
-        with timed(phase):
-            given = logdensity_fn, modes, particles, key, num_particles
-            tried.append(adapt_mixture(*given, callback))
+    further = partial(jax.random.fold_in, key_adapt)
 
+    def adapt(family: Callable[..., Learned], particles: Any, key: RngKey, phase: str) -> bool:
+        """Whether what is adapted is as good as a network could be."""
+        with timed(phase):
+            given = logdensity_fn, modes, jnp.asarray(particles), key, num_particles
+            tried.append(family(*given, callback))
+        return suffices(tried[-1], GOOD)
+
+    is_good = False
     if make_proposal is None:
-        adapt(jnp.asarray(modes.starts), key_adapt, "adapt")
-        first, num_regions = tried[0], modes.regions.num
+        is_good = adapt(adapt_mixture, modes.starts, key_adapt, "adapt")
+        num_regions = modes.regions.num
         with timed("look_again"):
-            modes = with_missed(logdensity_fn, modes, first, key_missed)
+            modes = with_missed(logdensity_fn, modes, tried[0], key_missed)
         if modes.regions.num > num_regions:
             # whatever its weights say, it lacks a mode
-            tried[0] = first._replace(covers=False)
-            if suffices(first, GOOD):
-                adapt(jnp.asarray(modes.starts), jax.random.fold_in(key_adapt, 1), "adapt_more")
-    if not (tried and suffices(tried[-1], GOOD)):
+            tried[0] = tried[0]._replace(covers=False)
+            is_good = is_good and adapt(adapt_mixture, modes.starts, further(1), "adapt_more")
+        is_good = is_good or adapt(adapt_product, modes.starts, further(2), "adapt_product")
+    if not is_good:
         with timed("anneal"):
             explored = anneal_regions(logdensity_fn, modes, key_anneal, num_particles, callback)
         if make_proposal is None:
-            adapt(explored.particles, jax.random.fold_in(key_adapt, 0), "adapt_again")
-        if not (tried and suffices(tried[-1], SUFFICIENT)):
+            adapt(adapt_mixture, explored.particles, further(0), "adapt_again")
+            if not any(suffices(one, SUFFICIENT) for one in tried):
+                adapt(adapt_product, explored.particles, further(3), "adapt_product_again")
+        if not any(suffices(one, SUFFICIENT) for one in tried):
             with timed("train"):
                 trained = train_proposal(
                     logdensity_fn,

@@ -35,14 +35,15 @@ class Fitted(NamedTuple):
     quality
         Acceptance, effective sample size, Pareto k and log evidence, from the proposal's draws.
     rounds
-        Acceptance after each round, those of the mixture of Gaussians before those of training.
+        Acceptance after each round, those of mixture and product before those of training.
     num_grad
         Gradients of the target that exploring and training took.
     num_stages
         Temperatures of the exploration.
     seconds
         Phase -> seconds, compiling included: `explore`, `adapt`, `look_again`, `adapt_more`,
-        `anneal`, `adapt_again` and `train`, as far as there was need of them.
+        `adapt_product`, `anneal`, `adapt_again`, `adapt_product_again` and `train`, as far as there
+        was need of them.
     template
         A position of the model's structure and shapes; its values are ignored.
     evidence
@@ -55,7 +56,7 @@ class Fitted(NamedTuple):
     error
         Mean squared error of the network at the end of the training that was kept, for each
         coordinate, in units of the noise's variance: 0 of the true score of a Gaussian target, 1 of
-        a network that predicts nothing. NaN of a mixture of Gaussians.
+        a network that predicts nothing. NaN where no network was trained.
 
     Examples
     --------
@@ -86,7 +87,7 @@ class Fitted(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What the proposal is: "mixture", "flow" or "path"."""
+        """What the proposal is: "mixture", "product", "flow" or "path"."""
         return self.proposal.learned.kind
 
     @property

@@ -7,16 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from numpyro_score.learned.adapting import (
-    SUFFICIENT,
-    adapt_mixture,
-    suffices,
-)
+from numpyro_score.learned.adapting import SUFFICIENT, adapt_mixture
 from numpyro_score.learned.arrived import evaluate
 from numpyro_score.learned.explore_regions import Found
 from numpyro_score.learned.regions import find_regions
 from numpyro_score.learned.rounds import Learned
 from numpyro_score.learned.units import units_of
+from numpyro_score.learned.weighted import suffices
 
 DIM, NUM = 4, 1024
 WEIGHTS = np.array([0.8, 0.2])

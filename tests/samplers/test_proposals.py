@@ -17,6 +17,7 @@ from numpyro_score.samplers.proposals import (
     flow_proposal,
     mixture_proposal,
     path_proposal,
+    product_proposal,
     round_trip,
 )
 from numpyro_score.samplers.proposals.monotone import MonotoneFlow
@@ -61,7 +62,7 @@ MAKERS = {
 }
 
 
-KINDS = [*MAKERS, "mixture"]
+KINDS = [*MAKERS, "mixture", "product"]
 
 
 def make(kind: str, factor: float, weight: float = 0.02, noise: Any = NOISE) -> LearnedProposal:
@@ -72,6 +73,11 @@ def make(kind: str, factor: float, weight: float = 0.02, noise: Any = NOISE) -> 
         mixture = gaussian_mixture(WEIGHTS, (MEANS[:, None] - 1) / 2, factors)
         return mixture_proposal(
             mixture, data=(data - 1) / 2, center=1.0, factor=[2.0], weight=weight
+        )
+    if kind == "product":
+        columns = (a[:, None] for a in (WEIGHTS, (MEANS - 1) / 2, SDS / 2 / factor))
+        return product_proposal(
+            *columns, data=(data - 1) / 2, center=1.0, factor=[2.0], weight=weight
         )
     score = Scaled(mixture_score(noise), factor)
     return MAKERS[kind](score, noise, 1, data=data, weight=weight)
@@ -179,6 +185,16 @@ def test_points_of_another_size_are_refused() -> None:
     mixture = gaussian_mixture([1.0], [[0.0]], [[[1.0]]])
     with pytest.raises(ValueError, match=r"data has shape \(10, 3\)"):
         mixture_proposal(mixture, data=np.zeros((10, 3)))
+
+
+def test_a_product_of_other_shapes_is_refused() -> None:
+    two, three = np.ones((1, 2)), np.ones((1, 3))
+    with pytest.raises(ValueError, match=r"data has shape \(1, 3\)"):
+        product_proposal(two, two, two, data=three)
+    with pytest.raises(ValueError, match=r"shapes \(1, 2\), \(1, 3\) and \(1, 2\)"):
+        product_proposal(two, three, two, data=two)
+    with pytest.raises(ValueError, match="above 0"):
+        product_proposal(two, two, 0 * two, data=two)
 
 
 def test_a_flow_is_undone() -> None:

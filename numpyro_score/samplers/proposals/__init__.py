@@ -4,6 +4,7 @@ from numpyro_score.samplers.proposals.defensive import LearnedProposal
 from numpyro_score.samplers.proposals.flow import flow_proposal
 from numpyro_score.samplers.proposals.mixture import mixture_proposal
 from numpyro_score.samplers.proposals.path import path_proposal
+from numpyro_score.samplers.proposals.product import product_proposal
 from numpyro_score.samplers.proposals.residual import RoundTrip, round_trip
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "flow_proposal",
     "mixture_proposal",
     "path_proposal",
+    "product_proposal",
     "round_trip",
 ]
