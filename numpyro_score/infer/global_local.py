@@ -41,15 +41,16 @@ class GlobalLocal(NumPyroKernel):
     tempered SMC, short local chains run from dispersed starts, and two independent sets of
     particles are annealed from a mixture of Gaussians over the regions that both found. That
     mixture is adapted to the particles, and to its own weighted draws; so is a product of
-    independent coordinates. Where the jumps of both would be accepted too rarely, a score at every noise level is trained on the particles and their
-    gradients, and again on the proposal's own weighted draws while acceptance or the weights of the
-    regions change. The proposal is then frozen. Warmup tunes the local moves; after it, every
-    `global_every`-th step proposes a draw of mixture or product, or of the score's probability flow,
-    which is accepted or rejected by Metropolis-Hastings with the density of the proposal. Chains start
-    from the particles unless `init_params` are given. Only the draws of the chains are returned.
+    independent coordinates. Where the jumps of both would be accepted too rarely, a score at every
+    noise level is trained on the particles and their gradients, and again on the proposal's own
+    weighted draws while acceptance or the weights of the regions change. The proposal is then
+    frozen. Warmup tunes the local moves; after it, every `global_every`-th step proposes a draw of
+    mixture or product, or of the score's probability flow, which is accepted or rejected by
+    Metropolis-Hastings with the density of the proposal. Chains start from the particles unless
+    `init_params` are given. Only the draws of the chains are returned.
 
-    Exactness: the density of a mixture is known, that of a flow is that of an invertible map.
-    Positions at which the map could not be inverted are counted (`is_lost`), and get the density of
+    Exactness: the density of a mixture or product is known, that of a flow is that of an invertible
+    map. Positions at which it could not be inverted are counted (`is_lost`), and get the density of
     the proposal's heavy-tailed part alone. The kernel is exact as long as the flow indeed does not
     reach them and no fold of the map (where it is not one to one) goes undetected; `round_trip`
     measures the errors of the inverse.

@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from numpyro_score.kernels.proposals import IndependentProposal
 from numpyro_score.learned.adapting import SUFFICIENT, adapt_mixture

@@ -69,7 +69,8 @@ class _Groups(NamedTuple):
             values, own = values[order], weights[order] / weights.sum()
             edges = np.interp(levels, np.cumsum(own) - own / 2, values)
             # a group across a gap would put points where there are none
-            even = np.linspace(*np.interp(BULK, levels, edges), NUM_GROUPS - len(edges) - 1)
+            low, high = np.interp(BULK, levels, edges).tolist()
+            even = np.linspace(low, high, NUM_GROUPS - len(edges) - 1)
             which = np.searchsorted(np.sort(np.concatenate([edges, even])), values)
             share = np.bincount(which, own, NUM_GROUPS)
             mean = np.bincount(which, own * values, NUM_GROUPS) / np.maximum(share, 1e-300)

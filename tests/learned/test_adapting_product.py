@@ -1,4 +1,4 @@
-"""The product that is adapted: many more modes than particles tell, and what it leaves to others."""
+"""The product that is adapted: very many modes, and what it leaves to others."""
 
 from typing import Any
 

@@ -5,10 +5,10 @@
 `q_learned` is the distribution of a `MonotoneFlow`, a `DenoisingPath`, a mixture of Gaussians or a
 product of such mixtures in whitened coordinates `u`, `x = center + factor u`, and `t_nu` a
 multivariate Student t in the same coordinates, of the mean and the scales of the data that it was
-learned from. The tails of `q_learned` are about those of a Gaussian. With the second component, of small weight, `p / q` is
-bounded for targets whose tails are at most as heavy as those of the t, so that an independence
-chain does not get stuck (Hesterberg 1995, doi:10.1080/00401706.1995.10484303; Owen and Zhou 2000,
-doi:10.1080/01621459.2000.10473909).
+learned from. The tails of `q_learned` are about those of a Gaussian. With the second component, of
+small weight, `p / q` is bounded for targets whose tails are at most as heavy as those of the t, so
+that an independence chain does not get stuck (Hesterberg 1995, doi:10.1080/00401706.1995.10484303;
+Owen and Zhou 2000, doi:10.1080/01621459.2000.10473909).
 """
 
 from functools import partial

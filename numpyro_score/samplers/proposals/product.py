@@ -1,8 +1,8 @@
-"""Independence proposals whose coordinates are independent, each a mixture of Gaussians in one
-dimension: nothing to train, for a target that is about a product.
+"""Independence proposals of independent coordinates: nothing to train, for a target like a product.
 
-A product of d coordinates with two modes each has `2^d` modes, which no list holds, and `d` mixtures
-of two (independent factor analysis, Attias 1999, doi:10.1162/089976699300016458, of known axes).
+Each coordinate has a mixture of Gaussians in one dimension. A product of d coordinates with two
+modes each has `2^d` modes, which no list holds, and d mixtures of two (independent factor analysis,
+Attias 1999, doi:10.1162/089976699300016458, of known axes).
 """
 
 from typing import Any, final
