@@ -84,7 +84,7 @@ class GlobalLocal(NumPyroKernel):
         Largest number of trainings of the network.
     global_every
         After warmup every `global_every`-th step is a jump: by default every second one with a
-        mixture, whose jumps cost no more than local steps, and every fifth with a network.
+        mixture or product, whose jumps cost no more than local steps, every fifth with a network.
     reference
         What exploration starts from: a NumPyro distribution over the flat unconstrained position,
         or an `IndependentProposal` of it. By default the model's prior, or a Gaussian of sd 10

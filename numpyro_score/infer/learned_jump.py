@@ -13,8 +13,8 @@ POOL = 1024
 """Proposals that are made at a time, for all chains together."""
 
 EVERY_MIXTURE, EVERY_NETWORK = 2, 5
-"""Steps from one jump to the next. A jump to a draw of a mixture costs as much as a local step, one
-of a network some hundred evaluations of it besides."""
+"""Steps from one jump to the next. A jump to a draw of a mixture, or product, costs as much as a
+local step, one of a network some hundred evaluations of it besides."""
 
 
 def usual_interval(context: Context) -> int:
@@ -24,7 +24,7 @@ def usual_interval(context: Context) -> int:
 
 def interval_of(proposal: LearnedProposal) -> int:
     """The same for a proposal."""
-    return EVERY_MIXTURE if proposal.learned.kind == "mixture" else EVERY_NETWORK
+    return EVERY_MIXTURE if proposal.learned.kind in ("mixture", "product") else EVERY_NETWORK
 
 
 def _init(num_chains: int, context: Context) -> Draft:
