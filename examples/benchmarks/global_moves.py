@@ -34,7 +34,6 @@ import numpy as np
 
 TARGETS = ("mog2", "ring8", "mog10d")
 NUM_CHAINS, NUM_SAMPLES, NUM_WARMUP = 100, 1000, 200
-GLOBAL_EVERY = 10
 PROPOSALS = ("default", "flow", "path")
 MAX_FLOW = 50
 
@@ -84,7 +83,6 @@ def ours(name, seed, particles, proposal):
     begin, begin_cpu = time.perf_counter(), time.process_time()
     kernel = ns.GlobalLocal(
         logdensity_fn=logdensity_fn,
-        global_every=GLOBAL_EVERY,
         num_particles=int(particles),
         proposal=None if proposal == "default" else getattr(proposals, f"{proposal}_proposal"),
         progress=False,
