@@ -4,9 +4,9 @@
 
 Every case is fitted with `GlobalLocal`'s defaults from a rough guess of where the modes are, once
 for every seed. A line says what was learned, how far log Z is from the truth in units of its own
-error, and which warnings were given. With `--draw` 100 chains draw 500 times each, every fifth
-step a jump, and the total variation of the mode weights is printed too. `--proposal flow` or
-`path` trains a network in place of the default, a mixture of Gaussians where that suffices.
+error, and which warnings were given. With `--draw` 100 chains draw 500 times each, and the total
+variation of the mode weights is printed too. `--proposal flow` or `path` trains a network in place
+of the default, a mixture of Gaussians or a product where that suffices.
 
 Sound cases should be right and give no warning. Crippled cases (a start that covers one mode of
 two, few particles, a network of width 2, a funnel) should warn, or be right all the same. The

@@ -5,7 +5,7 @@
 The posterior of a mixture of `K` Gaussians with diagonal covariances has `K!` modes of equal weight
 (Stephens 2000, doi:10.1111/1467-9868.00265): 6 for `K = 3`, two features of the iris data (14
 dimensions), and 24 for `K = 4`, 200 simulated points of four Gaussians (19 dimensions).
-`GlobalLocal` runs with its defaults, 64 chains of 1,000 draws, every fifth step a jump. A line says
+`GlobalLocal` runs with its defaults, 64 chains of 1,000 draws. A line says
 how many jumps were accepted; the number of labellings that chains visited, and their smallest and
 largest share; the largest distance of a share from `1 / K!` in standard errors; R-hat of all
 parameters; gradients, learning included; seconds of CPU.

@@ -28,7 +28,7 @@ from numpyro_score.samplers.proposals import mixture_proposal
 from numpyro_score.types import RngKey
 
 SUFFICIENT = 0.4
-"""Acceptance of the mixture's jumps from which no network is trained. A jump of the mixture costs
+"""Acceptance of a mixture's or product's jumps from which no network is trained. Such a jump costs
 one evaluation, so that rare jumps can be made up for by more of them, and training could at best
 double the acceptance."""
 
