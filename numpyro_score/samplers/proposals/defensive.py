@@ -187,6 +187,27 @@ class LearnedProposal(eqx.Module):
         return dist.MultivariateStudentT(df, self.heavy_mean.astype(dtype), scales)
 
 
+def location_and_scales(data: Any, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and sds of points, `(dim,)` each, for the heavy-tailed component.
+
+    Parameters
+    ----------
+    data
+        Points `u`, `(num, dim)`.
+    dim
+        Of the learned distribution.
+
+    Raises
+    ------
+    ValueError
+        The shape is another.
+    """
+    points = np.asarray(data)
+    if points.ndim != 2 or points.shape[1] != dim:
+        raise ValueError(f"data has shape {points.shape}; give points (num, {dim})")
+    return points.mean(axis=0), points.std(axis=0)
+
+
 def with_defensive(
     learned: ScoreDistribution,
     heavy: tuple[Any, Any],

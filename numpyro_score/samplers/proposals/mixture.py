@@ -6,7 +6,6 @@ McLachlan and Peel 2000, doi:10.1002/0471721182.
 from typing import Any, final
 
 import equinox as eqx
-import numpy as np
 from jaxtyping import Array, Float
 
 from numpyro_score.kernels.gaussian_mixture import GaussianMixture
@@ -14,6 +13,7 @@ from numpyro_score.samplers.proposals.defensive import (
     HEAVY_DF,
     HEAVY_WEIGHT,
     LearnedProposal,
+    location_and_scales,
     with_defensive,
 )
 from numpyro_score.types import RngKey
@@ -81,6 +81,7 @@ def mixture_proposal(
     Examples
     --------
     >>> import jax
+    >>> import numpy as np
     >>> from numpyro_score.kernels.gaussian_mixture import gaussian_mixture
     >>> mixture = gaussian_mixture([0.5, 0.5], [[-3.0], [3.0]], [[[1.0]], [[1.0]]])
     >>> proposal = mixture_proposal(mixture, data=np.array([[-3.0], [3.0]]))
@@ -88,10 +89,6 @@ def mixture_proposal(
     >>> bool(abs(proposal.log_prob(jax.random.key(0), x) - log_q) < 1e-5)
     True
     """
-    points = np.asarray(data)
-    if points.ndim != 2 or points.shape[1] != mixture.means.shape[1]:
-        raise ValueError(
-            f"data has shape {points.shape}; give points (num, {mixture.means.shape[1]})"
-        )
-    heavy = points.mean(axis=0), points.std(axis=0)
-    return with_defensive(MixtureDistribution(mixture), heavy, center, factor, weight, df)
+    learned = MixtureDistribution(mixture)
+    heavy = location_and_scales(data, learned.dim)
+    return with_defensive(learned, heavy, center, factor, weight, df)

@@ -17,6 +17,7 @@ from numpyro_score.samplers.proposals.defensive import (
     HEAVY_DF,
     HEAVY_WEIGHT,
     LearnedProposal,
+    location_and_scales,
     with_defensive,
 )
 from numpyro_score.types import RngKey
@@ -106,7 +107,6 @@ def product_proposal(
     True
     """
     shares, places, widths = (np.asarray(a, np.float64) for a in (weights, means, sds))
-    points = np.asarray(data)
     if not (shares.ndim == 2 and shares.shape == places.shape == widths.shape):
         raise ValueError(
             f"weights, means and sds have shapes {shares.shape}, {places.shape} and "
@@ -114,10 +114,8 @@ def product_proposal(
         )
     if not ((shares > 0).all() and (widths > 0).all()):
         raise ValueError("weights and sds must be above 0; leave out components of weight 0")
-    if points.ndim != 2 or points.shape[1] != shares.shape[1]:
-        raise ValueError(f"data has shape {points.shape}; give points (num, {shares.shape[1]})")
+    heavy = location_and_scales(data, shares.shape[1])
     parts = np.log(shares / shares.sum(axis=0)), places, widths
     dtype = jnp.result_type(float)
     learned = ProductDistribution(*(jnp.asarray(part, dtype) for part in parts))
-    heavy = points.mean(axis=0), points.std(axis=0)
     return with_defensive(learned, heavy, center, factor, weight, df)
