@@ -27,6 +27,7 @@ from jaxtyping import Array, Float
 from numpyro_score.adaptation.metric import fisher
 from numpyro_score.adaptation.pooled import pooled_warmup
 from numpyro_score.amortised.kernel import check_sites, finite_weights
+from numpyro_score.compilation import compiled_loop
 from numpyro_score.constants import Constants
 from numpyro_score.kernels import langevin
 from numpyro_score.kernels.independence import independence_jump
@@ -111,7 +112,7 @@ class Plan:
     num_blocks: int
 
 
-@eqx.filter_jit
+@compiled_loop(eqx.filter_jit)
 def correct_batch(plan: Plan, flow: Any, rng_keys: Any, data: Mapping[str, Any]) -> Corrected:
     """Chains on several data sets, which are the leading axis of keys and data.
 

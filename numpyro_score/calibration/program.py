@@ -12,6 +12,7 @@ from numpyro_score.calibration.credible import DENSITY, DISTANCE
 from numpyro_score.calibration.ranks import Ranked, rank
 from numpyro_score.calibration.refit import Refit
 from numpyro_score.calibration.store import BatchStore
+from numpyro_score.compilation import compiled_loop
 from numpyro_score.progress import Bar, ProgressCallback
 from numpyro_score.targets.simulated import JOINT, Simulation, Values
 from numpyro_score.types import RngKey
@@ -87,7 +88,7 @@ def run(
         )
     labels = [label for name in names for label in _labels(name, shapes[0][name].shape)]
 
-    @jax.jit
+    @compiled_loop(jax.jit)
     def batch(keys: Any) -> tuple[Any, Any]:
         truth, draws = jax.vmap(partial(_one, plan))(keys)
         return _flat(truth, names, 1), _flat(draws, names, 3)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Self
 
 import jax
@@ -55,6 +56,7 @@ class DrawSpace:
         self.density = Problem(owner, model, None, None, needs_density=False)
         self.shape = shape
         self._make = make
+        self._made: dict[tuple[int, ...], Any] = {}
         if model is None and shape is None:
             raise ValueError(
                 f"{owner} has no model and its score does not know the shape of a point; give "
@@ -81,9 +83,12 @@ class DrawSpace:
         """The sampler of points of this shape."""
         if self._make is None:
             return None
-        # its plan is made of numbers, not of traced values, wherever it is made
-        with jax.ensure_compile_time_eval():
-            return self._make(shape)
+        if shape not in self._made:
+            is_traced = isinstance(jnp.zeros(()), jax.core.Tracer)
+            # within a trace, too, its plan is made of numbers: operation by operation
+            with jax.ensure_compile_time_eval() if is_traced else nullcontext():
+                self._made[shape] = self._make(shape)
+        return self._made[shape]
 
     def logdensity_fn(self, args: Any, kwargs: Any) -> LogDensityFn | None:
         """Log density of the model; None without one."""

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import is_prng_key
 
+from numpyro_score.compilation import ONCE
 from numpyro_score.constants import Constants
 from numpyro_score.fingerprint import describe
 from numpyro_score.infer.draw_space import DrawSpace
@@ -290,8 +291,7 @@ class NumPyroKernel(MCMCKernel):
 @partial(
     jax.jit,
     static_argnames=("kernel", "constants", "map_chains"),
-    # it runs once: half the compilation is worth more than a faster program
-    compiler_options={"xla_backend_optimization_level": 0},
+    compiler_options=ONCE,
 )
 def _begin(
     kernel: NumPyroKernel, constants: Constants, map_chains: MapChains, inputs: Any, *arrays: Any

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from numpyro_score.compilation import compiled_loop
 from numpyro_score.kernels.base import run_steps
 from numpyro_score.kernels.ladder import Ladder, finite
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
@@ -85,7 +86,7 @@ class TemperedParticles(NamedTuple):
     @property
     def num_grad(self) -> int:
         """Gradients of all particles together, the first of every stage included."""
-        return int(count_grad(len(self.particles), self.num_stages))
+        return count_grad(len(self.particles), int(self.num_stages))
 
 
 def count_grad(num_particles: int, num_stages: Any) -> Any:
@@ -96,7 +97,7 @@ def count_grad(num_particles: int, num_stages: Any) -> Any:
     return num_particles * (num_stages * (MOVES + 3) + 1)
 
 
-@eqx.filter_jit
+@compiled_loop(eqx.filter_jit)
 def move_particles(
     logdensity_fn: Callable[[Flat], Any],
     rng_key: RngKey,
@@ -126,7 +127,7 @@ def move_particles(
     return states.position, jnp.exp(log_step), rates[-1]
 
 
-@eqx.filter_jit
+@compiled_loop(eqx.filter_jit)
 def tempered_smc(
     logdensity_fn: Callable[[Flat], Any],
     reference: IndependentProposal,

@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from numpyro_score.compilation import compiled_loop
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
 from numpyro_score.kernels.proposals import IndependentProposal
 from numpyro_score.learned.preparation import FlatLogDensity
@@ -55,11 +57,11 @@ class Dispersed(NamedTuple):
 
     positions: Float[Array, "num dim"]
     logdensity: Float[Array, " num"]
-    is_stretched: Bool[Array, " num"]
+    is_stretched: Bool[np.ndarray, " num"]
     num_grad: int
 
 
-@eqx.filter_jit
+@compiled_loop(eqx.filter_jit)
 def _run(
     logdensity_fn: FlatLogDensity, reference: IndependentProposal, rng_key: RngKey, num: int
 ) -> tuple[Array, Array]:
@@ -116,5 +118,5 @@ def run_dispersed_chains(
         How many chains.
     """
     positions, logdensity = _run(logdensity_fn, reference, rng_key, num)
-    is_stretched = jnp.resize(jnp.asarray(STRETCHES), (num,)) > 1
+    is_stretched = np.resize(np.asarray(STRETCHES), (num,)) > 1
     return Dispersed(positions, logdensity, is_stretched, num * (NUM_STEPS + 1))

@@ -94,7 +94,8 @@ class Explored(NamedTuple):
 
 
 def _has_arrived(found: TemperedParticles) -> bool:
-    return bool(found.inverse_temperature >= 1) and bool(jnp.isfinite(found.particles).all())
+    has_cooled = float(found.inverse_temperature) >= 1
+    return has_cooled and bool(np.isfinite(np.asarray(found.particles)).all())
 
 
 def find_modes(

@@ -63,7 +63,8 @@ def reference_of(
     """
     if given is not None:
         return given
-    wide = from_distribution(dist.Normal(jnp.zeros_like(flat), SPREAD).to_event(1))
+    normal = dist.Normal(jnp.zeros_like(flat), SPREAD, validate_args=False)
+    wide = from_distribution(normal.to_event(1))
     if model is None:
         return wide
     sample, log_prob = prior_proposal(model, args, kwargs)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from numpyro_score.compilation import compiled_loop
 from numpyro_score.kernels.gaussian_mixture import GaussianMixture
 from numpyro_score.learned.coverage import covers, evidence_error, log_masses, log_ratios
 from numpyro_score.learned.explore_regions import Found
@@ -23,7 +24,7 @@ BATCHES = 4
 """Draws of a round, in units of the number of particles: they need no gradient."""
 
 
-@eqx.filter_jit
+@compiled_loop(eqx.filter_jit)
 def _weighted_draws(
     logdensity_fn: FlatLogDensity, proposal: LearnedProposal, rng_key: RngKey, num: int
 ) -> tuple[Float[Array, "num dim"], Float[Array, " num"]]:
@@ -119,8 +120,9 @@ def as_learned(
     num_grad = len(particles) + BATCHES * num_particles * len(drawn)
     if found.ess_fraction > ENOUGH:
         # by weight alone: a chain that starts in a mode of no weight may stay there
-        weights = jnp.asarray(kept.weights, kept.x.dtype)
-        particles = kept.x[resampling.systematic(rng_key, weights, num_particles)]
+        choose = jax.jit(resampling.systematic, static_argnums=2)
+        weights = np.asarray(kept.weights, kept.x.dtype)
+        particles = kept.x[choose(rng_key, weights, num_particles)]
     return Learned(
         kept.proposal,
         particles,

@@ -19,6 +19,7 @@ from numpyro.infer import HMC
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import identity
 
+from numpyro_score.compilation import compiled_loop
 from numpyro_score.constants import Constants
 from numpyro_score.run.layout import Layout
 from numpyro_score.run.protocol import BatchedKernel
@@ -209,7 +210,7 @@ def _write(
     return jax.lax.dynamic_update_index_in_dim(room, value, row, 0)
 
 
-@partial(jax.jit, static_argnames="program", donate_argnames="buffers")
+@compiled_loop(partial(jax.jit, static_argnames="program", donate_argnames="buffers"))
 def run_chunk(
     program: Program,
     state: Any,

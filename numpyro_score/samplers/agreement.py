@@ -22,8 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from numpyro_score.compilation import at_once
 from numpyro_score.noise import NoiseProcess
-from numpyro_score.samplers.start import noise_misfits
+from numpyro_score.samplers.start import noise_misfits, noise_range
 from numpyro_score.samplers.steps import Score
 
 NUM_DRAWS = 1024
@@ -95,10 +96,10 @@ def levels_of(
     """
     if not getattr(score, "is_of_density", True):
         return None
-    smallest = noise.ratio(end)
+    largest, smallest = at_once(noise_range, noise, end)
     kept = jnp.zeros_like(smallest) if denoises else smallest
     has_moments = knows_moments(score, data_sd)
-    return Levels(noise.ratio(1.0), smallest, kept, noise.time_of, noise.alpha, has_moments)
+    return Levels(largest, smallest, kept, noise.time_of, noise.alpha, has_moments)
 
 
 class Means(NamedTuple):
@@ -157,6 +158,11 @@ def stein_means(
     return jax.vmap(one)(at, jax.random.split(jax.random.key(0), len(at)))
 
 
+def _kept_alpha(levels: Levels) -> Array:
+    """Scale of the signal in the draws."""
+    return levels.alpha(levels.time_of(levels.kept))
+
+
 def disagreements(score: Score, levels: Levels, draws: Float[np.ndarray, "draw ..."]) -> list[str]:
     """What is wrong with draws by their own score; empty if nothing is, or if they are too few.
 
@@ -191,7 +197,7 @@ def disagreements(score: Score, levels: Levels, draws: Float[np.ndarray, "draw .
     largest, smallest, kept = (float(x) for x in (levels.largest, levels.smallest, levels.kept))
     x = few[finite].astype(np.float64)
     if kept:
-        x = x / float(levels.alpha(levels.time_of(levels.kept)))
+        x = x / float(at_once(_kept_alpha, levels))
     sds = x.reshape(len(x), -1).std(axis=0)
     if not levels.has_moments:
         of_data = np.sqrt(np.maximum(sds**2 - kept**2, (FLOOR * kept) ** 2))

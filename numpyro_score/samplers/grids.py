@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from numpyro_score.checks import check_positive, check_whole
+from numpyro_score.compilation import at_once
 from numpyro_score.noise import NoiseProcess
 
 END = 1e-3
@@ -172,7 +173,7 @@ def check_times(noise: NoiseProcess, times: Float[Array, " knots"]) -> None:
             f"the first time is {values[0]:g}, but samplers start from the noise at t = 1; give "
             "times from 1 on, or a process with less noise"
         )
-    if not float(noise.variance(float(values[-1]))) > 0:
+    if not float(at_once(type(noise).variance, noise, values[-1])) > 0:
         raise ValueError(
             f"the grid ends at t = {values[-1]:g}, where {type(noise).__name__} has no noise and "
             "scores are not bounded; end it above 0, as with functools.partial(uniform_times, "

@@ -3,14 +3,13 @@
 Song et al. 2021, arXiv:2011.13456. Draws start from the Gaussian in which the process ends.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 
 from numpyro_score.checks import check_whole
+from numpyro_score.compilation import at_once
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.samplers.agreement import levels_of
 from numpyro_score.samplers.grids import TimeGrid, check_grid, check_times, edm_times
@@ -37,18 +36,9 @@ def plan(noise: NoiseProcess, num_steps: int, method: Method, grid: TimeGrid) ->
         )
     check_grid(grid)
     check_whole("num_steps", num_steps)
-    times = jnp.asarray(_at_once(grid, noise, num_steps))
+    times = jnp.asarray(at_once(grid, noise, num_steps))
     check_times(noise, times)
-    return _at_once(method, noise, times)
-
-
-def _at_once(rule: Callable[..., Any], *args: Any) -> Any:
-    """What the rule returns, by one program rather than one for each operation."""
-    try:
-        return eqx.filter_jit(rule)(*args)
-    except jax.errors.JAXTypeError:
-        # a rule of a user's may need values
-        return rule(*args)
+    return at_once(method, noise, times)
 
 
 def reverse_sde(

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from numpyro_score.compilation import at_once
 from numpyro_score.noise import NoiseProcess
 from numpyro_score.samplers.steps import Score
 
@@ -94,10 +95,16 @@ def start_moments(
         As `check_noise` does.
     """
     mean, sd = data_moments(score, data_mean, data_sd)
-    if not isinstance(end, jax.core.Tracer):
-        check_noise(sd, float(noise.ratio(1.0)), float(noise.ratio(end)))
-    start_mean, start_sd = noise.prior(mean, sd)
+    first, last = at_once(noise_range, noise, end)
+    if not isinstance(last, jax.core.Tracer):
+        check_noise(sd, float(first), float(last))
+    start_mean, start_sd = at_once(type(noise).prior, noise, mean, sd)
     return jnp.asarray(start_mean), jnp.asarray(start_sd)
+
+
+def noise_range(noise: NoiseProcess, end: Any) -> tuple[Array, Array]:
+    """Noise at t = 1 and at the last time, in units of the data."""
+    return noise.ratio(1.0), noise.ratio(end)
 
 
 def check_noise(sd: Any, first: float, last: float) -> None:

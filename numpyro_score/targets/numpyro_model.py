@@ -12,6 +12,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt32
 from numpyro.handlers import substitute
 from numpyro.infer.initialization import init_to_uniform
@@ -26,6 +27,7 @@ from numpyro.infer.util import (
 )
 from numpyro.util import is_prng_key
 
+from numpyro_score.compilation import ONCE
 from numpyro_score.extras import extra
 from numpyro_score.targets.start import why_not_initialized
 from numpyro_score.types import LogDensityFn, Position, RngKey
@@ -113,7 +115,7 @@ def initialize(
     *,
     init_strategy: Callable[..., Any] = init_to_uniform,
 ) -> tuple[Position, ModelFunctions, Bool[Array, "*chain"]]:
-    """Starting points of a model, and its functions; may be traced.
+    """Starting points of a model, and its functions; may be traced, and is one program where not.
 
     Parameters
     ----------
@@ -148,7 +150,23 @@ def initialize(
     >>> functions.logdensity_fn((), {})(position).shape
     ()
     """
-    kwargs = dict(kwargs or {})
+    find = partial(_find_start, model, args, dict(kwargs or {}), init_strategy)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((rng_key, args, kwargs))):
+        return find(rng_key)
+    found = jax.jit(find, compiler_options=ONCE)(rng_key)
+    # NumPyro says what is wrong where it sees values
+    is_known = not isinstance(found[2], jax.core.Tracer)
+    return find(rng_key) if is_known and not np.all(np.asarray(found[2])) else found
+
+
+def _find_start(
+    model: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    init_strategy: Callable[..., Any],
+    rng_key: Any,
+) -> tuple[Position, ModelFunctions, Bool[Array, "*chain"]]:
+    """What `initialize` returns."""
     try:
         with extra("enum", "funsor", "summing out the model's discrete latent sites needs"):
             info = initialize_model(

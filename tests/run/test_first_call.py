@@ -12,6 +12,7 @@ import pytest
 
 import numpyro_score as ns
 from numpyro_score.targets import eight_schools
+from numpyro_score.targets.numpyro_model import initialize
 
 MOST_PROGRAMS = 20
 """Compilations of a first call, at most."""
@@ -53,6 +54,26 @@ def test_a_first_call_on_a_log_density_compiles_few_programs(
     kernel = ns.MALA(logdensity_fn=lambda x: -0.7 * jnp.sum(x**2))
     ns.sample(kernel, jax.random.key(0), init_params=start, **SHORT)
     assert 0 < compilations() - before <= MOST_PROGRAMS
+
+
+def test_a_first_call_of_a_kernel_that_draws_by_a_score_compiles_few_programs(
+    compilations: Callable[[], int],
+) -> None:
+    score = ns.scores.GaussianMixtureScore(
+        np.ones(2) / 2, np.array([[-4.0], [4.0]]), 1.1, ns.noise.VE(0.011, 17.0)
+    )
+    before = compilations()
+    ns.sample(ns.ReverseSDE(score=score), jax.random.key(0), **{**SHORT, "num_warmup": 0})
+    assert 0 < compilations() - before <= MOST_PROGRAMS
+
+
+def test_a_model_is_started_by_one_program(compilations: Callable[[], int]) -> None:
+    key = jax.random.key(0)
+    before = compilations()
+    position, _, is_valid = initialize(key, regression, data(0))
+    assert compilations() - before == 1
+    assert position["slope"].shape == (2,)
+    assert bool(is_valid)
 
 
 def test_a_second_run_compiles_nothing(compilations: Callable[[], int]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from numpyro_score.comparison.external.protocol import Drawn, Task
+from numpyro_score.compilation import loop_options
 from numpyro_score.diagnostics.cost import GRADIENT_COST, Costs
 from numpyro_score.run.budget import Evaluations
 from numpyro_score.run.within import BudgetExceededError
@@ -55,7 +56,7 @@ def timed(fn: Callable[..., Any], *args: Any) -> Timed:
         Its arguments.
     """
     began = time.perf_counter()
-    compiled = jax.jit(fn).lower(*args).compile()
+    compiled = jax.jit(fn).lower(*args).compile(loop_options())
     ready = time.perf_counter()
     result = jax.block_until_ready(compiled(*args))
     return Timed(result, time.perf_counter() - ready, ready - began)
@@ -101,7 +102,7 @@ def draw_blocks(
         return jax.lax.scan(lambda states, key: step(key, states), states, keys)
 
     began = time.perf_counter()
-    compiled = jax.jit(block).lower(rng_key, states).compile()
+    compiled = jax.jit(block).lower(rng_key, states).compile(loop_options())
     spent = spent._replace(seconds_compile=spent.seconds_compile + time.perf_counter() - began)
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     made = 0

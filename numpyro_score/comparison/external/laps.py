@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 
 from numpyro_score.comparison.external.blocks import NOTHING
 from numpyro_score.comparison.external.protocol import Drawn, Task, check_directions
+from numpyro_score.compilation import loop_options
 from numpyro_score.run.within import BudgetExceededError
 from numpyro_score.types import RngKey
 
@@ -104,7 +105,7 @@ def late_adjusted(task: Task) -> Drawn:
 
 
 def _compiled_shard_map(*args: Any, **kwargs: Any) -> Any:
-    return jax.jit(jax.shard_map(*args, **kwargs))
+    return jax.jit(jax.shard_map(*args, **kwargs), compiler_options=loop_options())
 
 
 def _num_trajectories(task: Task, gradients: int) -> int:

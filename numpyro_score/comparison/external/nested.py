@@ -11,6 +11,7 @@ from blackjax.ns.utils import ess, finalise, sample
 
 from numpyro_score.comparison.external.blocks import NOTHING
 from numpyro_score.comparison.external.protocol import Drawn, Task
+from numpyro_score.compilation import loop_options
 from numpyro_score.run.within import BudgetExceededError
 
 NUM_LIVE, NUM_DELETED = 500, 50
@@ -55,7 +56,7 @@ def nested_slices(task: Task) -> Drawn:
     points = jax.jit(jax.vmap(task.reference.draw))(jax.random.split(start_key, NUM_LIVE))
     state = jax.jit(algorithm.init)(points)
     began = time.perf_counter()
-    step = jax.jit(algorithm.step).lower(run_key, state).compile()
+    step = jax.jit(algorithm.step).lower(run_key, state).compile(loop_options())
     compiling = time.perf_counter() - began
     dead: list[Any] = []
     spent = NOTHING._replace(num_logdensity=float(NUM_LIVE), seconds_compile=compiling)

@@ -17,6 +17,7 @@ from blackjax.smc.tuning.from_particles import particles_covariance_matrix
 
 from numpyro_score.comparison.external.blocks import NOTHING
 from numpyro_score.comparison.external.protocol import Drawn, Task
+from numpyro_score.compilation import loop_options
 from numpyro_score.diagnostics.cost import GRADIENT_COST
 from numpyro_score.run.within import BudgetExceededError
 from numpyro_score.types import RngKey
@@ -87,7 +88,7 @@ def tempered_populations(task: Task) -> Drawn:
     state = jax.jit(start)(task.rng_key)
     began = time.perf_counter()
     stage = algorithm(state.parameter_override).step
-    step = jax.jit(stage).lower(task.rng_key, state).compile()
+    step = jax.jit(stage).lower(task.rng_key, state).compile(loop_options())
     compiling = time.perf_counter() - began
     # the ratio of the weights, a density for the start of the moves, and one for each of them
     per_stage = NUM_PARTICLES * (2 + NUM_MOVES)

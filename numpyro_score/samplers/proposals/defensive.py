@@ -184,7 +184,9 @@ class LearnedProposal(eqx.Module):
     def _heavy(self, dtype: Any) -> dist.MultivariateStudentT:
         df = jnp.asarray(self.df, dtype)
         scales = jnp.diag(self.heavy_scale.astype(dtype))
-        return dist.MultivariateStudentT(df, self.heavy_mean.astype(dtype), scales)
+        return dist.MultivariateStudentT(
+            df, self.heavy_mean.astype(dtype), scales, validate_args=False
+        )
 
 
 def location_and_scales(data: Any, dim: int) -> tuple[np.ndarray, np.ndarray]:

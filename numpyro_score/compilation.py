@@ -1,0 +1,81 @@
+"""How much XLA optimizes: less, where the time to compile is worth more than a faster program."""
+
+import os
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any
+
+import equinox as eqx
+import jax
+
+LEVEL = "xla_backend_optimization_level"
+
+ONCE = {LEVEL: 0}
+"""Options for a program that runs once: half the compilation."""
+
+LOOPS = {LEVEL: 2}
+"""Options for the loops of samplers on a CPU. XLA's own default is 3, which takes up to twice as
+long and makes programs that are no faster (`examples/benchmarks/compilation.py`)."""
+
+
+def at_once(rule: Callable[..., Any], *args: Any) -> Any:
+    """What a rule returns, by one program rather than one for each operation.
+
+    A rule of a user's may need values, which a program does not have: it is called as it is.
+
+    Examples
+    --------
+    >>> at_once(lambda x: 2 * x + 1, jnp.ones(2)).tolist()
+    [3.0, 3.0]
+    >>> at_once(lambda x: float(x) + 1, jnp.ones(()))
+    2.0
+    """
+    # its signature does not name the options that it hands on to jax.jit
+    jit: Callable[..., Any] = eqx.filter_jit
+    try:
+        return jit(rule, compiler_options=ONCE)(*args)
+    except jax.errors.JAXTypeError:
+        return rule(*args)
+
+
+def loop_options() -> dict[str, Any]:
+    """Options of the platform for loops; none where the user has chosen a level.
+
+    Examples
+    --------
+    >>> loop_options()
+    {...}
+    """
+    is_chosen = LEVEL in os.environ.get("XLA_FLAGS", "")
+    is_quick = jax.config.read("jax_disable_most_optimizations")
+    return {} if is_chosen or is_quick or jax.default_backend() != "cpu" else LOOPS
+
+
+def compiled_loop[**P, R](jit: Callable[..., Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorator of a loop that runs for long: `jit` with the options of the platform.
+
+    The platform is known when the function is first called, not when its module is imported.
+
+    Parameters
+    ----------
+    jit
+        `jax.jit` or `equinox.filter_jit`, with whatever options besides.
+
+    Examples
+    --------
+    >>> compiled_loop(jax.jit)(lambda x: x + 1)(1).item()
+    2
+    """
+
+    def decorate(fn: Callable[P, R]) -> Callable[P, R]:
+        @cache
+        def compiled(options: tuple[tuple[str, Any], ...]) -> Callable[P, R]:
+            return jit(fn, compiler_options=dict(options))
+
+        @wraps(fn)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            return compiled(tuple(loop_options().items()))(*args, **kwargs)
+
+        return call
+
+    return decorate

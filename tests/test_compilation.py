@@ -1,0 +1,69 @@
+"""Options of XLA: fewer optimizations of loops on a CPU, unless the user has chosen."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from numpyro_score import compilation
+from numpyro_score.compilation import LOOPS, at_once, compiled_loop, loop_options
+
+
+@pytest.fixture
+def users_defaults(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What users have: no flags, all optimizations; tests have fewer."""
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.mark.usefixtures("users_defaults")
+def test_loops_on_a_cpu_have_a_lower_level_unless_the_user_chose_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert loop_options() == LOOPS
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=3")
+    assert loop_options() == {}
+    monkeypatch.delenv("XLA_FLAGS")
+    jax.config.update("jax_disable_most_optimizations", True)
+    assert loop_options() == {}
+
+
+@pytest.mark.usefixtures("users_defaults")
+def test_accelerators_keep_their_own_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation.jax, "default_backend", lambda: "gpu")
+    assert loop_options() == {}
+
+
+@pytest.mark.usefixtures("users_defaults")
+def test_a_loop_is_compiled_with_the_options_and_once() -> None:
+    given: list[Any] = []
+
+    def jit(fn: Callable[..., Any], compiler_options: Any) -> Callable[..., Any]:
+        given.append(compiler_options)
+        return jax.jit(fn, compiler_options=compiler_options)
+
+    @compiled_loop(jit)
+    def double(x: Any) -> Any:
+        """Twice."""
+        return 2 * x
+
+    assert not given
+    assert [float(double(1.5)), float(double(2.0))] == [3.0, 4.0]
+    assert given == [LOOPS]
+    assert double.__doc__ == "Twice."
+
+
+def test_a_rule_that_needs_values_is_called_with_them() -> None:
+    assert at_once(lambda x: float(x) + 1, jnp.ones(())) == 2.0
+
+
+def test_a_rule_is_one_program(compilations: Callable[[], int]) -> None:
+    x = jnp.arange(3.0)
+    before = compilations()
+    assert at_once(lambda x: 2 * x**2 + 1, x).tolist() == [1.0, 3.0, 9.0]
+    assert compilations() - before == 1
