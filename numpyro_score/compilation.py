@@ -25,6 +25,7 @@ def at_once(rule: Callable[..., Any], *args: Any) -> Any:
 
     Examples
     --------
+    >>> import jax.numpy as jnp
     >>> at_once(lambda x: 2 * x + 1, jnp.ones(2)).tolist()
     [3.0, 3.0]
     >>> at_once(lambda x: float(x) + 1, jnp.ones(()))
