@@ -25,11 +25,14 @@ class Otherwise(NamedTuple):
         Makes the kernel that takes its place.
     reason
         The rule that chooses it, to be followed by the fault.
+    then
+        What takes its own place.
     """
 
     fault: Callable[[Seen], str]
     make: Callable[[], MCMCKernel]
     reason: str
+    then: "tuple[Otherwise, ...]" = ()
 
 
 class Choice(NamedTuple):
@@ -42,7 +45,7 @@ class Choice(NamedTuple):
     reason
         The rule that chose it, in words; None for a kernel that was given.
     otherwise
-        What takes its place if it does not suffice, and what takes the place of that.
+        What takes its place if it does not suffice: the first whose fault is found.
     spent
         Attributes of the run that say what was spent on kernels that were given up.
     num_warmup
@@ -80,14 +83,12 @@ class Choice(NamedTuple):
         GivenUpError
             If not: with the choice that takes the place of this one.
         """
-        if not self.otherwise:
-            return
-        other, *further = self.otherwise
-        fault = other.fault(seen)
-        if fault:
-            total = {name: value + self.spent.get(name, 0) for name, value in spent.items()}
-            reason = f"{other.reason}: {fault}"
-            raise GivenUpError(Choice(other.make(), reason, tuple(further), total))
+        for other in self.otherwise:
+            fault = other.fault(seen)
+            if fault:
+                total = {name: value + self.spent.get(name, 0) for name, value in spent.items()}
+                reason = f"{other.reason}: {fault}"
+                raise GivenUpError(Choice(other.make(), reason, other.then, total))
 
 
 class GivenUpError(Exception):
@@ -122,7 +123,7 @@ def beginning_anew[**P, R](sample: Callable[P, R]) -> Callable[P, R]:
             return sample(*args, **kwargs)
         except GivenUpError as given_up:
             choice: Any = given_up.choice
-        # every choice has fewer others than the one before
+        # what takes the place of a kernel has fewer others than it had
         again: Any = run
         if args:
             return again(choice, *args[1:], **kwargs)

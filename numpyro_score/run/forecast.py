@@ -75,6 +75,23 @@ def slow(seen: Seen) -> str:
     return f"only one {unit} in {per_effective:.0f} was effective"
 
 
+def freezes(seen: Seen) -> str:
+    """Whether few draws are effective, and a chain stayed at one place for long.
+
+    Returns
+    -------
+    str
+        What was found, or nothing.
+    """
+    stay = seen.thinning * longest_stay(seen.samples) if slow(seen) else 0
+    return _stayed(stay, seen) if stay >= LONG_STAY else ""
+
+
+def _stayed(stay: int, seen: Seen) -> str:
+    unit = "draws" if seen.thinning == 1 else "steps"
+    return f"a chain stayed at one place for {stay} {unit}"
+
+
 def stays(seen: Seen) -> str:
     """Whether the goal is out of reach, and a chain stayed at one place for long.
 
@@ -88,11 +105,7 @@ def stays(seen: Seen) -> str:
     stay = seen.thinning * longest_stay(seen.samples)
     if stay < LONG_STAY:
         return ""
-    unit = "draws" if seen.thinning == 1 else "steps"
-    return (
-        f"with one for all moves a chain stayed at one place for {stay} {unit}, and the goal was "
-        "out of reach"
-    )
+    return f"with one for all moves {_stayed(stay, seen)}, and the goal was out of reach"
 
 
 def longest_stay(samples: Any) -> int:

@@ -8,15 +8,18 @@ The rule, by the number of coordinates `d`:
   warmup learns the trajectory length from all chains, and costs two to eight times as much;
 * the preconditioner is dense up to `d = MAX_DENSE`, and diagonal above, where there are too few
   draws to estimate a matrix;
-* a run of it that cannot reach its goal, and in which a chain stayed at one place for long
+* where few draws are effective because a chain stayed at one place for long, as in a funnel, and
+  the model has a hierarchy that is centered (`targets/noncentered.py`), the run begins anew with
+  the same posterior non-centered;
+* a run that cannot reach its goal, and in which a chain stayed at one place for long
   (`forecast.stays`), is given up: the same kernel begins anew with a step size for every move,
-  which funnels need and which costs several times the gradients.
+  which other funnels need and which costs several times the gradients.
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -26,7 +29,7 @@ from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.run.budget import Budget, Evaluations, Seconds
 from numpyro_score.run.choice import Choice, Otherwise
-from numpyro_score.run.forecast import slow, stays
+from numpyro_score.run.forecast import Seen, freezes, slow, stays
 from numpyro_score.run.model_arguments import calling
 
 MAX_DENSE = 100
@@ -114,7 +117,9 @@ def choose(
             "so that all draws are alike and none is effective; use "
             "numpyro.infer.Predictive(model, num_samples=1), or give a kernel and num_samples"
         )
-    return _for({"model": given}, dim, num_chains, may_begin_anew)
+    # starts that were given are positions of the model as it is
+    other = _no_other if init_params is not None else _noncentered(given, args, kwargs)
+    return _for({"model": given}, dim, num_chains, may_begin_anew, other)
 
 
 def _is_number(given: Callable[..., Any], position: Any) -> bool:
@@ -140,26 +145,99 @@ def _dimension(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
     return sum(x.size for x in jax.tree.leaves(position))
 
 
+Target = Mapping[str, Any]
+"""A model or a log density, as kernels take it."""
+
+
+class Noncentered(NamedTuple):
+    """The same posterior with its hierarchies non-centered, and the sites that are."""
+
+    target: Target
+    sites: tuple[str, ...]
+
+
+def _no_other() -> None:
+    """Nothing to change about a target."""
+
+
+def _noncentered(
+    model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Callable[[], Noncentered | None]:
+    """Looks at the model's hierarchies when it is first asked."""
+
+    @cache
+    def find() -> Noncentered | None:
+        from numpyro_score.targets.noncentered import centered_sites, noncentered
+
+        sites = centered_sites(model, args, kwargs)
+        return Noncentered({"model": noncentered(model, sites)}, tuple(sites)) if sites else None
+
+    return find
+
+
 def _for(
-    target: Mapping[str, Any], dim: int, num_chains: int | None, may_begin_anew: bool
+    target: Target,
+    dim: int,
+    num_chains: int | None,
+    may_begin_anew: bool,
+    other: Callable[[], Noncentered | None] = _no_other,
 ) -> Choice:
     from numpyro_score.infer import MALA, MAMS
 
     if isinstance(num_chains, int | np.integer) and 0 < num_chains < MIN_POOLED:
         return _few(target, dim)
-    kind = MALA if dim < 2 else MAMS
-    options = {**target, "dense_mass": 2 <= dim <= MAX_DENSE}
-    make: Callable[..., MCMCKernel] = partial(kind, **options)
-    reason = "MALA: one coordinate" if dim < 2 else _reason("MAMS", dim)
-    if not may_begin_anew:
-        return Choice(make(), reason)
+    kind = MAMS if dim > 1 and not may_begin_anew else MALA
+    others = _others(lambda: target, dim, other) if may_begin_anew else ()
+    return Choice(kind(**target, dense_mass=_is_dense(dim)), _reason(kind.__name__, dim), others)
+
+
+def _others(
+    target: Callable[[], Target], dim: int, other: Callable[[], Noncentered | None], what: str = ""
+) -> tuple[Otherwise, ...]:
+    """What takes the place of `MALA`, on a target or on another form of it."""
+    from numpyro_score.infer import MALA, MAMS
+
+    kind = MAMS if dim > 1 else MALA
+
+    def make(kind: Callable[..., MCMCKernel] = kind, **options: Any) -> MCMCKernel:
+        return kind(**target(), dense_mass=_is_dense(dim), **options)
+
+    reason = _reason(kind.__name__, dim) + what
     each_move = Otherwise(
         stays, partial(make, local_step_size=True), f"{reason}, and a step size for every move"
     )
-    if dim < 2:
-        return Choice(make(), reason, (each_move,))
-    longer = Otherwise(slow, make, f"{reason}, after MALA")
-    return Choice(MALA(**options), _reason("MALA", dim), (longer, each_move))
+    longer = Otherwise(slow, make, f"{reason}, after MALA", (*_anew(stays, dim, other), each_move))
+    return (*_anew(freezes, dim, other), longer if dim > 1 else each_move)
+
+
+def _anew(
+    fault: Callable[[Seen], str], dim: int, other: Callable[[], Noncentered | None]
+) -> tuple[Otherwise, ...]:
+    """`MALA` on the non-centered form of a model, if there is one."""
+    from numpyro_score.infer import MALA
+
+    if other is _no_other:
+        return ()
+
+    def target() -> Target:
+        found = other()
+        assert found is not None
+        return found.target
+
+    def where_centered(seen: Seen) -> str:
+        found = other() if (told := fault(seen)) else None
+        return "" if found is None else f"with {', '.join(found.sites)} centered {told}"
+
+    def make() -> MCMCKernel:
+        return MALA(**target(), dense_mass=_is_dense(dim))
+
+    what = ", non-centered"
+    then = _others(target, dim, _no_other, what)
+    return (Otherwise(where_centered, make, _reason("MALA", dim) + what, then),)
+
+
+def _is_dense(dim: int) -> bool:
+    return 2 <= dim <= MAX_DENSE
 
 
 def _few(target: Mapping[str, Any], dim: int) -> Choice:
@@ -172,5 +250,7 @@ def _few(target: Mapping[str, Any], dim: int) -> Choice:
 
 
 def _reason(name: str, dim: int) -> str:
-    kind = "dense" if dim <= MAX_DENSE else "diagonal"
+    if dim < 2:
+        return f"{name}: one coordinate"
+    kind = "dense" if _is_dense(dim) else "diagonal"
     return f"{name} with a {kind} preconditioner: {dim} coordinates (dense up to {MAX_DENSE})"

@@ -31,7 +31,8 @@ def given_up(choice: Choice, num_grad: int) -> Choice:
 
 
 def test_one_after_the_other_takes_its_place() -> None:
-    first = Choice(kernel(), "A", (Otherwise(always, kernel, "B"), Otherwise(always, kernel, "C")))
+    then = Otherwise(always, kernel, "B", (Otherwise(always, kernel, "C"),))
+    first = Choice(kernel(), "A", (Otherwise(never, kernel, "not needed"), then))
     assert first.attributes == {"kernel_choice": "A"}
     second = given_up(first, 7)
     assert second.kernel is not first.kernel

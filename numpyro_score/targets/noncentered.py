@@ -1,0 +1,114 @@
+"""Hierarchies without funnels: sites whose location and scale depend on other sites, non-centered.
+
+In a centered hierarchy `x ~ N(loc, scale)` with few data, `x` is confined to a neck where the scale
+is small, which no single step size suits. With `x = loc + scale z` and `z ~ N(0, 1)` the same
+posterior has no neck (Papaspiliopoulos, Roberts and Skold 2007, doi:10.1214/088342307000000014;
+Betancourt and Girolami 2013, arXiv:1312.0906). NumPyro's `LocScaleReparam` makes the change.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpyro.distributions as dist
+from numpyro.distributions import constraints
+from numpyro.handlers import reparam, seed, trace
+from numpyro.infer.inspect import get_dependencies
+from numpyro.infer.reparam import LocScaleReparam
+
+FAMILIES: Mapping[type[dist.Distribution], tuple[str, ...]] = {
+    dist.Normal: (),
+    dist.Laplace: (),
+    dist.Logistic: (),
+    dist.Cauchy: (),
+    dist.Gumbel: (),
+    dist.StudentT: ("df",),
+}
+"""Families of location and scale -> their further parameters."""
+
+
+def _base(fn: Any) -> Any:
+    """The distribution of one element."""
+    while isinstance(fn, dist.Independent | dist.ExpandedDistribution):
+        fn = fn.base_dist
+    return fn
+
+
+def _is_family(site: Mapping[str, Any]) -> bool:
+    fn = site["fn"]
+    if type(_base(fn)) not in FAMILIES:
+        return False
+    support = fn.support
+    return (
+        support.base_constraint if isinstance(support, constraints.independent) else support
+    ) is constraints.real
+
+
+def centered_sites(
+    model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, tuple[str, ...]]:
+    """Latent sites of a location and a scale that depend on other latent sites.
+
+    Parameters
+    ----------
+    model, args, kwargs
+        A NumPyro model and what it is called with.
+
+    Returns
+    -------
+    Site -> further parameters of its family; empty where there is none, or where NumPyro cannot
+    tell what depends on what.
+
+    Examples
+    --------
+    >>> from numpyro_score.targets import eight_schools, eight_schools_centered
+    >>> centered, other = eight_schools_centered(), eight_schools()
+    >>> centered_sites(centered.model, centered.model_args, centered.model_kwargs)
+    {'theta': ()}
+    >>> centered_sites(other.model, other.model_args, other.model_kwargs)
+    {}
+    """
+    try:
+        parents = get_dependencies(model, args, dict(kwargs))["prior_dependencies"]
+    except Exception:
+        # models that cannot be traced so keep their sites as they are
+        return {}
+    assert isinstance(parents, dict)
+    found: dict[str, tuple[str, ...]] = {}
+
+    def look(key: Any) -> None:
+        sites = trace(seed(model, key)).get_trace(*args, **kwargs)
+        for name, site in sites.items():
+            is_latent = site["type"] == "sample" and not site["is_observed"]
+            if is_latent and set(parents.get(name, ())) - {name} and _is_family(site):
+                found[name] = FAMILIES[type(_base(site["fn"]))]
+
+    jax.eval_shape(look, jax.random.key(0))
+    return found
+
+
+def noncentered(
+    model: Callable[..., Any], sites: Mapping[str, tuple[str, ...]]
+) -> Callable[..., Any]:
+    """The same model with these sites computed from standard ones, named `*_decentered`.
+
+    Parameters
+    ----------
+    model
+        A NumPyro model.
+    sites
+        As `centered_sites` returns them.
+
+    Examples
+    --------
+    >>> import jax, numpyro, numpyro.distributions as dist
+    >>> from numpyro.handlers import seed, trace
+    >>> def model():
+    ...     scale = numpyro.sample("scale", dist.HalfNormal(1.0))
+    ...     numpyro.sample("x", dist.Normal(0.0, scale))
+    >>> sites = trace(seed(noncentered(model, {"x": ()}), jax.random.key(0))).get_trace()
+    >>> {name: site["type"] for name, site in sites.items()}
+    {'scale': 'sample', 'x_decentered': 'sample', 'x': 'deterministic'}
+    """
+    rules = {name: LocScaleReparam(0.0, shape_params) for name, shape_params in sites.items()}
+    return reparam(model, config=rules)
