@@ -8,9 +8,9 @@ The rule, by the number of coordinates `d`:
   warmup learns the trajectory length from all chains, and costs two to eight times as much;
 * the preconditioner is dense up to `d = MAX_DENSE`, and diagonal above, where there are too few
   draws to estimate a matrix;
-* where few draws are effective because a chain stayed at one place for long, as in a funnel, and
-  the model has a hierarchy that is centered (`targets/noncentered.py`), the run begins anew with
-  the same posterior non-centered;
+* where few draws of `MALA` are effective and the model has a hierarchy that is centered
+  (`targets/noncentered.py`), `MALA` begins anew on the same posterior non-centered, before `MAMS`:
+  a centered one may be a funnel, of which chains leave out the neck;
 * a run that cannot reach its goal, and in which a chain stayed at one place for long
   (`forecast.stays`), is given up: the same kernel begins anew with a step size for every move,
   which other funnels need and which costs several times the gradients.
@@ -206,25 +206,28 @@ def _others(
     each_move = Otherwise(
         stays, partial(make, local_step_size=True), f"{reason}, and a step size for every move"
     )
-    longer = Otherwise(slow, make, f"{reason}, after MALA", (*_anew(stays, dim, other), each_move))
-    return (*_anew(freezes, dim, other), longer if dim > 1 else each_move)
+    if dim < 2:
+        return (each_move,)
+    longer = Otherwise(slow, make, f"{reason}, after MALA", (each_move,))
+    return (longer,) if other is _no_other else (*_noncentered_first(dim, other, longer), longer)
 
 
-def _anew(
-    fault: Callable[[Seen], str], dim: int, other: Callable[[], Noncentered | None]
-) -> tuple[Otherwise, ...]:
-    """`MALA` on the non-centered form of a model, if there is one."""
+def _noncentered_first(
+    dim: int, other: Callable[[], Noncentered | None], longer: Otherwise
+) -> tuple[Otherwise, Otherwise]:
+    """`MALA` on the non-centered form of a model, if there is one.
+
+    If that is slow too, `MAMS` runs on it where chains froze on the model as it is, and on the
+    model as it is where they did not.
+    """
     from numpyro_score.infer import MALA
-
-    if other is _no_other:
-        return ()
 
     def target() -> Target:
         found = other()
         assert found is not None
         return found.target
 
-    def where_centered(seen: Seen) -> str:
+    def where_centered(fault: Callable[[Seen], str], seen: Seen) -> str:
         found = other() if (told := fault(seen)) else None
         return "" if found is None else f"with {', '.join(found.sites)} centered {told}"
 
@@ -232,8 +235,11 @@ def _anew(
         return MALA(**target(), dense_mass=_is_dense(dim))
 
     what = ", non-centered"
-    then = _others(target, dim, _no_other, what)
-    return (Otherwise(where_centered, make, _reason("MALA", dim) + what, then),)
+    reason, then = _reason("MALA", dim) + what, _others(target, dim, _no_other, what)
+    return (
+        Otherwise(partial(where_centered, freezes), make, reason, then),
+        Otherwise(partial(where_centered, slow), make, reason, (longer,)),
+    )
 
 
 def _is_dense(dim: int) -> bool:

@@ -67,11 +67,11 @@ def sample(
         Any `numpyro.infer.mcmc.MCMCKernel`. Or a NumPyro model, or a log density (with
         `init_params`), sampled by the recommended kernel: `MALA`, with a dense preconditioner up to
         100 dimensions. If few of its draws are effective, the run begins anew (with a `Choice`):
-        where a chain stayed at one place and the model has a centered hierarchy, with that
-        non-centered; else with `MAMS`; if chains of that stay at one place, with a step size for
-        every move. A run that cannot begin anew, since `num_samples` alone or a budget is given, or
-        the store is a Zarr folder, has `MAMS` from the start. Fewer than 4 chains are run by
-        NumPyro's `NUTS`, since a pooled warmup needs more.
+        with the model's centered hierarchies non-centered, if there are any, and then with `MAMS`;
+        if chains of that stay at one place, with a step size for every move. A run that cannot
+        begin anew, since `num_samples` alone or a budget is given, or the store is a Zarr folder,
+        has `MAMS` from the start. Fewer than 4 chains are run by NumPyro's `NUTS`, since a pooled
+        warmup needs more.
     rng_key
         One key.
     num_warmup, num_samples

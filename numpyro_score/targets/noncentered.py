@@ -12,7 +12,8 @@ from typing import Any
 import jax
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
-from numpyro.handlers import reparam, seed, trace
+from numpyro.handlers import reparam, seed, substitute, trace
+from numpyro.infer.initialization import init_to_uniform
 from numpyro.infer.inspect import get_dependencies
 from numpyro.infer.reparam import LocScaleReparam
 
@@ -69,16 +70,23 @@ def centered_sites(
     {}
     """
     try:
-        parents = get_dependencies(model, args, dict(kwargs))["prior_dependencies"]
+        return _look(model, args, dict(kwargs))
     except Exception:
-        # models that cannot be traced so keep their sites as they are
+        # a model that cannot be traced so keeps its sites as they are: its run has begun
         return {}
+
+
+def _look(
+    model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, tuple[str, ...]]:
+    parents = get_dependencies(model, args, kwargs)["prior_dependencies"]
     assert isinstance(parents, dict)
     found: dict[str, tuple[str, ...]] = {}
 
-    def look(key: Any) -> None:
-        sites = trace(seed(model, key)).get_trace(*args, **kwargs)
-        for name, site in sites.items():
+    def look(rng_key: Any) -> None:
+        # improper priors cannot be drawn from
+        started = substitute(seed(model, rng_key), substitute_fn=init_to_uniform)
+        for name, site in trace(started).get_trace(*args, **kwargs).items():
             is_latent = site["type"] == "sample" and not site["is_observed"]
             if is_latent and set(parents.get(name, ())) - {name} and _is_family(site):
                 found[name] = FAMILIES[type(_base(site["fn"]))]

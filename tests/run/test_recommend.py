@@ -70,8 +70,8 @@ def test_a_log_density_is_told_from_a_model_and_a_kernel_is_left_alone() -> None
 @pytest.mark.parametrize(("dim", "is_dense"), [(3, True), (150, False)])
 def test_a_run_that_can_begin_anew_tries_mala_first(dim: int, is_dense: bool) -> None:
     choice = choose(normals, (dim,), {}, None, may_begin_anew=True)
-    _, longer = choice.otherwise
-    _, each_move = longer.then
+    *_, longer = choice.otherwise
+    (each_move,) = longer.then
     kernels = [choice.kernel, longer.make(), each_move.make()]
     assert [type(kernel).__name__ for kernel in kernels] == ["MALA", "MAMS", "MAMS"]
     assert [kernel.settings["is_dense"] for kernel in kernels] == [is_dense] * 3
@@ -79,7 +79,7 @@ def test_a_run_that_can_begin_anew_tries_mala_first(dim: int, is_dense: bool) ->
     assert choice.reason.startswith("MALA")
     assert longer.reason.endswith("after MALA")
     # one coordinate is too few for MAMS
-    _, each_move = choose(normals, (1,), {}, None, may_begin_anew=True).otherwise
+    (each_move,) = choose(normals, (1,), {}, None, may_begin_anew=True).otherwise
     assert type(each_move.make()).__name__ == "MALA"
 
 
@@ -96,8 +96,7 @@ def hierarchy() -> None:
 
 
 def test_a_centered_hierarchy_in_which_chains_freeze_begins_anew_non_centered() -> None:
-    choice = choose(hierarchy, (), {}, None, may_begin_anew=True)
-    anew, longer = choice.otherwise
+    anew, slow_anew, longer = choose(hierarchy, (), {}, None, may_begin_anew=True).otherwise
     fault = anew.fault(frozen())
     assert fault == "with x centered a chain stayed at one place for 399 draws"
     kernel: Any = anew.make()
@@ -106,17 +105,17 @@ def test_a_centered_hierarchy_in_which_chains_freeze_begins_anew_non_centered() 
         "scale",
         "x_decentered",
     ]
-    # after MAMS too, and then there is no other form
-    assert next(other.reason for other in longer.then) == anew.reason
     assert [other.reason.count("non-centered") for other in anew.then] == [1]
-    # slow alone is no sign of a funnel
+    # slow alone may be a funnel, too; where the other form is slow as well, the model stays
     moving = frozen()._replace(samples={"x": np.random.default_rng(0).normal(size=(4, 400))})
-    assert (anew.fault(moving), bool(longer.fault(moving))) == ("", True)
+    assert anew.fault(moving) == ""
+    assert "with x centered only one draw in" in slow_anew.fault(moving)
+    assert slow_anew.then == (longer,)
 
 
 def test_a_model_without_a_centered_hierarchy_stays_as_it_is() -> None:
-    anew, longer = choose(normals, (3,), {}, None, may_begin_anew=True).otherwise
-    assert anew.fault(frozen()) == ""
+    *anew, longer = choose(normals, (3,), {}, None, may_begin_anew=True).otherwise
+    assert [other.fault(frozen()) for other in anew] == ["", ""]
     assert longer.fault(frozen())
     # starts that were given are positions of the model as it is
     start = {"scale": jnp.zeros(4), "x": jnp.zeros((4, 2))}

@@ -138,23 +138,45 @@ def test_a_model_without_its_arguments() -> None:
         ns.sample(at_fault, KEY, num_chains=2, model_args=(1.0,), progress=False)
 
 
-@pytest.mark.slow
-def test_a_funnel_is_begun_anew_with_a_step_size_for_every_move(capsys: Any) -> None:
+def test_a_funnel_is_begun_anew_non_centered(capsys: Any) -> None:
     target = funnel()
+    dt = ns.sample(
+        target.model,
+        KEY,
+        num_chains=16,
+        until=400,
+        model_args=target.model_args,
+        model_kwargs=target.model_kwargs,
+    )
+    assert "non-centered: with x centered" in dt.attrs["kernel_choice"]
+    assert "beginning anew" in capsys.readouterr().err
+    assert dt.attrs["until_reached"] == 1
+    # the same sites, and the standard ones beside them
+    assert set(dt.posterior.data_vars) == {"v", "x", "x_decentered"}
+    scale = np.exp(dt.posterior["v"].values / 2)[..., None]
+    np.testing.assert_allclose(
+        dt.posterior["x"].values, scale * dt.posterior["x_decentered"].values, rtol=1e-5
+    )
+    # known: v ~ N(0, 3^2); 400 effective draws
+    assert abs(float(dt.posterior["v"].mean())) < 4 * 3 / 20
+
+
+@pytest.mark.slow
+def test_a_funnel_that_is_no_hierarchy_has_a_step_size_for_every_move() -> None:
+    target = funnel()
+    start = jax.random.normal(KEY, (64, target.dim))
     with warnings.catch_warnings():
         # what so few draws of a funnel are worth is not the question
         warnings.simplefilter("ignore", ns.ConvergenceWarning)
         dt = ns.sample(
-            target.model,
+            target.logdensity_fn,
             KEY,
             num_chains=64,
-            num_samples=400,
+            num_samples=1_200,
             until=6_400,
-            model_args=target.model_args,
-            model_kwargs=target.model_kwargs,
+            init_params=start,
         )
     assert "a step size for every move" in dt.attrs["kernel_choice"]
-    assert "beginning anew" in capsys.readouterr().err
     # the runs with one step size are paid for too
     assert dt.attrs["num_grad_given_up"] > 64 * (400 + 600)
     assert costs(dt).gradients > dt.attrs["num_grad_given_up"]

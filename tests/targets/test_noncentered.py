@@ -37,6 +37,14 @@ def test_a_model_that_cannot_be_inspected_has_none() -> None:
     assert centered_sites(numbers, (), {}) == {}
 
 
+def test_a_prior_that_cannot_be_drawn_from_is_no_hindrance() -> None:
+    def improper() -> None:
+        scale = numpyro.sample("scale", dist.ImproperUniform(dist.constraints.positive, (), ()))
+        numpyro.sample("x", dist.Normal(0.0, scale))
+
+    assert centered_sites(improper, (), {}) == {"x": ()}
+
+
 @pytest.mark.parametrize("shift", [0.0, 1.3])
 def test_the_density_differs_by_the_jacobian_alone(shift: float) -> None:
     other = noncentered(model, centered_sites(model, (1.0,), {}))
