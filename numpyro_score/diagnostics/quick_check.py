@@ -1,10 +1,10 @@
 """A check of a run that is cheap enough for the end of every run, and the warning that it gives.
 
-R-hat of thinned draws, chains that never moved, divergences, and whether float32 is the likely
-cause. Findings have the codes and the words of the full diagnostics (`assess`), but the limit of
-R-hat allows for short runs, so that well mixed chains give no warning: with `K` half chains, each
-of `e` effective draws, `(K - 1) e (R-hat^2 - 1)` is about chi2 with `K - 1` degrees of freedom, and
-the limit is
+R-hat of thinned draws, chains that never moved, divergences, tails in which proposals are rejected,
+and whether float32 is the likely cause. Findings have the codes and the words of the full
+diagnostics (`assess`), but the limit of R-hat allows for short runs, so that well mixed chains give
+no warning: with `K` half chains, each of `e` effective draws, `(K - 1) e (R-hat^2 - 1)` is about
+chi2 with `K - 1` degrees of freedom, and the limit is
 
     sqrt(RHAT_MAX^2 + q / ((K - 1) e)),
 
@@ -16,6 +16,7 @@ many chains have in common, a drift from their start, is looked for apart (`drif
 
 import math
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,14 @@ from numpyro_score.diagnostics.posterior import label_of, num_divergent, posteri
 from numpyro_score.diagnostics.precision import precision_of, too_coarse
 from numpyro_score.diagnostics.quick_scan import Scan, scan
 from numpyro_score.diagnostics.superchains import rhat_limit
+from numpyro_score.diagnostics.tail_acceptance import (
+    ACCEPTANCE,
+    of_log_density,
+    rejected_tails,
+    statistics_of,
+)
+from numpyro_score.diagnostics.tail_acceptance import WORDINGS as OF_TAILS
+from numpyro_score.diagnostics.verdict import INDEPENDENT
 from numpyro_score.diagnostics.verdict_findings import (
     MAX_DIVERGENT,
     disagreement,
@@ -55,10 +64,10 @@ MAX_DRAWS = 4_000
 
 MIN_PER_CHAIN = 50
 
-WORDINGS = {**OF_VERDICT, **OF_JUMPS}
+WORDINGS = {**OF_VERDICT, **OF_JUMPS, **OF_TAILS}
 """Code -> wording, of all that can be found here."""
 
-WITH_ADVICE = ("early_draws", "frozen", "goal_missed", "halves", "precision")
+WITH_ADVICE = ("early_draws", "frozen", "goal_missed", "halves", "precision", "tail_acceptance")
 """Codes of findings whose advice is as much a part of the message as what was found."""
 
 ALL_ACCEPTED = 0.99
@@ -123,6 +132,13 @@ def _drifting(data: xr.Dataset, found_in: Scan) -> list[Finding]:
     return [drift_finding(labels, above[0].distance, limit)]
 
 
+def _rejected(data: xr.Dataset, found_in: Scan, known: Mapping[str, np.ndarray]) -> list[Finding]:
+    """That proposals are rejected in the tails of some parameters, if they are."""
+    tails = [one.tail.named(label_of(data, one.name, one.place)) for one in found_in.tails[:100]]
+    tails += of_log_density(known)
+    return rejected_tails(tails, float(known[ACCEPTANCE].mean()))
+
+
 def quick_check(dt: xr.DataTree) -> list[Finding]:
     """What is wrong with a run, by a check that takes a second at most; nothing if it looks fine.
 
@@ -134,8 +150,8 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
     Returns
     -------
     Findings with the codes `nonfinite`, `frozen` or `all_frozen`, `rhat` or `halves`, `apart`,
-    `divergent`, `refused`, `heavy_tail`, `acceptance_missed`, `goal_missed`, `early_draws` and
-    `precision`, the most severe first.
+    `divergent`, `refused`, `heavy_tail`, `acceptance_missed`, `tail_acceptance`, `goal_missed`,
+    `early_draws` and `precision`, the most severe first.
 
     Raises
     ------
@@ -157,7 +173,9 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
     statistics = dt["sample_stats"].to_dataset() if "sample_stats" in dt.children else xr.Dataset()
     step = max(min(num_chains * num_draws // MAX_DRAWS, num_draws // MIN_PER_CHAIN), 1)
     num_kept = -(-num_draws // step)
-    found_in = scan(data, step, num_kept)
+    is_independent = bool(dt.attrs.get(INDEPENDENT, False))
+    known = {} if is_independent else statistics_of(data, statistics.data_vars, step)
+    found_in = scan(data, step, num_kept, known.get(ACCEPTANCE))
     found = []
     if found_in.nonfinite:
         labels = tuple(label_of(data, name, place) for name, place in found_in.nonfinite[:100])
@@ -169,7 +187,7 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
     elif 0 < len(frozen) < num_chains:
         found.append(frozen_chains([str(chain) for chain in frozen], num_chains))
     # of independent draws R-hat says nothing
-    if not dt.attrs.get("independent_draws", False):
+    if not is_independent:
         found += _apart(data, found_in, num_kept, longest=max(MAX_TAU / step, 1.0))
     # all steps count, also where the draws are a part of them
     num_steps = statistics["diverging"].size if "diverging" in statistics else 1
@@ -187,9 +205,11 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
     if acceptance is not None:
         target = dt.attrs.get("target_accept_prob", math.nan)
         found += missed_acceptance(float(acceptance.mean()), target)
+    if ACCEPTANCE in known:
+        found += _rejected(data, found_in, known)
     if all(one.code not in ("rhat", "halves") for one in found):
         found += missed_goal(dt.attrs)
-        if not dt.attrs.get("independent_draws", False) and found_in.drifts:
+        if not is_independent and found_in.drifts:
             found += _drifting(data, found_in)
     if found:
         share = divergent / num_steps

@@ -15,6 +15,7 @@ from numpyro_score.diagnostics.drift import MIN_CHAINS, MIN_SHIFT, drifts
 from numpyro_score.diagnostics.drift import MIN_DRAWS as MIN_DRAWS_OF_DRIFT
 from numpyro_score.diagnostics.halves import as_chains
 from numpyro_score.diagnostics.rhat_ess import MIN_DRAWS, quiet
+from numpyro_score.diagnostics.tail_acceptance import Tail, rejecting
 from numpyro_score.groups import SAMPLE_DIMS
 
 MAX_RHATS = 32
@@ -65,6 +66,15 @@ class Scan(NamedTuple):
     rhats: list["Rhat"]
     num_varying: int
     drifts: list["Drift"]
+    tails: list["TailOf"]
+
+
+class TailOf(NamedTuple):
+    """A tail in which proposals are rejected: its variable, and the parameter's place in it."""
+
+    tail: Tail
+    name: str
+    place: int
 
 
 class Drift(NamedTuple):
@@ -104,7 +114,12 @@ def _tau(values: Float[np.ndarray, "chain draw"]) -> float:
     return float(time.tau) * (1 + min(lags / values.shape[1], 1.0))
 
 
-def scan(data: xr.Dataset, step: int, num_kept: int) -> Scan:
+def scan(
+    data: xr.Dataset,
+    step: int,
+    num_kept: int,
+    acceptance: Float[np.ndarray, "chain kept"] | None = None,
+) -> Scan:
     """What moved, what is not finite, and R-hat of the parameters whose chains differ most.
 
     Of one chain its halves count as two chains.
@@ -115,6 +130,9 @@ def scan(data: xr.Dataset, step: int, num_kept: int) -> Scan:
         The posterior.
     step, num_kept
         Every `step`-th draw is looked at, so many of each chain.
+    acceptance
+        Acceptance probabilities of the steps that ended at these draws; None if tails are not to be
+        looked at.
     """
     num_chains = data.sizes["chain"]
     has_moved = np.zeros(num_chains, bool)
@@ -122,6 +140,7 @@ def scan(data: xr.Dataset, step: int, num_kept: int) -> Scan:
     worst: list[tuple[float, str, int, Any]] = []
     num_varying = 0
     drifting: list[Drift] = []
+    tails: list[TailOf] = []
     looks_for_drifts = num_chains >= MIN_CHAINS and data.sizes["draw"] >= MIN_DRAWS_OF_DRIFT
     for block in _blocks(data, step):
         values = block.values
@@ -133,6 +152,10 @@ def scan(data: xr.Dataset, step: int, num_kept: int) -> Scan:
             rounding = ROUNDING * block.spacing * np.abs(values).max(axis=(1, 2))
             varies = is_finite & (np.ptp(values, axis=(1, 2)) > rounding)
         num_varying += int(varies.sum())
+        if acceptance is not None:
+            varying = block.places[varies]
+            found_here = rejecting(values[varies], acceptance)
+            tails += [TailOf(one, block.name, int(varying[one.place])) for one in found_here]
         if num_kept < (2 * MIN_DRAWS if num_chains == 1 else MIN_DRAWS) or not varies.any():
             continue
         kept, places = as_chains(values[varies]), block.places[varies]
@@ -153,4 +176,5 @@ def scan(data: xr.Dataset, step: int, num_kept: int) -> Scan:
             for _, name, place, x in worst
         ]
     worst_first = sorted(drifting, reverse=True)
-    return Scan(has_moved, nonfinite, sorted(rhats, reverse=True), num_varying, worst_first)
+    worst_rhats = sorted(rhats, reverse=True)
+    return Scan(has_moved, nonfinite, worst_rhats, num_varying, worst_first, sorted(tails))

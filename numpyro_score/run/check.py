@@ -64,7 +64,9 @@ class KeptDraws:
         """What was kept; None where the store has to be read."""
         if not self._is_whole or not self._chunks:
             return None
-        return converter.posterior(join(self._chunks))
+        kept = converter.posterior(join(self._chunks))
+        # numbered as in the run, by which statistics of all of its draws are found
+        return kept.assign_coords(draw=np.arange(kept.sizes["draw"]) * self._stride)
 
 
 def _every(chunk: Chunk, stride: int, first: int) -> Chunk:
