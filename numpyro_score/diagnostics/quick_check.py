@@ -64,6 +64,12 @@ MAX_DRAWS = 4_000
 
 MIN_PER_CHAIN = 50
 
+FINER = 5
+"""Times as many draws, at most, whose tails are looked at."""
+
+MAX_NUMBERS = 20_000_000
+"""Numbers of which tails are looked at; of fewer draws where there are more."""
+
 WORDINGS = {**OF_VERDICT, **OF_JUMPS, **OF_TAILS}
 """Code -> wording, of all that can be found here."""
 
@@ -139,6 +145,15 @@ def _rejected(data: xr.Dataset, found_in: Scan, known: Mapping[str, np.ndarray])
     return rejected_tails(tails, float(known[ACCEPTANCE].mean()))
 
 
+def _steps(data: xr.Dataset) -> tuple[int, int]:
+    """Every how many-th draw is looked at, and into how many parts that is cut for the tails."""
+    num_chains, num_draws = data.sizes["chain"], data.sizes["draw"]
+    step = max(min(num_chains * num_draws // MAX_DRAWS, num_draws // MIN_PER_CHAIN), 1)
+    num_numbers = sum(values.size for values in data.data_vars.values()) // step
+    part = max(min(FINER, step, MAX_NUMBERS // max(num_numbers, 1)), 1)
+    return step // part * part, part
+
+
 def quick_check(dt: xr.DataTree) -> list[Finding]:
     """What is wrong with a run, by a check that takes a second at most; nothing if it looks fine.
 
@@ -171,11 +186,11 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
     data = posterior(dt)
     num_chains, num_draws = data.sizes["chain"], data.sizes["draw"]
     statistics = dt["sample_stats"].to_dataset() if "sample_stats" in dt.children else xr.Dataset()
-    step = max(min(num_chains * num_draws // MAX_DRAWS, num_draws // MIN_PER_CHAIN), 1)
+    step, part = _steps(data)
     num_kept = -(-num_draws // step)
     is_independent = bool(dt.attrs.get(INDEPENDENT, False))
-    known = {} if is_independent else statistics_of(data, statistics.data_vars, step)
-    found_in = scan(data, step, num_kept, known.get(ACCEPTANCE))
+    known = {} if is_independent else statistics_of(data, statistics.data_vars, step // part)
+    found_in = scan(data, step, num_kept, part, known.get(ACCEPTANCE))
     found = []
     if found_in.nonfinite:
         labels = tuple(label_of(data, name, place) for name, place in found_in.nonfinite[:100])

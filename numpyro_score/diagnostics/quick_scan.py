@@ -118,7 +118,8 @@ def scan(
     data: xr.Dataset,
     step: int,
     num_kept: int,
-    acceptance: Float[np.ndarray, "chain kept"] | None = None,
+    part: int = 1,
+    acceptance: Float[np.ndarray, "chain finer"] | None = None,
 ) -> Scan:
     """What moved, what is not finite, and R-hat of the parameters whose chains differ most.
 
@@ -130,6 +131,8 @@ def scan(
         The posterior.
     step, num_kept
         Every `step`-th draw is looked at, so many of each chain.
+    part
+        A divisor of it: of so many times as many draws the tails are looked at.
     acceptance
         Acceptance probabilities of the steps that ended at these draws; None if tails are not to be
         looked at.
@@ -142,8 +145,8 @@ def scan(
     drifting: list[Drift] = []
     tails: list[TailOf] = []
     looks_for_drifts = num_chains >= MIN_CHAINS and data.sizes["draw"] >= MIN_DRAWS_OF_DRIFT
-    for block in _blocks(data, step):
-        values = block.values
+    for block in _blocks(data, step // part):
+        values = block.values[..., ::part]
         is_finite = np.isfinite(values).all(axis=(1, 2))
         nonfinite += [(block.name, int(place)) for place in block.places[~is_finite]]
         with np.errstate(all="ignore"):
@@ -154,7 +157,7 @@ def scan(
         num_varying += int(varies.sum())
         if acceptance is not None:
             varying = block.places[varies]
-            found_here = rejecting(values[varies], acceptance)
+            found_here = rejecting(block.values[varies], acceptance)
             tails += [TailOf(one, block.name, int(varying[one.place])) for one in found_here]
         if num_kept < (2 * MIN_DRAWS if num_chains == 1 else MIN_DRAWS) or not varies.any():
             continue

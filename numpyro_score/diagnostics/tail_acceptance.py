@@ -9,11 +9,16 @@ kernels with Metropolis steps have acceptance probabilities.
 The draws with the lowest and those with the highest `TAIL` of the values of a parameter are a tail
 each, and so are those of the log density, which is high in a neck whatever the coordinates. The
 acceptance rate `a` of a tail is the mean over the steps that end in it, which in equilibrium are
-rejected as often as those that start there. What is compared with the whole run is the number of
-rejections per accepted step, `(1 - a) / a`, by which a chain stays longer. Single long stays are no
-evidence: the two blocks of draws that lower the rate most are left out, and `NUM_ADDED` draws with
-the acceptance rate of the run are added. How often this finds a neck, and how often it is wrong, is
-in `docs/diagnostics.md`.
+rejected as often as those that start there. It is compared with that of the run by the standard
+deviation `s` of the energy error that it belongs to,
+
+    a = 2 Phi(-s / 2)
+
+(Roberts, Gelman and Gilks 1997, doi:10.1214/aoap/1034625254), which grows as a power of the step
+size over the local scale, whatever the acceptance rate that the warmup aims at. Single long stays
+are no evidence: the two blocks of draws that lower the rate most are left out, and `NUM_ADDED`
+draws with the acceptance rate of the run are added. How often this finds a neck, and how often it
+is wrong, is in `docs/diagnostics.md`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,6 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Shaped
+from scipy import special
 
 from numpyro_score.diagnostics.draws import FlatDraws
 from numpyro_score.diagnostics.finding import Finding, Severity
@@ -38,13 +44,13 @@ TAIL = 0.05
 MIN_TAIL = 40
 """Draws in a tail from which on anything is said of it."""
 
-MOST = 7.0
-"""Rejections per accepted step in a tail, over those of the run, above which it is warned of."""
+MOST = 3.3
+"""Energy error in a tail, over that of the run, above which it is warned of."""
 
 FREE = 0.5
 """Acceptance rate from which on a tail is not warned of: chains leave it in two steps."""
 
-NUM_ADDED = 20
+NUM_ADDED = 10
 """Draws that are added to those of a tail."""
 
 NUM_BLOCKS = 16
@@ -77,16 +83,9 @@ class Tail(NamedTuple):
     place: int
     is_high: bool
 
-    def named(self, label: str) -> "NamedTail":
-        """The same with the label of its parameter."""
-        return NamedTail(self.rate, f"{'high' if self.is_high else 'low'} {label}")
-
-
-class NamedTail(NamedTuple):
-    """A tail and its acceptance rate, `low tau`."""
-
-    rate: float
-    label: str
+    def named(self, label: str) -> tuple[float, str]:
+        """Its acceptance rate and its name, `low tau`."""
+        return self.rate, f"{'high' if self.is_high else 'low'} {label}"
 
 
 def tail_rates(
@@ -111,7 +110,7 @@ def tail_rates(
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(2, 8, 500))
     >>> tail_rates(x, np.where(x[1] < -1.5, 0.0, 0.6)).round(2).tolist()
-    [[0.57, 0.56], [0.06, 0.6]]
+    [[0.57, 0.56], [0.03, 0.6]]
     """
     num_parameters, num_chains, num_draws = values.shape
     num_tail = int(TAIL * acceptance.size)
@@ -186,6 +185,22 @@ def statistics_of(
     return found
 
 
+def lowest_rate(mean: float) -> float:
+    """Acceptance rate that a tail has at least, given that of the run.
+
+    Parameters
+    ----------
+    mean
+        Acceptance rate of the run.
+
+    Examples
+    --------
+    >>> round(lowest_rate(0.6), 3), round(lowest_rate(0.8), 3), lowest_rate(0.95)
+    (0.084, 0.403, 0.5)
+    """
+    return min(float(2 * special.ndtr(MOST * special.ndtri(mean / 2))), FREE)
+
+
 def rejecting(
     values: Float[np.ndarray, "parameter chain draw"], acceptance: Float[np.ndarray, "chain draw"]
 ) -> list[Tail]:
@@ -197,34 +212,33 @@ def rejecting(
         As for `tail_rates`.
     """
     mean = acceptance.mean() if acceptance.size else 0.0
-    # what accepts nothing has no tail that accepts less; NaN compares as False
+    # NaN compares as False
     if not 0.0 < mean <= 1.0:
         return []
-    rates = np.maximum(tail_rates(values, acceptance), np.finfo(float).tiny)
-    is_low = (1 / rates - 1 > MOST * (1 / mean - 1)) & (rates < FREE)
+    rates = tail_rates(values, acceptance)
+    is_low = rates < lowest_rate(mean)
     return [
         Tail(float(rates[place, tail]), int(place), bool(tail))
         for place, tail in np.argwhere(is_low)
     ]
 
 
-def rejected_tails(tails: Iterable[NamedTail], acceptance: float) -> list[Finding]:
+def rejected_tails(tails: Iterable[tuple[float, str]], acceptance: float) -> list[Finding]:
     """That proposals are rejected in some tails, if there are such.
 
     Parameters
     ----------
     tails
-        Those that `rejecting` found.
+        Acceptance rates and names of those that `rejecting` found.
     acceptance
         Acceptance rate of the run.
     """
     worst_first = sorted(tails)
     if not worst_first:
         return []
-    labels = tuple(tail.label for tail in worst_first)
-    limit = min(1 / (1 + MOST * (1 / acceptance - 1)), FREE)
+    labels = tuple(label for _, label in worst_first)
+    value, limit = worst_first[0][0], lowest_rate(acceptance)
     details = {"acceptance": acceptance}
-    value = worst_first[0].rate
     return [Finding("tail_acceptance", Severity.WARNING, labels, value, limit, details)]
 
 
@@ -258,14 +272,8 @@ def _compute(draws: FlatDraws, given: Given) -> list[Finding] | None:
     return rejected_tails([*tails, *of_log_density(known)], float(known[ACCEPTANCE].mean()))
 
 
-def of_log_density(known: Mapping[str, Float[np.ndarray, "chain draw"]]) -> list[NamedTail]:
-    """The tails of the log density in which proposals are rejected.
-
-    Parameters
-    ----------
-    known
-        As `statistics_of` returns it, acceptance rate included.
-    """
+def of_log_density(known: Mapping[str, Float[np.ndarray, "chain draw"]]) -> list[tuple[float, str]]:
+    """Tails of the log density as `rejected_tails` takes them, from `statistics_of`."""
     if LOG_DENSITY not in known or not np.isfinite(known[LOG_DENSITY]).all():
         return []
     found = rejecting(known[LOG_DENSITY][None], known[ACCEPTANCE])
