@@ -11,11 +11,12 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+import xarray as xr
 
 import numpyro_score as ns
 from numpyro_score.run import check, loop
 from numpyro_score.run.check import KeptDraws
-from numpyro_score.run.tree import SAMPLING, WARMUP, Chunk
+from numpyro_score.run.tree import SAMPLING, WARMUP, Chunk, Converter
 
 NUM_CHAINS, DIM = 8, 3
 
@@ -110,6 +111,21 @@ def test_kept_draws_are_evenly_spaced_and_few(lengths: list[int]) -> None:
     assert numbers[0] == 0
     assert first - numbers[-1] <= steps[0]
     assert check.NUM_DRAWS // 2 < numbers.size <= check.NUM_DRAWS or steps[0] == 1
+
+
+def test_kept_draws_are_numbered_as_in_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that their statistics are found among those of all draws."""
+
+    def posterior(_: Converter, chunk: Chunk) -> xr.Dataset:
+        return xr.Dataset({"x": (("chain", "draw"), chunk.samples["x"])})
+
+    monkeypatch.setattr(Converter, "posterior", posterior)
+    kept = KeptDraws(2, 0)
+    kept.add(chunk(0, 10_000))
+    found = kept.posterior(object.__new__(Converter))
+    assert found is not None
+    assert found.sizes["draw"] < 10_000
+    assert (found.draw == found.x.isel(chain=0)).all()
 
 
 @pytest.mark.usefixtures("unchecked")
