@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -37,6 +38,29 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
+def effective_draws(
+    values: Float[np.ndarray, "*batch chain draw"], method: Literal["bulk", "tail"]
+) -> Float[np.ndarray, "*batch"]:
+    """Bulk or tail effective sample size of some scalars.
+
+    Parameters
+    ----------
+    values
+        Their draws.
+    method
+        Which of both.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=(2, 4, 100))
+    >>> effective_draws(x, "tail").shape
+    (2,)
+    """
+    # the quantiles that `arviz.ess` and `arviz.summary` look at
+    tail = {"prob": rcParams["stats.ci_prob"]} if method == "tail" else {}
+    return np.asarray(array_stats.ess(values, method=method, **tail))
+
+
 def statistics(
     values: Float[np.ndarray, "chain draw"], *, is_finite: bool, is_constant: bool
 ) -> dict[str, float | bool]:
@@ -59,11 +83,9 @@ def statistics(
     num_chains, num_draws = values.shape
     if not is_finite or is_constant or num_draws < MIN_DRAWS:
         return dict.fromkeys(("ess_bulk", "ess_tail", "rhat"), math.nan) | moments | flags
-    # the quantiles that `arviz.ess` and `arviz.summary` look at
-    tail = rcParams["stats.ci_prob"]
     return {
-        "ess_bulk": float(array_stats.ess(values, method="bulk")),
-        "ess_tail": float(array_stats.ess(values, method="tail", prob=tail)),
+        "ess_bulk": float(effective_draws(values, "bulk")),
+        "ess_tail": float(effective_draws(values, "tail")),
         "rhat": float(array_stats.rhat(values)) if num_chains > 1 else math.nan,
         **moments,
         **flags,

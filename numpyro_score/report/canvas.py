@@ -7,20 +7,16 @@ and axes as vectors in the page's colours.
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 from urllib.parse import quote
 
 import matplotlib as mpl
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.rcsetup import cycler
-from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from numpyro_score.diagnostics.formatting import count, number
@@ -38,8 +34,8 @@ SHADE: dict[str, Any] = {"color": "#000000", "alpha": 0.13, "linewidth": 0}
 INK = "#010203"
 """Stands for the page's text colour until the figure is text itself."""
 
-_INKS = re.compile(f"{INK}|#000000|#595959|#949494")
-"""That, and the black and greys that arviz-plots draws with on white."""
+_INKS = re.compile(f"{INK}|#000000")
+"""That, and the black of shades."""
 
 CHAIN_COLOURS = (
     "#4e8fd6",
@@ -123,22 +119,6 @@ def to_svg(figure: Figure) -> str:
 def short(label: str, length: int = 60) -> str:
     """A label that fits above a figure."""
     return label if len(label) <= length else f"{label[: length - 1]}…"
-
-
-def restyle(figure: Figure, axes: Sequence[Axes]) -> None:
-    """What arviz-plots drew, in the page's style: titles to the left, ticks below the last only."""
-    for text in figure.findobj(Text):
-        text.set_color(INK)
-    for ax in axes:
-        ax.set_title(ax.get_title(), loc="left")
-        ax.title.set_text("")
-        ax.set_ylabel("")
-        if ax is not axes[-1]:
-            ax.set_xlabel("")
-            ax.tick_params(labelbottom=False)
-        for line in ax.findobj(Line2D):
-            if np.size(line.get_xdata()) > 10:
-                line.set_rasterized(True)
 
 
 def logarithmic(axis: Any) -> None:

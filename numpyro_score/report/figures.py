@@ -1,50 +1,28 @@
-"""Plots of arviz-plots, one parameter below the other, in the page's style."""
+"""Figures of several parameters, one below the other, and the lines of their chains."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
-import xarray as xr
-from arviz_base.labels import BaseLabeller
-from arviz_plots import PlotCollection
+from jaxtyping import Float, Real
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 
-from numpyro_score.report.canvas import MARGIN, ROW_HEIGHT, blank, restyle, short, styled, to_svg
-
-
-class _Labels(BaseLabeller):
-    """Titles that are the parameters' own labels."""
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        self._labels = labels
-
-    def make_label_vert(self, var_name: Any, sel: Any, isel: Any) -> str:
-        del var_name, sel
-        return self._labels[isel["parameter"]]
+from numpyro_score.report.canvas import MARGIN, ROW_HEIGHT, blank, short, styled, to_svg
 
 
-def draw(
-    draws: xr.DataArray,
-    plot: Callable[..., Any],
-    finish: Callable[[Sequence[Axes]], None] = lambda axes: None,
-    *,
-    by_chain: bool = True,
-    **options: Any,
-) -> str:
-    """A plot of some parameters, one below the other.
+def rows(labels: Sequence[str], xlabel: str, fill: Callable[[Axes, int], None]) -> str:
+    """A figure with a row for each parameter.
 
     Parameters
     ----------
-    draws
-        As `FlatDraws.select` returns it.
-    plot
-        A function of arviz-plots that takes a `plot_collection`.
-    finish
-        Called with the axes, one per parameter, after the plot.
-    by_chain
-        Whether each chain has its own colour.
-    **options
-        Passed to `plot`.
+    labels
+        Of the parameters.
+    xlabel
+        Below the last row.
+    fill
+        Called with the axes of each row and its place; draws what is in it.
 
     Returns
     -------
@@ -52,36 +30,37 @@ def draw(
 
     Examples
     --------
-    >>> import arviz as az, numpy as np
-    >>> from arviz_plots import plot_trace
-    >>> from numpyro_score.diagnostics import flatten
-    >>> x = np.random.default_rng(0).normal(size=(2, 50))
-    >>> draws = flatten(az.from_dict({"posterior": {"x": x}})).select([0])
-    >>> draw(draws, plot_trace)[:24]
+    >>> rows(["x"], "draw", lambda ax, place: ax.axhline(0.0))[:24]
     'data:image/svg+xml,%3Csv'
     """
-    labels = [short(label) for label in draws.label.values.tolist()]
-    place = np.arange(len(labels))
-    # some chains of many are numbered anew: arviz-plots takes them by number
-    places = {"parameter": place, "chain": np.arange(draws.sizes["chain"])}
-    data = xr.Dataset({"x": draws.drop_vars("label").assign_coords(places)})
     with styled():
         figure = blank(MARGIN + ROW_HEIGHT * len(labels))
-        axes = list(figure.subplots(len(labels), 1, sharex=True, squeeze=False)[:, 0])
-        grid = {"plot": axes, "row_index": place, "col_index": 0 * place}
-        viz = {
-            name: xr.Dataset({"x": ("parameter", np.asarray(values))}, coords={"parameter": place})
-            for name, values in grid.items()
-        }
-        viz["/"] = xr.Dataset({"figure": np.array(figure, dtype=object)})
-        aes = {"color": ["chain"], "overlay": ["chain"]} if by_chain else {}
-        collection = PlotCollection(data, xr.DataTree.from_dict(viz), aes=aes, backend="matplotlib")
-        plot(
-            xr.DataTree.from_dict({"posterior": data}),
-            plot_collection=collection,
-            labeller=_Labels(labels),
-            **options,
-        )
-        finish(axes)
-        restyle(figure, axes)
+        axes = figure.subplots(len(labels), 1, sharex=True, squeeze=False)[:, 0]
+        for place, (ax, label) in enumerate(zip(axes, labels, strict=True)):
+            fill(ax, place)
+            ax.set_title(short(label), loc="left")
+        axes[-1].set_xlabel(xlabel)
         return to_svg(figure)
+
+
+def chain_lines(
+    ax: Axes, x: Real[np.ndarray, " point"], y: Float[np.ndarray, "chain point"], **style: Any
+) -> None:
+    """A line for each chain in its colour, stored as pixels.
+
+    One object for all lines: matplotlib takes a millisecond for each line of its own.
+
+    Parameters
+    ----------
+    ax
+        Where to.
+    x, y
+        Of the points.
+    **style
+        Passed to `LineCollection`.
+    """
+    points = np.stack([np.broadcast_to(x, y.shape), y], axis=-1)
+    colours = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
+    lines = LineCollection(list(points), colors=colours, rasterized=True, zorder=2, **style)
+    ax.add_collection(lines)
+    ax.autoscale_view()

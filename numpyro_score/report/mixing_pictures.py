@@ -5,18 +5,17 @@ Computing 32, 2022). What is shown is thinned to about independent draws first, 
 """
 
 import math
-from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-import xarray as xr
-from arviz_plots import plot_autocorr, plot_ess_evolution, plot_rank
+from arviz_stats.base import array_stats
+from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from numpyro_score.diagnostics.formatting import count
-from numpyro_score.diagnostics.rhat_ess import MIN_DRAWS
-from numpyro_score.report.canvas import SHADE
-from numpyro_score.report.figures import draw
+from numpyro_score.diagnostics.rhat_ess import MIN_DRAWS, effective_draws
+from numpyro_score.report.canvas import CHAIN_COLOURS, INK, SHADE
+from numpyro_score.report.figures import chain_lines, rows
 from numpyro_score.report.pictures import Plan, Shown
 
 RANKED_DRAWS = (50, 200)
@@ -35,11 +34,13 @@ FAR_FROM_ENOUGH = 0.3
 """Share of the recommended effective draws below which the recommended number is only named."""
 
 
-def _untied(draws: xr.DataArray) -> xr.DataArray:
+def _untied(
+    draws: Float[np.ndarray, "parameter chain draw"],
+) -> Float[np.ndarray, "parameter chain draw"]:
     """Ranks in place of values, ties broken at random: the test is of ranks without ties."""
     noise = np.random.default_rng(0).random(draws.shape[1:]).ravel()
-    ranks = [np.argsort(np.lexsort((noise, values.ravel()))) for values in draws.values]
-    return draws.copy(data=np.reshape(ranks, draws.shape).astype(float))
+    ranks = [np.argsort(np.lexsort((noise, values.ravel()))) for values in draws]
+    return np.reshape(ranks, draws.shape).astype(float)
 
 
 def _ranks(shown: Shown) -> str:
@@ -48,64 +49,72 @@ def _ranks(shown: Shown) -> str:
     fewest, most = RANKED_DRAWS
     step = math.ceil(total / max(shown.ess, 1.0))
     step = max(min(step, size // fewest), math.ceil(size / most), 1)
-
-    def finish(axes: Sequence[Axes]) -> None:
-        for ax in axes:
-            for text in ax.texts:
-                value = text.get_text().partition("(")[0].removeprefix("p=")
-                text.set_text("p < 0.01" if value == "0.00" else f"p = {value}")
-                # beside the title, where no line runs
-                text.set(transform=ax.transAxes, position=(1, 1.02), ha="right", va="bottom")
-            ax.set_ylim(*(1.15 * limit for limit in ax.get_ylim()))
-
-    return draw(
-        _untied(draws.isel(draw=slice(None, None, step))),
-        plot_rank,
-        finish,
-        envelope_prob=1 - RANK_LEVEL,
-        visuals={"xlabel": {"text": "rank among all chains' draws, as a fraction"}},
+    ranks = array_stats.compute_ranks(
+        _untied(draws.values[:, :, ::step]), axis=(-2, -1), relative=True
     )
+    p_values, by_chain, by_point = array_stats.mchain_uniformity_test(ranks)
+    is_marked = (by_chain > 0) & (by_point > 0)[..., None] & (p_values < RANK_LEVEL)[:, None, None]
+    num_points = ranks.shape[-1]
+    x, above = array_stats.ecdf(ranks, npoints=num_points, pit=True)
+    # as far as chance takes the line of one chain (Dvoretzky, Kiefer and Wolfowitz), and more
+    chance = 1.3 * math.sqrt(math.log(2 / RANK_LEVEL) / (2 * num_points))
+    limit = 1.15 * max(chance, np.abs(above).max())
+
+    def fill(ax: Axes, place: int) -> None:
+        at, lines, marked = x[place, 0], above[place], is_marked[place].T
+        chain_lines(ax, np.repeat(at, 2)[:-1], np.repeat(lines, 2, axis=1)[:, 1:])
+        ax.scatter(
+            np.broadcast_to(at, lines.shape)[marked], lines[marked], color=INK, marker=".", s=36
+        )
+        value = f"{p_values[place]:.2f}"
+        said = "p < 0.01" if value == "0.00" else f"p = {value}"
+        # beside the title, where no line runs
+        ax.text(1, 1.02, said, transform=ax.transAxes, ha="right", va="bottom")
+        ax.set_ylim(-limit, limit)
+        ax.spines["left"].set_visible(False)
+        ax.set_yticks([])
+
+    return rows(shown.labels, "rank among all chains' draws, as a fraction", fill)
 
 
 def _autocorrelation(shown: Shown) -> str:
     size = shown.draws.sizes["draw"]
+    rho = array_stats.autocorr(shown.draws.values)[..., : min(MAX_LAG, size - 1)]
+    lags = np.arange(rho.shape[-1])
+    band = 1.96 / math.sqrt(size)
 
-    def finish(axes: Sequence[Axes]) -> None:
-        for ax in axes:
-            band = 1.96 / math.sqrt(size)
-            ax.axhspan(-band, band, **SHADE)
-            ax.set_ylim(-0.3, 1.05)
+    def fill(ax: Axes, place: int) -> None:
+        ax.plot(lags[[0, -1]], [0, 0], color=INK, linestyle="--")
+        chain_lines(ax, lags, rho[place])
+        ax.axhspan(-band, band, **SHADE)
+        ax.set_ylim(-0.3, 1.05)
 
-    return draw(
-        shown.draws,
-        plot_autocorr,
-        finish,
-        max_lag=min(MAX_LAG, size - 1),
-        # arviz-plots' own band is that of a series as long as the number of lags
-        visuals={"credible_interval": False, "xlabel": {"text": "lag"}},
-    )
+    return rows(shown.labels, "lag", fill)
 
 
 def _growth(shown: Shown, ess_needed: int) -> str:
-    def finish(axes: Sequence[Axes]) -> None:
-        for ax in axes:
-            drawn = [np.asarray(points.get_offsets()) for points in ax.collections]
-            reached = max(float(places[:, 1].max()) for places in drawn)
-            if reached < FAR_FROM_ENOUGH * ess_needed:
-                # a scale up to what is recommended would hide how it grows
-                ax.set_ylim(0, 1.3 * reached)
-                note = f"recommended: {count(ess_needed)}"
-                ax.text(1, 1.02, note, transform=ax.transAxes, ha="right", va="bottom", size=8.5)
-
-    return draw(
-        shown.draws,
-        plot_ess_evolution,
-        finish,
-        by_chain=False,
-        n_points=min(ESS_POINTS, shown.draws.sizes["draw"] // MIN_DRAWS),
-        min_ess=ess_needed,
-        visuals={"xlabel": {"text": "draws, all chains together"}},
+    draws = shown.draws.values
+    _, num_chains, num_draws = draws.shape
+    num_points = min(ESS_POINTS, num_draws // MIN_DRAWS)
+    lengths = np.linspace(num_draws // num_points, num_draws, num_points, dtype=int)
+    bulk, tail = (
+        np.array([effective_draws(draws[..., :length], method) for length in lengths])
+        for method in ("bulk", "tail")
     )
+    total = num_chains * np.linspace(num_draws / num_points, num_draws, num_points)
+
+    def fill(ax: Axes, place: int) -> None:
+        for values, colour in ((bulk, CHAIN_COLOURS[0]), (tail, CHAIN_COLOURS[1])):
+            ax.plot(total, values[:, place], "o-", color=colour)
+        ax.plot(total[[0, -1]], [ess_needed] * 2, color=INK, linestyle="-.")
+        reached = max(bulk[:, place].max(), tail[:, place].max())
+        if reached < FAR_FROM_ENOUGH * ess_needed:
+            # a scale up to what is recommended would hide how it grows
+            ax.set_ylim(0, 1.3 * reached)
+            note = f"recommended: {count(ess_needed)}"
+            ax.text(1, 1.02, note, transform=ax.transAxes, ha="right", va="bottom", size=8.5)
+
+    return rows(shown.labels, "draws, all chains together", fill)
 
 
 def mixing_plans(shown: Shown, ess_needed: int) -> list[Plan]:

@@ -1,19 +1,17 @@
 """Pictures over time: traces, acceptance, and R-hat as the start is dropped."""
 
 import math
-from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 import xarray as xr
-from arviz_plots import plot_trace
 from matplotlib.axes import Axes
 
 from numpyro_score.diagnostics.acceptance import tuned_acceptance
 from numpyro_score.diagnostics.burn_in_findings import end
 from numpyro_score.diagnostics.verdict import RHAT_MAX
 from numpyro_score.report.canvas import INK, SHADE, blank, short, styled, to_svg
-from numpyro_score.report.figures import draw
+from numpyro_score.report.figures import chain_lines, rows
 from numpyro_score.report.pictures import MAX_CHAINS, Plan, Shown
 
 MAX_TRACE_POINTS = 600
@@ -27,33 +25,27 @@ RHAT_TICKS = (1.0, 1.01, 1.05, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
 
 
 def _traces(shown: Shown, burn_in: float) -> str:
-    draws, warmup = shown.draws, shown.warmup
+    draws, warmup = shown.draws.values, shown.warmup
     num_warmup = 0 if warmup is None else warmup.sizes["draw"]
-    both = draws if warmup is None else xr.concat([warmup, draws], "draw")
-    numbered = both.assign_coords(draw=np.arange(both.sizes["draw"]) - num_warmup)
-    step = math.ceil(both.sizes["draw"] / MAX_TRACE_POINTS)
+    both = draws if warmup is None else np.concatenate([warmup.values, draws], axis=2)
+    step = math.ceil(both.shape[2] / MAX_TRACE_POINTS)
+    number = np.arange(0, both.shape[2], step) - num_warmup
 
-    def finish(axes: Sequence[Axes]) -> None:
-        for ax, values in zip(axes, draws.values, strict=True):
-            low, high = values.min(), values.max()
-            # the first steps of a warmup may be so far away that the rest would be a line
-            data_low, data_high = ax.get_ylim()
-            room = 0.6 * (high - low)
-            ax.set_ylim(max(data_low, low - room), min(data_high, high + room))
-            if num_warmup:
-                ax.axvspan(-num_warmup, 0, **SHADE)
-                ax.set_xlim(-num_warmup, draws.sizes["draw"])
-            # NaN is not above 0
-            if burn_in > 0:
-                ax.axvline(burn_in - num_warmup, color=INK, linewidth=1.3, linestyle=(0, (4, 2)))
-        axes[-1].set_xlabel("draw; before 0: warmup" if num_warmup else "draw")
+    def fill(ax: Axes, place: int) -> None:
+        chain_lines(ax, number, both[place, :, ::step], alpha=0.8, linewidth=0.6)
+        low, high = draws[place].min(), draws[place].max()
+        # the first steps of a warmup may be so far away that the rest would be a line
+        data_low, data_high = ax.get_ylim()
+        room = 0.6 * (high - low)
+        ax.set_ylim(max(data_low, low - room), min(data_high, high + room))
+        if num_warmup:
+            ax.axvspan(-num_warmup, 0, **SHADE)
+            ax.set_xlim(-num_warmup, draws.shape[2])
+        # NaN is not above 0
+        if burn_in > 0:
+            ax.axvline(burn_in - num_warmup, color=INK, linewidth=1.3, linestyle=(0, (4, 2)))
 
-    return draw(
-        numbered.isel(draw=slice(None, None, step)),
-        plot_trace,
-        finish,
-        visuals={"trace": {"alpha": 0.8, "width": 0.6}},
-    )
+    return rows(shown.labels, "draw; before 0: warmup" if num_warmup else "draw", fill)
 
 
 def _acceptance(rates: xr.DataArray, num_warmup: int, target: float) -> str:
@@ -65,7 +57,7 @@ def _acceptance(rates: xr.DataArray, num_warmup: int, target: float) -> str:
     with styled():
         figure = blank(2.2)
         ax = figure.subplots()
-        ax.plot(middle, means[:MAX_CHAINS].T, alpha=0.7, linewidth=0.7, rasterized=True)
+        chain_lines(ax, middle, means[:MAX_CHAINS], alpha=0.7, linewidth=0.7)
         ax.plot(middle, means.mean(axis=0), color=INK, linewidth=1.6)
         if num_warmup:
             ax.axvspan(-num_warmup, 0, **SHADE)
