@@ -36,6 +36,7 @@ def do(args: argparse.Namespace) -> int:
             num_processes=args.jobs,
             store=args.store,
             resume=args.resume,
+            with_pictures=args.jobs > 1,
             progress=args.progress,
         )
     except (ValueError, TypeError, OSError) as error:

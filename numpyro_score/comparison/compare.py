@@ -10,16 +10,10 @@ import xarray as xr
 from numpyro_score.checks import check_kernel_factory, check_whole
 from numpyro_score.comparison.external.protocol import ExternalSampler
 from numpyro_score.comparison.identity import check_kernels, record
-from numpyro_score.comparison.jobs import (
-    Comparable,
-    Outcome,
-    RunJob,
-    check_picklable,
-    key_data,
-    run_jobs,
-)
+from numpyro_score.comparison.jobs import Comparable, Outcome, RunJob, key_data
 from numpyro_score.comparison.lookup import find_target
 from numpyro_score.comparison.measures import CURVE_COLUMNS
+from numpyro_score.comparison.processes import check_picklable, run_jobs
 from numpyro_score.comparison.result import Comparison, Settings
 from numpyro_score.comparison.seeds import join
 from numpyro_score.comparison.store import claim, run_path, save
@@ -102,6 +96,7 @@ def compare(
     store: str | Path | None = None,
     resume: bool = False,
     num_processes: int = 1,
+    with_pictures: bool = False,
     progress: bool = True,
 ) -> Comparison:
     """Run every kernel on every target, and measure errors, effective sample sizes and costs.
@@ -147,6 +142,9 @@ def compare(
     num_processes
         Runs that are made at once, each in its own process if there is more than one. Kernels and
         targets then have to pickle, and a script needs `if __name__ == "__main__":`.
+    with_pictures
+        Whether each run's pictures are drawn with the run, in its process; otherwise `to_html`
+        draws them one after the other. Of several seeds it draws them in any case.
     progress
         Whether to show progress on stderr.
 
@@ -203,6 +201,8 @@ def compare(
             data,
             settings,
             None if path is None else run_path(path, target.name, name, seed),
+            # of several seeds it is not known yet which is kept
+            with_pictures and num_seeds == 1,
         )
         for target in found
         for name, factory in kernels.items()
@@ -249,6 +249,7 @@ def _gathered(
     runs: dict[tuple[str, str], xr.DataTree] = {}
     assessments: dict[tuple[str, str], Assessment] = {}
     seeds: dict[tuple[str, str], int] = {}
+    views: dict[tuple[str, str], Any] = {}
     errors: list[pd.DataFrame] = []
     curves: list[pd.DataFrame] = []
     left_out = Outcome(None, None, {"failure": "not run: the comparison was interrupted"}, True)
@@ -261,6 +262,8 @@ def _gathered(
             runs[job.place] = outcome.dt
             seeds[job.place] = job.seed
             assessments[job.place] = outcome.measured.assessment
+            if outcome.view is not None:
+                views[job.place] = outcome.view
         for table, tables in ((outcome.measured.errors, errors), (outcome.measured.curve, curves)):
             about = {"target": job.target.name, "kernel": job.kernel, "seed": job.seed}
             own = table.copy()
@@ -278,6 +281,7 @@ def _gathered(
         is_complete=not any(outcome.was_interrupted for _, outcome in outcomes),
         assessments=assessments,
         seeds=seeds,
+        views=views,
     )
 
 

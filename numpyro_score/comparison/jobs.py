@@ -1,21 +1,16 @@
-"""The runs of a comparison: each a job, in this process or in another.
+"""One run of a comparison: a job.
 
 A job depends on its own fields alone: a target's key does not depend on the other targets, and no
-job reads the results of another. So the draws are the same on any number of processes. Processes
-are spawned, not forked: JAX has threads, which do not survive a fork.
+job reads the results of another. So the draws are the same on any number of processes.
 """
 
 import math
-import pickle
 import shutil
-import signal
 import time
 import traceback
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,16 +36,6 @@ type KernelFactory = Callable[[Any], MCMCKernel]
 type Comparable = KernelFactory | ExternalSampler
 """What can be compared: kernels, and whole third-party algorithms."""
 
-OPTIONS = (
-    "jax_enable_x64",
-    "jax_default_prng_impl",
-    "jax_default_matmul_precision",
-    "jax_compilation_cache_dir",
-    "jax_persistent_cache_min_compile_time_secs",
-    "jax_persistent_cache_min_entry_size_bytes",
-)
-"""Settings of JAX that a spawned process is given."""
-
 
 class RunJob(NamedTuple):
     """One run.
@@ -67,6 +52,8 @@ class RunJob(NamedTuple):
         Lengths.
     store
         Where the run is kept, or None.
+    is_pictured
+        Whether the pictures of its report are drawn with it.
     """
 
     target: Target
@@ -76,6 +63,7 @@ class RunJob(NamedTuple):
     key_data: tuple[Any, str]
     settings: Settings
     store: Path | None
+    is_pictured: bool = False
 
     @property
     def place(self) -> tuple[str, str]:
@@ -104,6 +92,8 @@ class Outcome(NamedTuple):
         Whether it ended early because the user asked for it.
     seconds
         What it took, with everything; NaN if its process died.
+    view
+        What a page says about it, as `page.run_view` returns it, if it was to be pictured.
     """
 
     dt: xr.DataTree | None
@@ -111,6 +101,7 @@ class Outcome(NamedTuple):
     row: Mapping[str, Any]
     was_interrupted: bool = False
     seconds: float = math.nan
+    view: Any = None
 
     @property
     def trust(self) -> float:
@@ -209,6 +200,7 @@ def _run(job: RunJob, progress: bool) -> Outcome:
         # reading a scalar at a time from a disk is slow
         dt = thinned(dt if job.store is None else dt.load())
         measured = measure(dt, job.target)
+        view = _view(job, dt, measured)
     except KeyboardInterrupt:
         return Outcome(None, None, {"failure": "interrupted before its end"}, True)
     except Exception as error:
@@ -216,92 +208,13 @@ def _run(job: RunJob, progress: bool) -> Outcome:
         row = {"exact": getattr(kernel, "exact", None), "failure": why}
         return Outcome(None, None, row, not is_complete)
     kept = dt if job.store is None else thinned(az.from_zarr(str(job.store)))
-    return Outcome(kept, measured, measured.row, not is_complete)
+    return Outcome(kept, measured, measured.row, not is_complete, view=view)
 
 
-def _start(options: Mapping[str, Any]) -> None:
-    for name, value in options.items():
-        jax.config.update(name, value)
-    # the parent handles interrupts
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _view(job: RunJob, dt: xr.DataTree, measured: Measured) -> Any:
+    if not job.is_pictured:
+        return None
+    # loads matplotlib
+    from numpyro_score.comparison.page import run_view
 
-
-def _run_job_elsewhere(job: RunJob) -> Outcome:
-    outcome = run_job(job)
-    # the parent opens stored draws itself
-    return outcome if job.store is None else outcome._replace(dt=None)
-
-
-def check_picklable(jobs: Sequence[RunJob]) -> None:
-    """Refuse kernels and targets that do not pickle, before anything is run.
-
-    Parameters
-    ----------
-    jobs
-        All of them.
-
-    Raises
-    ------
-    TypeError
-        If a kernel's function or a target does not pickle; the message names it.
-    """
-    for job in jobs:
-        for what, thing in (("kernel", job.factory), ("target", job.target)):
-            name = job.kernel if what == "kernel" else job.target.name
-            try:
-                pickle.dumps(thing)
-            except Exception as error:
-                raise TypeError(
-                    f"{what} {name!r} cannot be sent to another process ({error}); define it by "
-                    "name at the top of a module (no lambda, nothing inside of a function), or "
-                    "give num_processes=1"
-                ) from error
-
-
-def run_jobs(
-    jobs: Sequence[RunJob], num_processes: int, start: Callable[[str], None], *, progress: bool
-) -> Iterator[tuple[RunJob, Outcome]]:
-    """Run jobs and yield each as it ends; after an interrupt, unfinished ones are left out.
-
-    Parameters
-    ----------
-    jobs
-        What to run.
-    num_processes
-        How many at once; one is this process.
-    start
-        Called with the name of a job that begins here, or of all that begin elsewhere.
-    progress
-        Whether a job of this process shows a bar.
-    """
-    if num_processes == 1:
-        for job in jobs:
-            start(job.name)
-            outcome = run_job(job, progress=progress)
-            yield job, outcome
-            if outcome.was_interrupted:
-                return
-        return
-    options = {name: getattr(jax.config, name) for name in OPTIONS}
-    pool = ProcessPoolExecutor(
-        min(num_processes, len(jobs)), get_context("spawn"), _start, (options,)
-    )
-    try:
-        futures = {pool.submit(_run_job_elsewhere, job): job for job in jobs}
-        start(f"{len(futures)} runs on {num_processes} processes")
-        for future in as_completed(futures):
-            job = futures[future]
-            try:
-                outcome = future.result()
-            except Exception as error:
-                row = {"failure": f"its process died: {failure(error)}"}
-                outcome = Outcome(None, None, row)
-            if job.store is not None and outcome.measured is not None:
-                outcome = outcome._replace(dt=thinned(az.from_zarr(str(job.store))))
-            start(job.name)
-            yield job, outcome
-    except KeyboardInterrupt:
-        for process in (pool._processes or {}).values():
-            process.terminate()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    return run_view(dt, measured.assessment, job.kernel)

@@ -3,6 +3,8 @@
 import dataclasses
 from pathlib import Path
 
+import xarray as xr
+
 from numpyro_score.comparison.columns import main_columns, more_columns, shown
 from numpyro_score.comparison.result import Comparison
 from numpyro_score.comparison.target_view import row_fields, rows_of, target_view
@@ -24,6 +26,21 @@ def _assessment(comparison: Comparison, target: str, kernel: str) -> Assessment:
     mine = rows_of(comparison.errors, target=target, kernel=kernel)
     mine = rows_of(mine, seed=comparison.seeds.get(place, 0))
     return assess(comparison.runs[place].load()).with_result("known_values", mine)
+
+
+def run_view(dt: xr.DataTree, found: Assessment, kernel: str) -> RunView:
+    """What the page says about one run, pictures drawn; its anchor is left out.
+
+    Parameters
+    ----------
+    dt
+        The run.
+    found
+        `assess(dt)`.
+    kernel
+        Its name.
+    """
+    return brief_view(flatten(dt), found, kernel, "", num_pictured=NUM_PICTURED)
 
 
 def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool = True) -> Path:
@@ -80,21 +97,20 @@ def write_comparison(comparison: Comparison, path: str | Path, *, progress: bool
     specs, more = (
         shown(wanted(settings.num_chains), rows) for wanted in (main_columns, more_columns)
     )
-    with TaskProgress("report", len(comparison.runs), is_shown=progress, unit="run") as bar:
+    num_left = len(comparison.runs) - len(comparison.views)
+    shows = progress and num_left > 0
+    with TaskProgress("report", num_left, is_shown=shows, unit="run") as bar:
 
         def make_run(target: str, kernel: str, anchor: str) -> RunView | None:
-            if (target, kernel) not in comparison.runs:
+            place = target, kernel
+            if place not in comparison.runs:
                 return None
-            bar.start(f"{kernel} on {target}")
-            run = brief_view(
-                flatten(comparison.runs[target, kernel]),
-                assessments[target, kernel],
-                kernel,
-                anchor,
-                num_pictured=NUM_PICTURED,
-            )
-            bar.done()
-            return run
+            run = comparison.views.get(place)
+            if run is None:
+                bar.start(f"{kernel} on {target}")
+                run = run_view(comparison.runs[place], assessments[place], kernel)
+                bar.done()
+            return run._replace(anchor=anchor)
 
         targets = [
             target_view(comparison, name, place, (specs, more), make_run)

@@ -102,6 +102,8 @@ class Comparison:
         `(target, kernel)` -> what all diagnostics found; runs that were not assessed are absent.
     seeds
         `(target, kernel)` -> the seed of the draws in `runs`; what is absent is 0.
+    views
+        `(target, kernel)` -> what the page says about a run, if its pictures were drawn with it.
 
     Examples
     --------
@@ -127,6 +129,7 @@ class Comparison:
     is_complete: bool = True
     assessments: Mapping[tuple[str, str], Assessment] = field(default_factory=dict)
     seeds: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    views: Mapping[tuple[str, str], Any] = field(default_factory=dict)
 
     def to_html(self, path: str | Path, *, progress: bool = True) -> Path:
         """Write the comparison as one self-contained HTML page.

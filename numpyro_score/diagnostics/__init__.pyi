@@ -1,5 +1,6 @@
 from .assessment import Assessment, assess
 from .burn_in import burn_in
+from .convergence import convergence
 from .cost import Costs, costs
 from .discrepancy import discrepancy
 from .draws import FlatDraws, flatten
@@ -13,7 +14,7 @@ from .quick_check import (
     quick_check,
     warn_if_not_converged,
 )
-from .rhat_ess import convergence, worst_first
+from .rhat_ess import worst_first
 from .score_moments import score_moments
 from .status import Status
 from .verdict import Verdict, judge

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
-from arviz_stats.base import array_stats
 from jaxtyping import Bool, Float
 from numpyro.infer import MCMC
 
@@ -23,7 +22,7 @@ from numpyro_score.diagnostics.burn_in_section import section
 from numpyro_score.diagnostics.draws import FlatDraws, flatten
 from numpyro_score.diagnostics.outcome import FALSE_ALARM, conclude, skip_notes, with_findings
 from numpyro_score.diagnostics.record import Diagnostic, Given
-from numpyro_score.diagnostics.rhat_ess import quiet
+from numpyro_score.diagnostics.rhat_ess import effective_draws, quiet
 from numpyro_score.diagnostics.start import (
     ESTIMATORS,
     MIN_DRAWS,
@@ -48,10 +47,6 @@ def _recommended(numbers: Numbers) -> float:
     if (detecting == 0).all():
         return 0.0
     return math.nan if np.isnan(detecting).any() else float(np.nanmax(numbers))
-
-
-def _ess(values: Float[np.ndarray, "chain draw"]) -> float:
-    return float(array_stats.ess(values, method="bulk"))
 
 
 def _agreement(by_estimator: Float[np.ndarray, " estimator"], has_superchains: bool) -> str:
@@ -148,12 +143,12 @@ def _compute(draws: FlatDraws) -> xr.Dataset:
     reasons, starts, ess = [], [], []
     known = draws.skip_reasons(0)
     with quiet():
-        for place, values in enumerate(draws.values):
+        for place in range(len(draws.values)):
             both = draws.with_warmup(place)
             reason = known[place] or _reason(both)
             reasons.append(reason)
             starts.append(unknown_start(num_chains, scan) if reason else estimate(both, scan))
-            ess.append(math.nan if reason else _ess(values))
+            ess.append(math.nan if reason else float(draws.ess_bulk[place]))
         is_known = np.array([not reason for reason in reasons])
         numbers = np.array([[start.number[name] for name in ESTIMATORS] for start in starts])
         by_estimator = numbers[is_known].max(axis=0, initial=0.0) if is_known.any() else numbers[0]
@@ -162,9 +157,10 @@ def _compute(draws: FlatDraws) -> xr.Dataset:
         ess_left = ess
         # NaN is not above 0
         if num_to_drop > 0:
+            left = draws.values[..., int(num_to_drop) :]
             ess_left = [
-                math.nan if reason else _ess(values[:, int(num_to_drop) :])
-                for values, reason in zip(draws.values, reasons, strict=True)
+                math.nan if reason else float(effective_draws(values, "bulk"))
+                for values, reason in zip(left, reasons, strict=True)
             ]
     detecting = numbers[:, [ESTIMATORS.index(name) for name in DETECTING]]
     is_flagged: Bool[np.ndarray, " parameter"] = is_known & ~(detecting <= num_warmup).all(axis=1)

@@ -4,6 +4,7 @@ A posterior's variables have any shape; diagnostics are about single numbers. A 
 as ArviZ labels it, `theta[Choate]`, and holds draws `(chain, draw)`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from numpyro.infer import MCMC
 
 from numpyro_score.diagnostics.mcmc import tree_of
 from numpyro_score.diagnostics.posterior import labels, posterior, warmup
+from numpyro_score.diagnostics.rhat_ess import MIN_DRAWS, effective_draws, quiet
 from numpyro_score.groups import SAMPLE_DIMS
 
 ROUNDING = 16
@@ -149,6 +151,18 @@ class FlatDraws:
             return []
         frozen = ~self.has_moved.any(axis=1)
         return [int(chain) for chain in self.data.chain.values[frozen]]
+
+    @cached_property
+    def ess_bulk(self) -> Float[np.ndarray, " parameter"]:
+        """Bulk effective sample size of every scalar; NaN where it cannot be computed."""
+        reasons = self.skip_reasons(MIN_DRAWS)
+        with quiet():
+            return np.array(
+                [
+                    math.nan if reason else effective_draws(values, "bulk")
+                    for values, reason in zip(self.values, reasons, strict=True)
+                ]
+            )
 
     @cached_property
     def warmup(self) -> tuple[Float[np.ndarray, "parameter chain draw"] | None, str]:

@@ -19,6 +19,7 @@ from numpyro.infer import MCMC
 
 from numpyro_score.diagnostics.acceptance import tuned_acceptance
 from numpyro_score.diagnostics.autocorrelation import TRUSTED_LENGTH, autocorrelation_time
+from numpyro_score.diagnostics.convergence import all_statistics
 from numpyro_score.diagnostics.draws import FlatDraws, flatten
 from numpyro_score.diagnostics.mixing_findings import COLUMNS, WORDINGS, findings
 from numpyro_score.diagnostics.mixing_section import section
@@ -26,7 +27,7 @@ from numpyro_score.diagnostics.outcome import conclude, skip_notes, with_finding
 from numpyro_score.diagnostics.precision import precision_of
 from numpyro_score.diagnostics.record import Diagnostic, Given
 from numpyro_score.diagnostics.rejection import longest_rejection
-from numpyro_score.diagnostics.rhat_ess import MIN_DRAWS, all_statistics, quiet
+from numpyro_score.diagnostics.rhat_ess import MIN_DRAWS, quiet
 from numpyro_score.diagnostics.rstar import RStar, thinning, try_rstar
 from numpyro_score.diagnostics.superchains import rhat_limit, superchain_ids
 from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN, RHAT_MAX, judge

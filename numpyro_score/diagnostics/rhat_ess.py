@@ -17,9 +17,6 @@ import xarray as xr
 from arviz_base import rcParams
 from arviz_stats.base import array_stats
 from jaxtyping import Float
-from numpyro.infer import MCMC
-
-from numpyro_score.diagnostics.draws import FlatDraws, flatten
 
 MIN_DRAWS = 4
 """Draws per chain below which arviz-stats computes nothing."""
@@ -62,7 +59,11 @@ def effective_draws(
 
 
 def statistics(
-    values: Float[np.ndarray, "chain draw"], *, is_finite: bool, is_constant: bool
+    values: Float[np.ndarray, "chain draw"],
+    *,
+    is_finite: bool,
+    is_constant: bool,
+    ess_bulk: float,
 ) -> dict[str, float | bool]:
     """A row of `convergence`, of one scalar.
 
@@ -72,10 +73,13 @@ def statistics(
         Its draws.
     is_finite, is_constant
         Whether all are finite, and whether all are the same up to rounding.
+    ess_bulk
+        `effective_draws(values, "bulk")`.
 
     Examples
     --------
-    >>> statistics(np.ones((4, 100)), is_finite=True, is_constant=True)["rhat"]
+    >>> x = np.ones((4, 100))
+    >>> statistics(x, is_finite=True, is_constant=True, ess_bulk=math.nan)["rhat"]
     nan
     """
     flags = {"is_finite": is_finite, "is_constant": is_constant}
@@ -84,63 +88,12 @@ def statistics(
     if not is_finite or is_constant or num_draws < MIN_DRAWS:
         return dict.fromkeys(("ess_bulk", "ess_tail", "rhat"), math.nan) | moments | flags
     return {
-        "ess_bulk": float(effective_draws(values, "bulk")),
+        "ess_bulk": ess_bulk,
         "ess_tail": float(effective_draws(values, "tail")),
         "rhat": float(array_stats.rhat(values)) if num_chains > 1 else math.nan,
         **moments,
         **flags,
     }
-
-
-def all_statistics(draws: FlatDraws) -> list[dict[str, float | bool]]:
-    """`statistics` of every scalar."""
-    with quiet():
-        return [
-            statistics(
-                values,
-                is_finite=bool(draws.is_finite[place]),
-                is_constant=bool(draws.is_constant[place]),
-            )
-            for place, values in enumerate(draws.values)
-        ]
-
-
-def convergence(dt: xr.DataTree | MCMC | FlatDraws) -> xr.Dataset:
-    """R-hat and effective sample sizes of every scalar of the posterior.
-
-    Parameters
-    ----------
-    dt
-        Draws: a tree of any origin, a fitted `numpyro.infer.MCMC`, or what `flatten` made of them.
-
-    Returns
-    -------
-    Dataset with dimension `parameter` (its coordinate the label, `theta[0]`) and variables
-    `ess_bulk`, `ess_tail`, `rhat`, `mean`, `sd`, `is_finite`, `is_constant` (up to rounding). What
-    cannot be computed is NaN: all three of a scalar that is constant or not finite or has fewer
-    than 4 draws per chain, and R-hat of a single chain. The attribute `frozen_chains` lists the
-    chains that never moved.
-
-    Raises
-    ------
-    ValueError
-        If there is no posterior.
-
-    Examples
-    --------
-    >>> import arviz as az, numpy as np
-    >>> draws = np.random.default_rng(0).normal(size=(4, 500, 2))
-    >>> table = convergence(az.from_dict({"posterior": {"x": draws}}))
-    >>> table.parameter.values.tolist(), bool((table.rhat < 1.01).all())
-    (['x[0]', 'x[1]'], True)
-    """
-    draws = flatten(dt)
-    rows = all_statistics(draws)
-    return xr.Dataset(
-        {name: ("parameter", [row[name] for row in rows]) for name in rows[0]},
-        coords={"parameter": draws.labels},
-        attrs={"frozen_chains": draws.frozen_chains},
-    )
 
 
 def worst_first(table: xr.Dataset) -> list[int]:

@@ -13,9 +13,9 @@ import numpy as np
 import xarray as xr
 from numpyro.infer import MCMC
 
+from numpyro_score.diagnostics.convergence import convergence
 from numpyro_score.diagnostics.draws import FlatDraws, flatten
 from numpyro_score.diagnostics.posterior import num_divergent
-from numpyro_score.diagnostics.rhat_ess import convergence
 
 RHAT_MAX = 1.01
 """R-hat above which chains are said to disagree."""

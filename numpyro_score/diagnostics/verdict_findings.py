@@ -136,7 +136,7 @@ def verdict_findings(verdict: Verdict, table: xr.Dataset) -> list[Finding]:
     Examples
     --------
     >>> import arviz as az
-    >>> from numpyro_score.diagnostics.rhat_ess import convergence
+    >>> from numpyro_score.diagnostics.convergence import convergence
     >>> from numpyro_score.diagnostics.verdict import judge
     >>> x = np.random.default_rng(0).normal(size=(4, 500))
     >>> table = convergence(dt := az.from_dict({"posterior": {"x": x}}))

@@ -1,6 +1,6 @@
 """Draws as points: unconstrained positions of a target, or some variables side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -104,14 +104,25 @@ def _unconstrain(
 
 
 @eqx.filter_jit
-def _at_points(fn: Any, points: Float[Array, "draws dim"]) -> Float[Array, "draws ..."]:
-    return jax.lax.map(fn, points, batch_size=BATCH)
+def _scores(fn: Any, points: Float[Array, "draws dim"]) -> Float[Array, "draws ..."]:
+    return jax.vmap(fn)(points)
 
 
 @eqx.filter_jit
 def _gradients(fn: Any, points: Float[Array, "draws dim"]) -> Float[Array, "draws dim"]:
     # differentiated in here: a gradient made outside is compiled anew at every call
-    return jax.lax.map(jax.grad(fn), points, batch_size=BATCH)
+    return jax.vmap(jax.grad(fn))(points)
+
+
+def _in_batches(
+    program: Callable[[Any, Array], Array], fn: Any, points: Float[np.ndarray, "draws dim"]
+) -> Float[np.ndarray, "draws ..."]:
+    """What a program makes of a function at points, compiled once for any number of batches."""
+    size = min(BATCH, len(points))
+    # the last batch is filled up, for a rest of another length would be another program
+    filled = np.pad(points, ((0, -len(points) % size), (0, 0)), mode="edge")
+    parts = [program(fn, jnp.asarray(part)) for part in np.split(filled, len(filled) // size)]
+    return np.concatenate(parts, dtype=np.float64)[: len(points)]
 
 
 def scores_at(
@@ -136,7 +147,7 @@ def scores_at(
     >>> scores_at(lambda x: -x, np.ones((5, 2))).shape
     (5, 2)
     """
-    return _checked(_at_points(score, jnp.asarray(points)), points)
+    return _checked(_in_batches(_scores, score, points), points)
 
 
 def gradients_at(
@@ -171,13 +182,12 @@ def gradients_at(
         ) from error
     if shape != ():
         raise ValueError(f"the log density of a point must be one number, got shape {shape}")
-    return _checked(_gradients(logdensity_fn, jnp.asarray(points)), points)
+    return _checked(_in_batches(_gradients, logdensity_fn, points), points)
 
 
 def _checked(
-    found: Float[Array, "draws ..."], points: Float[np.ndarray, "draws dim"]
+    scores: Float[np.ndarray, "draws ..."], points: Float[np.ndarray, "draws dim"]
 ) -> Float[np.ndarray, "draws dim"]:
-    scores = np.asarray(found, np.float64)
     if scores.shape != points.shape:
         raise ValueError(
             f"the score of a point {points.shape[1:]} has shape {scores.shape[1:]}; it has to be "
