@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import arviz as az
 import jax
 import xarray as xr
 from numpyro.infer.mcmc import MCMCKernel
@@ -146,7 +145,7 @@ def _finished(store: Path | None) -> xr.DataTree | None:
     """The run in a store, if it came to its end."""
     if store is None or complete_attributes(store) is None:
         return None
-    return az.from_zarr(str(store))
+    return xr.open_datatree(store, engine="zarr")
 
 
 def run_job(job: RunJob, *, progress: bool = False) -> Outcome:
@@ -207,7 +206,7 @@ def _run(job: RunJob, progress: bool) -> Outcome:
         why = failure(error) if is_complete else "interrupted before its first draw"
         row = {"exact": getattr(kernel, "exact", None), "failure": why}
         return Outcome(None, None, row, not is_complete)
-    kept = dt if job.store is None else thinned(az.from_zarr(str(job.store)))
+    kept = dt if job.store is None else thinned(xr.open_datatree(job.store, engine="zarr"))
     return Outcome(kept, measured, measured.row, not is_complete, view=view)
 
 

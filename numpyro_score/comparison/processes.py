@@ -10,8 +10,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from typing import Any
 
-import arviz as az
 import jax
+import xarray as xr
 
 from numpyro_score.comparison.jobs import Outcome, RunJob, failure, run_job
 from numpyro_score.comparison.thin import thinned
@@ -111,7 +111,7 @@ def run_jobs(
                 row = {"failure": f"its process died: {failure(error)}"}
                 outcome = Outcome(None, None, row)
             if job.store is not None and outcome.measured is not None:
-                outcome = outcome._replace(dt=thinned(az.from_zarr(str(job.store))))
+                outcome = outcome._replace(dt=thinned(xr.open_datatree(job.store), engine="zarr"))
             start(job.name)
             yield job, outcome
     except KeyboardInterrupt:

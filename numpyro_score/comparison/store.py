@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import arviz as az
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -213,7 +212,7 @@ def load_comparison(path: str | Path) -> Comparison:
     tables = {name: _to_table(node.to_dataset()) for name, node in tree.children.items()}
     nothing = pd.DataFrame(columns=["target", "kernel", "seed"])
     runs = {
-        (target, kernel): thinned(az.from_zarr(str(path / RUNS / name)))
+        (target, kernel): thinned(xr.open_datatree(path / RUNS / name, engine="zarr"))
         for target, kernel, name in json.loads(tree.attrs["runs"])
     }
     return Comparison(

@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import arviz as az
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from arviz_base import from_dict
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
@@ -95,7 +95,7 @@ def run_external(
     )(flat)
     shape = drawn.positions.shape[:2]
     posterior = jax.tree.map(lambda x: np.asarray(x).reshape(*shape, *x.shape[1:]), sites)
-    tree = az.from_dict(
+    tree = from_dict(
         {
             "posterior": posterior,
             "sample_stats": {
