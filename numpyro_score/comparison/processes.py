@@ -111,7 +111,7 @@ def run_jobs(
                 row = {"failure": f"its process died: {failure(error)}"}
                 outcome = Outcome(None, None, row)
             if job.store is not None and outcome.measured is not None:
-                outcome = outcome._replace(dt=thinned(xr.open_datatree(job.store), engine="zarr"))
+                outcome = outcome._replace(dt=thinned(xr.open_datatree(job.store, engine="zarr")))
             start(job.name)
             yield job, outcome
     except KeyboardInterrupt:

@@ -7,9 +7,10 @@ import pytest
 from numpyro.infer import NUTS
 
 from numpyro_score import plugins
-from numpyro_score.comparison import compare, find_kernel, find_target
+from numpyro_score.comparison import compare, find_kernel, find_target, jobs
 from numpyro_score.comparison.table import COLUMNS
 from numpyro_score.infer import MALA
+from numpyro_score.report import run_view
 from numpyro_score.targets import std_gaussian, two_modes
 
 KEY = jax.random.key(1)
@@ -34,6 +35,16 @@ def test_there_is_a_row_for_every_kernel_on_every_target(comparison):
         for kernel in ("mala", "ula", "nuts", "refuse")
     ]
     assert set(comparison.runs) == {place for place in table.index if place[1] != "refuse"}
+
+
+def test_pictures_can_be_drawn_with_the_runs(comparison, monkeypatch):
+    place = "std_gaussian", "mala"
+    monkeypatch.setattr(jobs, "sample", lambda *args, **options: comparison.runs[place])
+    # their titles only, for pictures take long
+    monkeypatch.setattr(run_view, "pictures", lambda plans, name: [plan.title for plan in plans])
+    found = small({"mala": MALA}, [std_gaussian(2)], with_pictures=True)
+    assert {"Ranks", "Traces"} <= set(found.views[place].pictures)
+    assert not comparison.views
 
 
 def test_a_kernel_that_fails_says_why_and_the_rest_goes_on(comparison):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from numpyro_score.comparison import compare, write_comparison
+from numpyro_score.diagnostics.assessment import assess
 from numpyro_score.report import write_report
 from numpyro_score.report.page import write
 
@@ -110,6 +111,30 @@ def test_a_comparison_of_nothing_but_failures_makes_a_page(comparison, tmp_path)
     html = write_comparison(empty, tmp_path / "x.html", progress=False).read_text("utf-8")
     assert "was interrupted" in html
     assert "&lt;img src=x&gt; is no model" in html
+
+
+def test_pictures_that_were_drawn_with_the_runs_are_not_drawn_again(
+    comparison, tmp_path, monkeypatch
+):
+    import dataclasses
+
+    from numpyro_score.comparison import page
+
+    def refuse(*args):
+        raise RuntimeError("no")
+
+    with monkeypatch.context() as patch:
+        # nothing is drawn here, which takes long
+        patch.setattr("numpyro_score.report.run_view.pictures", lambda plans, name: [])
+        views = {
+            place: page.run_view(dt, assess(dt), place[1])._replace(left_out=f"drawn: {place[1]}")
+            for place, dt in comparison.runs.items()
+        }
+    monkeypatch.setattr(page, "run_view", refuse)
+    found = dataclasses.replace(comparison, views=views)
+    html = write_comparison(found, tmp_path / "x.html", progress=False).read_text("utf-8")
+    assert "drawn: good" in html
+    assert 'id="run-0-0"' in html
 
 
 def test_what_compare_returns_writes_its_page(tmp_path):
