@@ -123,17 +123,19 @@ def test_pictures_that_were_drawn_with_the_runs_are_not_drawn_again(
     def refuse(*args):
         raise RuntimeError("no")
 
+    place = "toy & <b>", "good"
+    dt = comparison.runs[place]
+    assessed = assess(dt)
     with monkeypatch.context() as patch:
         # nothing is drawn here, which takes long
         patch.setattr("numpyro_score.report.run_view.pictures", lambda plans, name: [])
-        views = {
-            place: page.run_view(dt, assess(dt), place[1])._replace(left_out=f"drawn: {place[1]}")
-            for place, dt in comparison.runs.items()
-        }
+        view = page.run_view(dt, assessed, "good")._replace(left_out="drawn before")
     monkeypatch.setattr(page, "run_view", refuse)
-    found = dataclasses.replace(comparison, views=views)
+    found = dataclasses.replace(
+        comparison, runs={place: dt}, assessments={place: assessed}, views={place: view}
+    )
     html = write_comparison(found, tmp_path / "x.html", progress=False).read_text("utf-8")
-    assert "drawn: good" in html
+    assert "drawn before" in html
     assert 'id="run-0-0"' in html
 
 
