@@ -12,7 +12,16 @@ PACKAGE = Path(__file__).parents[1] / "numpyro_score"
 NAME = PACKAGE.name
 
 ORDER = [
-    {"types", "checks", "conversion", "deprecation", "divergence", "hints", "progress"},
+    {
+        "types",
+        "checks",
+        "compilation",
+        "conversion",
+        "deprecation",
+        "divergence",
+        "hints",
+        "progress",
+    },
     {"fingerprint"},
     {
         "constants",
