@@ -32,6 +32,8 @@ class Costs(NamedTuple):
     num_grad_given_up, seconds_given_up
         Gradients and seconds of the warmup and the draws of a kernel that `sample` had chosen and
         given up; compilation is left out.
+    num_grad_search, seconds_search
+        Gradients and seconds of the search for other modes at the end, compilation included.
 
     Examples
     --------
@@ -59,12 +61,14 @@ class Costs(NamedTuple):
     seconds_training: float = 0.0
     num_grad_given_up: float = 0.0
     seconds_given_up: float = 0.0
+    num_grad_search: float = 0.0
+    seconds_search: float = 0.0
 
     @property
     def gradients(self) -> float:
         """Gradients of all that was run."""
-        before = self.num_grad_training + self.num_grad_given_up
-        return self.num_grad + self.num_grad_warmup + before
+        besides = self.num_grad_training + self.num_grad_given_up + self.num_grad_search
+        return self.num_grad + self.num_grad_warmup + besides
 
     @property
     def evaluations(self) -> float:
@@ -84,16 +88,15 @@ class Costs(NamedTuple):
 
     @property
     def warmup_share(self) -> float:
-        """Share of the evaluations that were no draws': warmup, training, what was given up."""
-        before = self.num_grad_warmup + self.num_grad_training + self.num_grad_given_up
-        warmup = self.num_logdensity_warmup + GRADIENT_COST * before
-        return warmup / self.evaluations if self.evaluations else math.nan
+        """Share of the evaluations that were no draws': warmup, training, given up, search."""
+        besides = self.evaluations - self.sampling
+        return besides / self.evaluations if self.evaluations else math.nan
 
     @property
     def seconds(self) -> float:
         """Seconds of all that was run; compilation of warmup and sampling apart."""
-        before = self.seconds_training + self.seconds_given_up
-        return before + self.seconds_warmup + self.seconds_sampling
+        besides = self.seconds_training + self.seconds_given_up + self.seconds_search
+        return besides + self.seconds_warmup + self.seconds_sampling
 
 
 def costs(dt: xr.DataTree) -> Costs:
@@ -138,5 +141,7 @@ def costs(dt: xr.DataTree) -> Costs:
         num_grad_training=float(dt.attrs.get("num_grad_training", 0)),
         seconds_training=float(dt.attrs.get("seconds_training", 0)),
         num_grad_given_up=float(dt.attrs.get("num_grad_given_up", 0)),
+        num_grad_search=float(dt.attrs.get("num_grad_search", 0)),
+        seconds_search=float(dt.attrs.get("seconds_search", 0)),
         seconds_given_up=float(dt.attrs.get("seconds_given_up", 0)),
     )

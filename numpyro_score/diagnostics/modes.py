@@ -31,6 +31,7 @@ from scipy.special import entr
 from numpyro_score.diagnostics.autocorrelation import autocorrelation_time
 from numpyro_score.diagnostics.clustering import MAX_DRAWS, MIN_WEIGHT, Clusters, find_modes
 from numpyro_score.diagnostics.draws import FlatDraws, flatten
+from numpyro_score.diagnostics.elsewhere import FOUND, LOOKED
 from numpyro_score.diagnostics.jumps import no_jumps, read_jumps
 from numpyro_score.diagnostics.modes_findings import COLUMNS, WORDINGS, ess_needed, findings
 from numpyro_score.diagnostics.modes_section import section
@@ -259,6 +260,7 @@ def _compute(draws: FlatDraws, centres: Mapping[str, Any] | None) -> xr.Dataset:
         ess_needed=ess_needed(data.sizes["chain"]),
         learning_warnings=str(draws.dt.attrs.get(LEARNING_WARNINGS, "")).splitlines(),
         num_regions_one_sided=int(draws.dt.attrs.get(ONE_SIDED, 0)),
+        **{name: int(draws.dt.attrs.get(name, 0)) for name in (FOUND, LOOKED)},
     )
     notes = table.attrs["notes"]
     if num_modes == 1:

@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from numpyro_score.diagnostics.elsewhere import WORDINGS as OF_SEARCH
+from numpyro_score.diagnostics.elsewhere import elsewhere
 from numpyro_score.diagnostics.finding import Finding, Severity
 from numpyro_score.diagnostics.formatting import count, listed, number, percent
 from numpyro_score.diagnostics.jumps_findings import WORDINGS as OF_JUMPS
@@ -55,7 +57,8 @@ def findings(modes: xr.Dataset, verdict: Verdict | None) -> list[Finding]:
         return []
     if is_independent and num_modes > 1:
         return fine
-    return (_wrong(modes, num_modes) or fine) + jump_findings(modes)
+    wrong = elsewhere(modes.attrs) + _wrong(modes, num_modes)
+    return (wrong or fine) + jump_findings(modes)
 
 
 def _wrong(modes: xr.Dataset, num_modes: int) -> list[Finding]:
@@ -112,6 +115,7 @@ def _few_jumps(found: Finding) -> Words:
 
 WORDINGS: Wordings = {
     **OF_JUMPS,
+    **OF_SEARCH,
     "modes": _modes,
     "empty_modes": lambda found: Words(f"No draw is in modes {listed(found.parameters)}.", REMEDY),
     "modes_differ": lambda found: Words(

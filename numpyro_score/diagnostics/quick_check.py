@@ -25,6 +25,8 @@ import xarray as xr
 from numpyro_score.diagnostics.acceptance import missed_acceptance, tuned_acceptance
 from numpyro_score.diagnostics.apart import apart
 from numpyro_score.diagnostics.drift import drift_finding, largest_drift
+from numpyro_score.diagnostics.elsewhere import WORDINGS as OF_SEARCH
+from numpyro_score.diagnostics.elsewhere import elsewhere
 from numpyro_score.diagnostics.finding import Finding, Severity, by_severity
 from numpyro_score.diagnostics.goal import missed_goal
 from numpyro_score.diagnostics.halves import disagreeing_halves
@@ -70,10 +72,18 @@ FINER = 5
 MAX_NUMBERS = 20_000_000
 """Numbers of which tails are looked at; of fewer draws where there are more."""
 
-WORDINGS = {**OF_VERDICT, **OF_JUMPS, **OF_TAILS}
+WORDINGS = {**OF_VERDICT, **OF_JUMPS, **OF_TAILS, **OF_SEARCH}
 """Code -> wording, of all that can be found here."""
 
-WITH_ADVICE = ("early_draws", "frozen", "goal_missed", "halves", "precision", "tail_acceptance")
+WITH_ADVICE = (
+    "early_draws",
+    "elsewhere",
+    "frozen",
+    "goal_missed",
+    "halves",
+    "precision",
+    "tail_acceptance",
+)
 """Codes of findings whose advice is as much a part of the message as what was found."""
 
 ALL_ACCEPTED = 0.99
@@ -165,8 +175,8 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
     Returns
     -------
     Findings with the codes `nonfinite`, `frozen` or `all_frozen`, `rhat` or `halves`, `apart`,
-    `divergent`, `refused`, `heavy_tail`, `acceptance_missed`, `tail_acceptance`, `goal_missed`,
-    `early_draws` and `precision`, the most severe first.
+    `divergent`, `refused`, `heavy_tail`, `acceptance_missed`, `tail_acceptance`, `elsewhere`,
+    `goal_missed`, `early_draws` and `precision`, the most severe first.
 
     Raises
     ------
@@ -222,6 +232,7 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
         found += missed_acceptance(float(acceptance.mean()), target)
     if ACCEPTANCE in known:
         found += _rejected(data, found_in, known)
+    found += elsewhere(dt.attrs)
     if all(one.code not in ("rhat", "halves") for one in found):
         found += missed_goal(dt.attrs)
         if not is_independent and found_in.drifts:

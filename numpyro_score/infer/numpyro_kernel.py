@@ -28,7 +28,7 @@ from numpyro_score.infer.state import KernelState
 from numpyro_score.infer.transition import advance, begin, refreshed
 from numpyro_score.learned.preparation import Preparation
 from numpyro_score.progress import ProgressCallback
-from numpyro_score.types import MapChains, RngKey
+from numpyro_score.types import LogDensityFn, MapChains, RngKey
 
 STANDARD_FIELDS = ("diverging", "num_grad", "num_logdensity")
 """What every kernel reports besides the draw."""
@@ -241,6 +241,10 @@ class NumPyroKernel(MCMCKernel):
     def postprocess_fn(self, model_args: Any, model_kwargs: Any) -> Callable[[Any], Any]:
         """Function from an unconstrained position to the model's constrained sites."""
         return self._problem.postprocess_fn(model_args, model_kwargs)
+
+    def logdensity_fn(self, model_args: Any, model_kwargs: Any) -> LogDensityFn | None:
+        """Log density of an unconstrained position; None where only a score is known."""
+        return self._problem.logdensity_fn(model_args, model_kwargs)
 
     def get_constrain_fn(self, model_args: Any, model_kwargs: Any) -> Callable[[Any], Any]:
         """Function from an unconstrained position to site values, which does not run the model."""

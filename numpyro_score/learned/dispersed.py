@@ -63,14 +63,18 @@ class Dispersed(NamedTuple):
 
 @compiled_loop(eqx.filter_jit)
 def _run(
-    logdensity_fn: FlatLogDensity, reference: IndependentProposal, rng_key: RngKey, num: int
+    logdensity_fn: FlatLogDensity,
+    reference: IndependentProposal,
+    rng_key: RngKey,
+    num: int,
+    stretches: tuple[float, ...],
 ) -> tuple[Array, Array]:
     key_start, key_steps = jax.random.split(rng_key)
     starts = jax.vmap(lambda key: reference.sample_and_log_prob(key)[0])(
         jax.random.split(key_start, num)
     )
     center = jnp.mean(starts, axis=0, keepdims=True)
-    stretch = jnp.resize(jnp.asarray(STRETCHES, starts.dtype), (num,))
+    stretch = jnp.resize(jnp.asarray(stretches, starts.dtype), (num,))
     starts = center + stretch[:, None] * (starts - center)
     kernel = mala.build_kernel()
     states = jax.vmap(lambda x: mala.init(x, logdensity_fn))(starts)
@@ -102,9 +106,13 @@ def _run(
 
 
 def run_dispersed_chains(
-    logdensity_fn: FlatLogDensity, reference: IndependentProposal, rng_key: RngKey, num: int
+    logdensity_fn: FlatLogDensity,
+    reference: IndependentProposal,
+    rng_key: RngKey,
+    num: int,
+    stretches: tuple[float, ...] = STRETCHES,
 ) -> Dispersed:
-    """Run short MALA chains from draws of a reference, some stretched about its mean.
+    """Run short MALA chains from draws of a reference, or from draws stretched about its mean.
 
     Parameters
     ----------
@@ -116,7 +124,9 @@ def run_dispersed_chains(
         One key.
     num
         How many chains.
+    stretches
+        How many times as far from the mean as draws they start, in turn.
     """
-    positions, logdensity = _run(logdensity_fn, reference, rng_key, num)
-    is_stretched = np.resize(np.asarray(STRETCHES), (num,)) > 1
+    positions, logdensity = _run(logdensity_fn, reference, rng_key, num, stretches)
+    is_stretched = np.resize(np.asarray(stretches), (num,)) > 1
     return Dispersed(positions, logdensity, is_stretched, num * (NUM_STEPS + 1))

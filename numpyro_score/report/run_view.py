@@ -109,6 +109,9 @@ def _facts(dt: xr.DataTree, verdict: Verdict) -> dict[str, str]:
         "restarted in warmup": count(float(dt.attrs.get("num_restarts", math.nan))),
         "gradients": count(spent.gradients),
         "of which given up": count(spent.num_grad_given_up) if spent.num_grad_given_up else "",
+        "of which to look for other modes": (
+            count(spent.num_grad_search) if spent.num_grad_search else ""
+        ),
         "log densities without gradient": count(spent.num_logdensity + spent.num_logdensity_warmup),
         "compile": _seconds(spent.seconds_compile),
         "training": _seconds(spent.seconds_training or math.nan),

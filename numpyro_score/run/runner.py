@@ -29,6 +29,7 @@ from numpyro_score.run.recording import Recording
 from numpyro_score.run.rehearsal import rehearse
 from numpyro_score.run.store import ZarrStore
 from numpyro_score.run.tree import SAMPLING, WARMUP, Converter
+from numpyro_score.run.until import Until
 from numpyro_score.types import RngKey
 
 
@@ -130,6 +131,7 @@ def sample(
         distribution, 0 if not, left out where neither is known), `independent_draws` (1 where draws
         do not depend on the ones before), `complete` (0 after an interrupt), `kernel_choice` (the
         rule, where the kernel was chosen here), `num_grad_given_up` and `seconds_given_up`,
+        `num_elsewhere` of `num_dispersed` (short chains that ended in modes which the run lacks),
         `until`, `until_reached`, `until_rhat` and `until_ess`, or `budget` and `budget_reached`,
         `num_restarts`, seconds by phase, and of a kernel that learns first `num_grad_training`,
         `seconds_training` and more.
@@ -235,11 +237,19 @@ def sample(
             recording.record(drawn)
             if goal is not None and recording.is_complete and bar.is_shown and goal.ending:
                 bar.write(goal.ending)
+            looked: dict[str, Any] = {}
+            if plan.choice.reason is not None and isinstance(goal, Until) and goal.is_reached:
+                # loads what learns
+                from numpyro_score.run.elsewhere import look_elsewhere
+
+                bar.start("looking for other modes", total, done=total)
+                looked = look_elsewhere(plan, recording.state, goal.draws)
             attrs |= {
                 **attributes(plan.kernel, recording.state),
                 **begun.learned,
                 "complete": int(recording.is_complete),
                 **({} if goal is None else goal.attributes),
+                **looked,
                 "seconds_compile": seconds,
                 **{f"seconds_{phase}": value for phase, value in recording.seconds.items()},
             }

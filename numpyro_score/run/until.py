@@ -135,6 +135,11 @@ class Until:
         self._choice.check(seen, {"num_grad_given_up": self._num_grad, "seconds_given_up": seconds})
 
     @property
+    def draws(self) -> Any:
+        """Those of the last check, `(chain, draw, ...)`."""
+        return self._chunks[0].samples
+
+    @property
     def ending(self) -> str:
         """Why the run ended before its last draw; empty if it did not."""
         if not self.is_reached:

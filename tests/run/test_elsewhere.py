@@ -1,0 +1,73 @@
+"""Modes that no chain visited are found from dispersed starts, and one mode is not two."""
+
+from typing import Any
+from unittest.mock import patch
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+
+import numpyro_score as ns
+from numpyro_score.diagnostics import quick_check
+from numpyro_score.diagnostics.assessment import assess
+from numpyro_score.run import elsewhere
+from numpyro_score.run.elsewhere import num_elsewhere
+
+KEY = jax.random.key(0)
+GIVEN: dict[str, Any] = {"num_chains": 8, "until": 200, "progress": False}
+
+
+def two_modes(x: Any) -> Any:
+    """At -12 and 12 in three dimensions, sd 1."""
+    apart = jnp.stack([jnp.sum((x - 12.0) ** 2), jnp.sum((x + 12.0) ** 2)])
+    return jax.nn.logsumexp(-0.5 * apart)
+
+
+def test_a_mode_that_no_chain_has_visited_is_warned_of() -> None:
+    start = 12.0 + jax.random.normal(KEY, (8, 3))
+    with pytest.warns(ns.ConvergenceWarning, match=r"short chains.*modes that the run lacks.*Glob"):
+        dt = ns.sample(two_modes, KEY, init_params=start, **GIVEN)
+    assert dt.attrs["until_reached"] == 1
+    # half of the basins' volume
+    assert 6 <= dt.attrs["num_elsewhere"] <= dt.attrs["num_dispersed"] == 32
+    assert dt.attrs["num_grad_search"] == 32 * 101
+    assert "elsewhere" in [one.code for one in assess(dt).findings["modes"]]
+
+
+def model() -> None:
+    scale = numpyro.sample("scale", dist.HalfNormal(2.0))
+    numpyro.sample("x", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+    numpyro.sample("y", dist.Normal(1.0, scale), obs=2.5)
+
+
+def test_one_mode_is_no_reason_and_a_search_that_fails_costs_no_draws() -> None:
+    found = ns.sample(model, KEY, **GIVEN)
+    assert found.attrs["num_elsewhere"] == 0
+    assert quick_check(found) == []
+
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("no memory")
+
+    with (
+        patch.object(elsewhere, "run_dispersed_chains", fails),
+        pytest.warns(UserWarning, match=r"not looked for.*no memory.*complete"),
+    ):
+        dt = ns.sample(model, KEY, **GIVEN)
+    np.testing.assert_array_equal(dt.posterior["scale"], found.posterior["scale"])
+    assert "num_elsewhere" not in dt.attrs
+
+
+def test_ends_count_that_are_far_from_all_draws_and_as_high() -> None:
+    rng = np.random.default_rng(0)
+    # a thin arc: its middle is near its mean and far from every draw
+    angle = rng.uniform(-2.5, 2.5, 400)
+    draws = np.stack([np.cos(angle), np.sin(angle), 0 * angle], -1)
+    draws[:, :2] += 0.01 * rng.normal(size=(400, 2))
+    height = rng.normal(size=400)
+    ends = np.array([[9.0, 0, 0], [0, -9.0, 0], [0.3, 0, 0], [9.0, 9.0, 0], [np.nan, 0, 0]])
+    assert num_elsewhere(draws, height, ends, np.zeros(5)) == 3
+    assert num_elsewhere(draws, height, ends, np.array([0.0, -9.0, 0.0, np.nan, 0.0])) == 1
+    assert num_elsewhere(draws, height, ends, np.full(5, -9.0)) == 0
