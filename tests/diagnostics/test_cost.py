@@ -35,7 +35,7 @@ def test_what_is_not_recorded_is_unknown():
     recorded = spent._asdict()
     # nothing was learned or given up
     before = [recorded.pop(name) for name in Costs._field_defaults]
-    assert before == [0.0] * 4
+    assert before == [0.0] * 6
     assert all(math.isnan(value) for value in recorded.values())
     assert math.isnan(spent.seconds)
     assert math.isnan(spent.warmup_share)
