@@ -56,7 +56,7 @@ def test_a_kernel_imports_nothing_dear(code: str, also: tuple[str, ...]) -> None
 
 def test_a_run_imports_no_plots_and_no_store() -> None:
     names = {"arviz", "arviz_plots", "blackjax", "matplotlib", "optax", "sklearn", "zarr"}
-    code = "from numpyro_score.run import sample\nimport numpyro_score.diagnostics, sys"
+    code = "from numpyro_score.run import sample\nimport numpyro_score.diagnostics.quick_check, sys"
     assert output_of(f"{code}\nprint(*({names!r} & set(sys.modules)))") == ""
 
 

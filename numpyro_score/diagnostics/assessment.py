@@ -20,7 +20,7 @@ from numpyro_score.diagnostics.record import Diagnostic, Given
 from numpyro_score.diagnostics.rhat_ess import quiet
 from numpyro_score.diagnostics.score_moments import SCORE_MOMENTS
 from numpyro_score.diagnostics.status import Status, overall
-from numpyro_score.diagnostics.tail_acceptance import TAIL_ACCEPTANCE
+from numpyro_score.diagnostics.tail_acceptance_record import TAIL_ACCEPTANCE
 from numpyro_score.diagnostics.tails import TAILS
 from numpyro_score.diagnostics.verdict import Verdict, judge
 from numpyro_score.diagnostics.wording import Remark, Wording, Words, remarks

@@ -29,12 +29,8 @@ import xarray as xr
 from jaxtyping import Float, Shaped
 from scipy import special
 
-from numpyro_score.diagnostics.draws import FlatDraws
 from numpyro_score.diagnostics.finding import Finding, Severity
 from numpyro_score.diagnostics.formatting import listed
-from numpyro_score.diagnostics.record import Diagnostic, Given
-from numpyro_score.diagnostics.section import NO_COLUMNS
-from numpyro_score.diagnostics.verdict import INDEPENDENT
 from numpyro_score.diagnostics.wording import Wordings, Words
 from numpyro_score.groups import SAMPLE_DIMS
 
@@ -254,24 +250,6 @@ def tail_words(found: Finding) -> Words:
     )
 
 
-def _compute(draws: FlatDraws, given: Given) -> list[Finding] | None:
-    """The finding itself; None where no acceptance rate is recorded."""
-    del given
-    tree = draws.dt
-    if "sample_stats" not in tree.children or tree.attrs.get(INDEPENDENT, False):
-        return None
-    known = statistics_of(draws.data, tree["sample_stats"].data_vars)
-    if ACCEPTANCE not in known:
-        return None
-    usable = np.flatnonzero(draws.is_finite & ~draws.is_constant)
-    tails = [
-        tail.named(draws.labels[place])
-        for place in usable
-        for tail in rejecting(draws.values[place : place + 1], known[ACCEPTANCE])
-    ]
-    return rejected_tails([*tails, *of_log_density(known)], float(known[ACCEPTANCE].mean()))
-
-
 def of_log_density(known: Mapping[str, Float[np.ndarray, "chain draw"]]) -> list[tuple[float, str]]:
     """Tails of the log density as `rejected_tails` takes them, from `statistics_of`."""
     if LOG_DENSITY not in known or not np.isfinite(known[LOG_DENSITY]).all():
@@ -282,15 +260,3 @@ def of_log_density(known: Mapping[str, Float[np.ndarray, "chain draw"]]) -> list
 
 WORDINGS: Wordings = {"tail_acceptance": tail_words}
 """Code -> its wording."""
-
-
-TAIL_ACCEPTANCE = Diagnostic(
-    name="tail_acceptance",
-    anchor="tail_acceptance",
-    is_of_target=False,
-    compute=_compute,
-    findings=lambda result, verdict: result,
-    wordings=WORDINGS,
-    columns=NO_COLUMNS,
-    section=lambda result, verdict: None,
-)
