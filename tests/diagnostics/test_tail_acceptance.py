@@ -9,12 +9,12 @@ from numpyro_score.diagnostics.draws import flatten
 from numpyro_score.diagnostics.quick_check import quick_check, warning_text
 from numpyro_score.diagnostics.record import Given
 from numpyro_score.diagnostics.tail_acceptance import (
-    TAIL_ACCEPTANCE,
     lowest_rate,
     rejecting,
     statistics_of,
     tail_rates,
 )
+from numpyro_score.diagnostics.tail_acceptance_record import TAIL_ACCEPTANCE
 
 WHERE = {"low tau", "high lp"}
 
