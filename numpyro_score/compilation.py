@@ -7,6 +7,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 LEVEL = "xla_backend_optimization_level"
 
@@ -16,6 +17,19 @@ ONCE = {LEVEL: 0}
 LOOPS = {LEVEL: 2}
 """Options for the loops of samplers on a CPU. XLA's own default is 3, which takes up to twice as
 long and makes programs that are no faster (`examples/benchmarks/compilation.py`)."""
+
+
+def is_tracing() -> bool:
+    """Whether operations are recorded for a program now, in place of being run.
+
+    XLA's options belong to a whole program: a part of one has none.
+
+    Examples
+    --------
+    >>> is_tracing()
+    False
+    """
+    return isinstance(jnp.zeros(()), jax.core.Tracer)
 
 
 def at_once(rule: Callable[..., Any], *args: Any) -> Any:
@@ -31,6 +45,8 @@ def at_once(rule: Callable[..., Any], *args: Any) -> Any:
     >>> at_once(lambda x: float(x) + 1, jnp.ones(()))
     2.0
     """
+    if is_tracing():
+        return rule(*args)
     # its signature does not name the options that it hands on to jax.jit
     jit: Callable[..., Any] = eqx.filter_jit
     try:
@@ -40,16 +56,17 @@ def at_once(rule: Callable[..., Any], *args: Any) -> Any:
 
 
 def loop_options() -> dict[str, Any]:
-    """Options of the platform for loops; none where the user has chosen a level.
+    """Options of the platform for loops; none where the user has chosen a level, and of a part.
 
     Examples
     --------
     >>> loop_options()
     {...}
     """
-    is_chosen = LEVEL in os.environ.get("XLA_FLAGS", "")
-    is_quick = jax.config.read("jax_disable_most_optimizations")
-    return {} if is_chosen or is_quick or jax.default_backend() != "cpu" else LOOPS
+    if LEVEL in os.environ.get("XLA_FLAGS", "") or jax.default_backend() != "cpu" or is_tracing():
+        return {}
+    # this setting of JAX asks for level 0, among others
+    return ONCE if jax.config.read("jax_disable_most_optimizations") else LOOPS
 
 
 def compiled_loop[**P, R](jit: Callable[..., Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:

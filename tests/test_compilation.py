@@ -5,10 +5,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
 
 from numpyro_score import compilation
-from numpyro_score.compilation import LOOPS, at_once, compiled_loop, loop_options
+from numpyro_score.compilation import LOOPS, ONCE, at_once, compiled_loop, loop_options
+from numpyro_score.targets.numpyro_model import initialize
 
 
 @pytest.fixture
@@ -30,7 +34,7 @@ def test_loops_on_a_cpu_have_a_lower_level_unless_the_user_chose_one(
     assert loop_options() == {}
     monkeypatch.delenv("XLA_FLAGS")
     jax.config.update("jax_disable_most_optimizations", True)
-    assert loop_options() == {}
+    assert loop_options() == ONCE
 
 
 @pytest.mark.usefixtures("users_defaults")
@@ -67,3 +71,29 @@ def test_a_rule_is_one_program(compilations: Callable[[], int]) -> None:
     before = compilations()
     assert at_once(lambda x: 2 * x**2 + 1, x).tolist() == [1.0, 3.0, 9.0]
     assert compilations() - before == 1
+
+
+def test_a_part_of_a_program_has_no_options_of_its_own() -> None:
+    @compiled_loop(jax.jit)
+    def double(x: Any) -> Any:
+        return 2 * x
+
+    def whole(x: Any) -> Any:
+        # what is known while tracing is a part of the program too
+        return double(x) + double(1.0) + at_once(lambda y: 3 * y, jnp.ones(()))
+
+    assert float(jax.jit(whole)(jnp.ones(()))) == 7.0
+    assert jax.vmap(whole)(jnp.arange(2.0)).tolist() == [5.0, 7.0]
+    assert float(jax.grad(whole)(1.0)) == 2.0
+
+
+def test_a_model_is_started_within_a_program_too() -> None:
+    def model() -> None:
+        numpyro.sample("x", dist.Normal(0.0, 1.0))
+
+    key = jax.random.key(0)
+    alone = initialize(key, model)[0]["x"]
+    within = jax.jit(lambda y: initialize(key, model)[0]["x"] + y)(0.0)
+    many = jax.vmap(lambda key: initialize(key, model)[0]["x"])(key[None])
+    np.testing.assert_allclose(within, alone, rtol=1e-6)
+    np.testing.assert_allclose(many[0], alone, rtol=1e-6)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.util import is_prng_key
 
+from numpyro_score.compilation import is_tracing
 from numpyro_score.infer.problem import FoundStart, Problem
 from numpyro_score.targets.numpyro_model import initialize
 from numpyro_score.types import LogDensityFn, Position
@@ -84,9 +85,8 @@ class DrawSpace:
         if self._make is None:
             return None
         if shape not in self._made:
-            is_traced = isinstance(jnp.zeros(()), jax.core.Tracer)
             # within a trace, too, its plan is made of numbers: operation by operation
-            with jax.ensure_compile_time_eval() if is_traced else nullcontext():
+            with jax.ensure_compile_time_eval() if is_tracing() else nullcontext():
                 self._made[shape] = self._make(shape)
         return self._made[shape]
 

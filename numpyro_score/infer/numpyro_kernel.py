@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import is_prng_key
 
-from numpyro_score.compilation import ONCE
+from numpyro_score.compilation import ONCE, is_tracing
 from numpyro_score.constants import Constants
 from numpyro_score.fingerprint import describe
 from numpyro_score.infer.draw_space import DrawSpace
@@ -181,7 +181,7 @@ class NumPyroKernel(MCMCKernel):
         learned = self._preparer.arrays
         start = partial(self._begin, inputs, model_args, kwargs, map_chains, learned)
         leaves = jax.tree.leaves((inputs, model_args, kwargs))
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        if is_tracing() or any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
             state = start()
         else:
             constants, arrays = Constants(self, model_args, kwargs), None

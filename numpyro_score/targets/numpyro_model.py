@@ -27,7 +27,7 @@ from numpyro.infer.util import (
 )
 from numpyro.util import is_prng_key
 
-from numpyro_score.compilation import ONCE
+from numpyro_score.compilation import ONCE, is_tracing
 from numpyro_score.extras import extra
 from numpyro_score.targets.start import why_not_initialized
 from numpyro_score.types import LogDensityFn, Position, RngKey
@@ -151,7 +151,7 @@ def initialize(
     ()
     """
     find = partial(_find_start, model, args, dict(kwargs or {}), init_strategy)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((rng_key, args, kwargs))):
+    if is_tracing():
         return find(rng_key)
     found = jax.jit(find, compiler_options=ONCE)(rng_key)
     # NumPyro says what is wrong where it sees values
