@@ -199,7 +199,7 @@ def _others(
 
     kind = MAMS if dim > 1 else MALA
 
-    def make(kind: Callable[..., MCMCKernel] = kind, **options: Any) -> MCMCKernel:
+    def make(**options: Any) -> MCMCKernel:
         return kind(**target(), dense_mass=_is_dense(dim), **options)
 
     reason = _reason(kind.__name__, dim) + what
@@ -246,7 +246,7 @@ def _is_dense(dim: int) -> bool:
     return 2 <= dim <= MAX_DENSE
 
 
-def _few(target: Mapping[str, Any], dim: int) -> Choice:
+def _few(target: Target, dim: int) -> Choice:
     """NUTS, which learns from each chain alone."""
     density = target.get("logdensity_fn")
     what = target if density is None else {"potential_fn": lambda position: -density(position)}
