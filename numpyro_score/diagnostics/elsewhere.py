@@ -11,10 +11,10 @@ from numpyro_score.diagnostics.finding import Finding, Severity
 from numpyro_score.diagnostics.wording import Wordings, Words
 
 FOUND, LOOKED = "num_elsewhere", "num_dispersed"
-"""Attributes of a run: chains that ended elsewhere, of so many."""
+"""Attributes of a run: how many chains ended where it has no draws, and how many were run."""
 
 MIN_FOUND = 2
-"""Chains that have to end in such a region: one alone may be astray."""
+"""Chains that have to end in such a region before anything is said: one may be an outlier."""
 
 
 def elsewhere(attrs: Mapping[Any, Any]) -> list[Finding]:
@@ -42,8 +42,8 @@ def elsewhere(attrs: Mapping[Any, Any]) -> list[Finding]:
 def _words(found: Finding) -> Words:
     return Words(
         f"{found.value:.0f} of {found.details['num']} short chains from dispersed starts ended "
-        "where no chain of the run has been, at log densities like those of its draws: there are "
-        "modes that the run lacks.",
+        "where no chain of the run has been, at log densities as high as those of its draws: there "
+        "are modes that the run lacks. How much mass they have is not known.",
         "Run GlobalLocal, which explores first, or ParallelTempering.",
     )
 

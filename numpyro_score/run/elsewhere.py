@@ -2,9 +2,10 @@
 
 Chains that all started in the basin of one mode agree with each other: R-hat and effective sample
 sizes say nothing of other modes. Short chains from dispersed starts, draws of the prior or of a
-wide Gaussian, find those whose basins they hit (`learned/dispersed.py`). One that
-ends at a log density like those of the draws, and far from all of them, has found a region that the
-run lacks. Finding none proves nothing.
+wide Gaussian, find those whose basins they hit (`learned/dispersed.py`). One that ends at a log
+density as high as those of the draws, and far from all of them, has found a region that the run
+lacks. How much mass is there is not known: a narrow mode may be as high. Finding none proves
+nothing.
 """
 
 import time
@@ -39,10 +40,10 @@ NUM_DRAWS = 1_000
 """Draws of the run that they are compared with, at most."""
 
 APART = 4.0
-"""Squared distance from the draws, in units of the largest among them."""
+"""Squared distance above which an end is far, in units of the largest of the draws."""
 
 LOWEST = 0.01
-"""Quantile of the draws' log densities that counts as like them."""
+"""Quantile of the draws' log densities from which on an end is as high as they are."""
 
 
 class Elsewhere(NamedTuple):
@@ -72,7 +73,7 @@ class Elsewhere(NamedTuple):
 
 
 def look_elsewhere(plan: Plan, state: Any, samples: Any) -> dict[str, Any]:
-    """Attributes that say what chains from dispersed starts found; none of a kernel of NumPyro's.
+    """Run chains from dispersed starts, and compare where they end with the draws.
 
     Parameters
     ----------
@@ -82,6 +83,11 @@ def look_elsewhere(plan: Plan, state: Any, samples: Any) -> dict[str, Any]:
         Its last state.
     samples
         Its draws, `(chain, draw, ...)`: the model's sites, or positions where there is no model.
+
+    Returns
+    -------
+    Attributes of the run, as `Elsewhere.attributes`; empty for NumPyro's own kernels, after an
+    interrupt, and if the search fails.
 
     Warns
     -----
@@ -149,14 +155,17 @@ def num_elsewhere(
     ends: Float[np.ndarray, "end dim"],
     logdensity_of_ends: Float[np.ndarray, " end"],
 ) -> int:
-    """How many ends lie far from all draws, at a log density like theirs.
+    """How many ends lie far from all draws, at a log density as high as theirs.
 
-    Distances are those of the draws' own covariance, from their mean and from the nearest draw.
+    Mahalanobis distances, from the mean and from the nearest draw. The mean and the covariance are
+    those of the first half of the draws, and the ends are compared with the second half: distances
+    of the draws that a covariance is estimated from are too short in many dimensions, and any
+    other point would seem far away.
 
     Parameters
     ----------
     draws, logdensity
-        Of the run, at least two.
+        Of the run, at least four, one chain after the other.
     ends, logdensity_of_ends
         Where the chains from dispersed starts ended.
 
@@ -173,12 +182,13 @@ def num_elsewhere(
     )
     if not is_usable.any():
         return 0
-    centered = draws - draws.mean(axis=0)
+    first, second = np.split(draws, [len(draws) // 2])
+    center = first.mean(axis=0)
     # directions in which draws do not vary, up to rounding, have no distance
-    _, scales, axes = np.linalg.svd(centered / np.sqrt(len(draws)), full_matrices=False)
+    _, scales, axes = np.linalg.svd((first - center) / np.sqrt(len(first)), full_matrices=False)
     kept = scales > 1e-6 * scales[0]
     whiten = axes[kept].T / scales[kept]
-    own, others = centered @ whiten, (ends[is_usable] - draws.mean(axis=0)) @ whiten
+    own, others = (second - center) @ whiten, (ends[is_usable] - center) @ whiten
     is_far = (others**2).sum(axis=1) > APART * (own**2).sum(axis=1).max()
     among = cdist(own, own, "sqeuclidean")
     np.fill_diagonal(among, np.inf)

@@ -71,3 +71,12 @@ def test_ends_count_that_are_far_from_all_draws_and_as_high() -> None:
     assert num_elsewhere(draws, height, ends, np.zeros(5)) == 3
     assert num_elsewhere(draws, height, ends, np.array([0.0, -9.0, 0.0, np.nan, 0.0])) == 1
     assert num_elsewhere(draws, height, ends, np.full(5, -9.0)) == 0
+
+
+@pytest.mark.parametrize("dim", [85, 180])
+def test_in_many_dimensions_further_draws_are_not_far(dim: int) -> None:
+    """The covariance of 100 or 200 draws fits them far better than others."""
+    rng = np.random.default_rng(1)
+    draws, ends = rng.normal(size=(200, dim)), rng.normal(size=(32, dim))
+    assert num_elsewhere(draws, np.zeros(200), ends, np.zeros(32)) == 0
+    assert num_elsewhere(draws, np.zeros(200), ends + 10.0, np.zeros(32)) == 32
