@@ -11,8 +11,8 @@ there are 100 effective draws a chain. The columns:
   errors (those of the draws and of the truth; among as many as a target has, 3 to 4 is usual);
 * effective draws per 1,000 gradients of the slowest parameter, the smaller of those for its mean
   (bulk) and for its squared distance from the mean; of the sampling alone;
-* gradients of all chains until there are 100 effective draws a chain by that measure, warmup
-  included, in thousands.
+* gradients of all chains until there are 100 effective draws a chain by that measure, in thousands:
+  with warmup and with kernels that were given up, without the search for other modes.
 
 NUTS is NumPyro's, with the same chains, 500 steps of warmup and a diagonal mass matrix, or a dense
 one where the chosen kernel has one. With `--folder` the posteriors of `posteriordb_models.py` are
@@ -140,7 +140,8 @@ def measure(dt, problem, name):
     fewest, rhat = fewest_effective(dt)
     sampling = float(dt.sample_stats["num_grad"].sum())
     warmup = float(dt.warmup_sample_stats["num_grad"].sum())
-    needed = warmup + sampling * PER_CHAIN * num_chains / fewest
+    given_up = dt.attrs.get("num_grad_given_up", 0)
+    needed = given_up + warmup + sampling * PER_CHAIN * num_chains / fewest
     return Result(
         name,
         rhat,
