@@ -1,10 +1,11 @@
 """A check of a run that is cheap enough for the end of every run, and the warning that it gives.
 
 R-hat of thinned draws, chains that never moved, divergences, tails in which proposals are rejected,
-and whether float32 is the likely cause. Findings have the codes and the words of the full
-diagnostics (`assess`), but the limit of R-hat allows for short runs, so that well mixed chains give
-no warning: with `K` half chains, each of `e` effective draws, `(K - 1) e (R-hat^2 - 1)` is about
-chi2 with `K - 1` degrees of freedom, and the limit is
+modes that no chain visited if they were looked for, and whether float32 is the likely cause.
+Findings have the codes and the words of the full diagnostics (`assess`), but the limit of R-hat
+allows for short runs, so that well mixed chains give no warning: with `K` half chains, each of `e`
+effective draws, `(K - 1) e (R-hat^2 - 1)` is about chi2 with `K - 1` degrees of freedom, and the
+limit is
 
     sqrt(RHAT_MAX^2 + q / ((K - 1) e)),
 
@@ -36,7 +37,7 @@ from numpyro_score.diagnostics.jumps_findings import heavy_tail, refused_jumps
 from numpyro_score.diagnostics.outcome import FALSE_ALARM
 from numpyro_score.diagnostics.posterior import label_of, num_divergent, posterior
 from numpyro_score.diagnostics.precision import precision_of, too_coarse
-from numpyro_score.diagnostics.quick_scan import Scan, scan
+from numpyro_score.diagnostics.quick_scan import Scan, scan, strides
 from numpyro_score.diagnostics.superchains import rhat_limit
 from numpyro_score.diagnostics.tail_acceptance import (
     ACCEPTANCE,
@@ -60,17 +61,6 @@ MAX_TAU = 15.0
 
 TAU_ERROR = 1.5
 """Factor that allows for the error of an autocorrelation time estimated from a short run."""
-
-MAX_DRAWS = 4_000
-"""Draws of all chains that are looked at, evenly spaced; at least `MIN_PER_CHAIN` of each chain."""
-
-MIN_PER_CHAIN = 50
-
-FINER = 5
-"""Times as many draws, at most, whose tails are looked at."""
-
-MAX_NUMBERS = 20_000_000
-"""Numbers of which tails are looked at; of fewer draws where there are more."""
 
 WORDINGS = {**OF_VERDICT, **OF_JUMPS, **OF_TAILS, **OF_SEARCH}
 """Code -> wording, of all that can be found here."""
@@ -155,17 +145,8 @@ def _rejected(data: xr.Dataset, found_in: Scan, known: Mapping[str, np.ndarray])
     return rejected_tails(tails, float(known[ACCEPTANCE].mean()))
 
 
-def _steps(data: xr.Dataset) -> tuple[int, int]:
-    """Every how many-th draw is looked at, and into how many parts that is cut for the tails."""
-    num_chains, num_draws = data.sizes["chain"], data.sizes["draw"]
-    step = max(min(num_chains * num_draws // MAX_DRAWS, num_draws // MIN_PER_CHAIN), 1)
-    num_numbers = sum(values.size for values in data.data_vars.values()) // step
-    part = max(min(FINER, step, MAX_NUMBERS // max(num_numbers, 1)), 1)
-    return step // part * part, part
-
-
 def quick_check(dt: xr.DataTree) -> list[Finding]:
-    """What is wrong with a run, by a check that takes a second at most; nothing if it looks fine.
+    """What is wrong with a run, by a check of a second or so; nothing if it looks fine.
 
     Parameters
     ----------
@@ -196,7 +177,7 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
     data = posterior(dt)
     num_chains, num_draws = data.sizes["chain"], data.sizes["draw"]
     statistics = dt["sample_stats"].to_dataset() if "sample_stats" in dt.children else xr.Dataset()
-    step, part = _steps(data)
+    step, part = strides(data)
     num_kept = -(-num_draws // step)
     is_independent = bool(dt.attrs.get(INDEPENDENT, False))
     known = {} if is_independent else statistics_of(data, statistics.data_vars, step // part)

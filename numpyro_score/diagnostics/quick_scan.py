@@ -24,6 +24,18 @@ MAX_RHATS = 32
 BLOCK = 1_000_000
 """Numbers that are looked at in one go."""
 
+MAX_DRAWS = 4_000
+"""Draws of all chains that are looked at, evenly spaced."""
+
+MIN_PER_CHAIN = 50
+"""Fewest draws of each chain that are looked at, if it has so many."""
+
+FINER = 5
+"""Most draws whose tails are examined, in units of those that R-hat is computed from."""
+
+MAX_NUMBERS = 20_000_000
+"""Most numbers whose tails are examined: with many parameters, of fewer draws."""
+
 
 class _Block(NamedTuple):
     """Some parameters of one variable: their places in it, their draws, and relative rounding."""
@@ -114,6 +126,21 @@ def _tau(values: Float[np.ndarray, "chain draw"]) -> float:
     return float(time.tau) * (1 + min(lags / values.shape[1], 1.0))
 
 
+def strides(data: xr.Dataset) -> tuple[int, int]:
+    """`step` and `part` of `scan`, by the size of a posterior.
+
+    Examples
+    --------
+    >>> strides(xr.Dataset({"x": (SAMPLE_DIMS, np.zeros((4, 10_000)))}))
+    (10, 5)
+    """
+    num_chains, num_draws = data.sizes["chain"], data.sizes["draw"]
+    step = max(min(num_chains * num_draws // MAX_DRAWS, num_draws // MIN_PER_CHAIN), 1)
+    num_numbers = sum(values.size for values in data.data_vars.values()) // step
+    part = max(min(FINER, step, MAX_NUMBERS // max(num_numbers, 1)), 1)
+    return step // part * part, part
+
+
 def scan(
     data: xr.Dataset,
     step: int,
@@ -132,10 +159,10 @@ def scan(
     step, num_kept
         Every `step`-th draw is looked at, so many of each chain.
     part
-        A divisor of it: of so many times as many draws the tails are looked at.
+        A divisor of `step`: tails are those of every `step / part`-th draw.
     acceptance
-        Acceptance probabilities of the steps that ended at these draws; None if tails are not to be
-        looked at.
+        Acceptance probabilities of the steps that ended at those draws; None if tails are not to be
+        examined.
     """
     num_chains = data.sizes["chain"]
     has_moved = np.zeros(num_chains, bool)
