@@ -10,12 +10,12 @@ The draws with the lowest and those with the highest `TAIL` of the values of a p
 each, and so are those of the log density, which is high in a neck whatever the coordinates. The
 acceptance rate `a` of a tail is the mean over the steps that end in it, which in equilibrium are
 rejected as often as those that start there. It is compared with that of the run by the standard
-deviation `s` of the energy error that it belongs to,
+deviation `s` of the energy error that gives such a rate,
 
     a = 2 Phi(-s / 2)
 
-(Roberts, Gelman and Gilks 1997, doi:10.1214/aoap/1034625254), which grows as a power of the step
-size over the local scale, whatever the acceptance rate that the warmup aims at. Single long stays
+(Roberts, Gelman and Gilks 1997, doi:10.1214/aoap/1034625254). `s` grows as a power of the step
+size over the local scale, whatever the acceptance rate that the warmup aims at. A few long stays
 are no evidence: the two blocks of draws that lower the rate most are left out, and `NUM_ADDED`
 draws with the acceptance rate of the run are added. How often this finds a neck, and how often it
 is wrong, is in `docs/diagnostics.md`.
@@ -38,28 +38,28 @@ TAIL = 0.05
 """Share of the draws that is a tail."""
 
 MIN_TAIL = 40
-"""Draws in a tail from which on anything is said of it."""
+"""Fewest draws of a tail that is examined."""
 
-MOST = 3.3
-"""Energy error in a tail, over that of the run, above which it is warned of."""
+MAX_ERROR_RATIO = 3.3
+"""Energy error in a tail, over that of the run, above which there is a warning."""
 
-FREE = 0.5
-"""Acceptance rate from which on a tail is not warned of: chains leave it in two steps."""
+HIGH_ENOUGH = 0.5
+"""Acceptance rate of a tail from which on there is none: chains leave it within two steps or so."""
 
 NUM_ADDED = 10
 """Draws that are added to those of a tail."""
 
 NUM_BLOCKS = 16
-"""Blocks of draws, at least: chains, or parts of chains where there are fewer."""
+"""Fewest blocks of draws: chains, or parts of chains where there are fewer chains."""
 
 ACCEPTANCE = "acceptance_rate"
-"""Statistic that is looked at."""
+"""Statistic that is averaged."""
 
 LOG_DENSITY = "lp"
-"""Statistic whose tails are looked at besides those of the parameters."""
+"""Statistic whose tails are examined besides those of the parameters."""
 
 SIZE = 1_000_000
-"""Numbers that are sorted in one go."""
+"""Numbers that are sorted at once."""
 
 
 class Tail(NamedTuple):
@@ -87,7 +87,7 @@ class Tail(NamedTuple):
 def tail_rates(
     values: Float[np.ndarray, "parameter chain draw"], acceptance: Float[np.ndarray, "chain draw"]
 ) -> Float[np.ndarray, "parameter tail"]:
-    """Acceptance rates of the lower and the upper tail, the evidence for low ones being doubted.
+    """Acceptance rates of the lower and the upper tail, rather too high than too low.
 
     Parameters
     ----------
@@ -120,13 +120,13 @@ def tail_rates(
         flat = values[first : first + size].reshape(-1, acceptance.size)
         order = np.argpartition(flat, (num_tail - 1, acceptance.size - num_tail), axis=1)
         for tail, where in enumerate((order[:, :num_tail], order[:, -num_tail:])):
-            rates[first : first + size, tail] = _doubted(
+            rates[first : first + size, tail] = _cautious_rates(
                 block.ravel()[where], acceptance.ravel()[where], acceptance.mean()
             )
     return rates
 
 
-def _doubted(
+def _cautious_rates(
     block: Shaped[np.ndarray, "parameter draw"],
     acceptance: Float[np.ndarray, "parameter draw"],
     mean: float,
@@ -140,8 +140,8 @@ def _doubted(
     kept = np.argsort(mean * num - total, axis=1)[:, :-2]
     num_kept = np.take_along_axis(num, kept, 1).sum(1)
     total_kept = np.take_along_axis(total, kept, 1).sum(1)
-    doubted = (total_kept + NUM_ADDED * mean) / (num_kept + NUM_ADDED)
-    return np.maximum(doubted, acceptance.mean(1))
+    rates = (total_kept + NUM_ADDED * mean) / (num_kept + NUM_ADDED)
+    return np.maximum(rates, acceptance.mean(1))
 
 
 def statistics_of(
@@ -182,7 +182,7 @@ def statistics_of(
 
 
 def lowest_rate(mean: float) -> float:
-    """Acceptance rate that a tail has at least, given that of the run.
+    """Acceptance rate of a tail below which there is a warning.
 
     Parameters
     ----------
@@ -194,7 +194,8 @@ def lowest_rate(mean: float) -> float:
     >>> round(lowest_rate(0.6), 3), round(lowest_rate(0.8), 3), lowest_rate(0.95)
     (0.084, 0.403, 0.5)
     """
-    return min(float(2 * special.ndtr(MOST * special.ndtri(mean / 2))), FREE)
+    of_error = float(2 * special.ndtr(MAX_ERROR_RATIO * special.ndtri(mean / 2)))
+    return min(of_error, HIGH_ENOUGH)
 
 
 def rejecting(
@@ -220,7 +221,7 @@ def rejecting(
 
 
 def rejected_tails(tails: Iterable[tuple[float, str]], acceptance: float) -> list[Finding]:
-    """That proposals are rejected in some tails, if there are such.
+    """That proposals are rejected in some tails, if they are.
 
     Parameters
     ----------
@@ -243,8 +244,8 @@ def tail_words(found: Finding) -> Words:
     return Words(
         f"Proposals are rejected at {listed(found.parameters)}: among the {TAIL:.0%} of the draws "
         f"there the acceptance rate is {found.value:.2g}, over all draws "
-        f"{found.details['acceptance']:.2f}. Chains seldom enter that region and stay for long, so "
-        "that means, R-hat and effective sample sizes may be wrong.",
+        f"{found.details['acceptance']:.2f}. Chains seldom enter that region and stay there for "
+        "long: means, R-hat and effective sample sizes may be wrong.",
         "Reparameterise (non-centered), or take smaller steps (local_step_size=True or a higher "
         "target_accept_prob) and draw more.",
     )

@@ -1,6 +1,7 @@
-"""Rejected tails among the diagnostics of `assess`; what they are is in `tail_acceptance.py`.
+"""The diagnostic of tails in which proposals are rejected, for `assess`.
 
-Apart from it, since the check at the end of every run does not load what all diagnostics need.
+It is computed in `tail_acceptance.py`, which the check at the end of every run imports without what
+the other diagnostics need.
 """
 
 import numpy as np
