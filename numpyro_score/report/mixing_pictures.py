@@ -101,7 +101,7 @@ def _growth(shown: Shown, ess_needed: int) -> str:
         np.array([effective_draws(draws[..., :length], method) for length in lengths])
         for method in ("bulk", "tail")
     )
-    total = num_chains * np.linspace(num_draws / num_points, num_draws, num_points)
+    total = num_chains * lengths
 
     def fill(ax: Axes, place: int) -> None:
         for values, colour in ((bulk, CHAIN_COLOURS[0]), (tail, CHAIN_COLOURS[1])):
