@@ -12,7 +12,7 @@ import jax.numpy as jnp
 LEVEL = "xla_backend_optimization_level"
 
 ONCE = {LEVEL: 0}
-"""Options for a program that runs once: half the compilation."""
+"""Options for a program that runs once: it takes half the time to compile."""
 
 LOOPS = {LEVEL: 2}
 """Options for the loops of samplers on a CPU. XLA's own default is 3, which takes up to twice as
@@ -56,7 +56,7 @@ def at_once(rule: Callable[..., Any], *args: Any) -> Any:
 
 
 def loop_options() -> dict[str, Any]:
-    """Options of the platform for loops; none where the user has chosen a level, and of a part.
+    """Options of the platform for loops; none if the user has chosen a level, or within a trace.
 
     Examples
     --------

@@ -143,8 +143,8 @@ def compare(
         Runs that are made at once, each in its own process if there is more than one. Kernels and
         targets then have to pickle, and a script needs `if __name__ == "__main__":`.
     with_pictures
-        Whether each run's pictures are drawn with the run, in its process; otherwise `to_html`
-        draws them one after the other. Of several seeds it draws them in any case.
+        Whether each run's pictures are drawn with the run, in its process; otherwise, and with
+        several seeds, `to_html` draws them one after the other.
     progress
         Whether to show progress on stderr.
 

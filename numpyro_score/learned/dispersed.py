@@ -125,7 +125,7 @@ def run_dispersed_chains(
     num
         How many chains.
     stretches
-        How many times as far from the mean as draws they start, in turn.
+        How many times as far from the mean as draws of the reference they start, in turn.
     """
     positions, logdensity = _run(logdensity_fn, reference, rng_key, num, stretches)
     is_stretched = np.resize(np.asarray(stretches), (num,)) > 1

@@ -26,7 +26,7 @@ class Otherwise(NamedTuple):
     reason
         The rule that chooses it, to be followed by the fault.
     then
-        What takes its own place.
+        What takes its place in turn; as `Choice.otherwise`.
     """
 
     fault: Callable[[Seen], str]

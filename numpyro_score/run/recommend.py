@@ -10,10 +10,10 @@ The rule, by the number of coordinates `d`:
   draws to estimate a matrix;
 * where few draws of `MALA` are effective and the model has a hierarchy that is centered
   (`targets/noncentered.py`), `MALA` begins anew on the same posterior non-centered, before `MAMS`:
-  a centered one may be a funnel, of which chains leave out the neck;
+  a centered one may be a funnel, whose neck chains do not enter;
 * a run that cannot reach its goal, and in which a chain stayed at one place for long
-  (`forecast.stays`), is given up: the same kernel begins anew with a step size for every move,
-  which other funnels need and which costs several times the gradients.
+  (`forecast.stays`), is given up: the same kernel begins anew with a step size for every move.
+  Funnels that are no hierarchies need it; it costs several times the gradients.
 """
 
 from collections.abc import Callable, Mapping
@@ -150,20 +150,20 @@ Target = Mapping[str, Any]
 
 
 class Noncentered(NamedTuple):
-    """The same posterior with its hierarchies non-centered, and the sites that are."""
+    """The same posterior with its hierarchies non-centered, and the names of their sites."""
 
     target: Target
     sites: tuple[str, ...]
 
 
 def _no_other() -> None:
-    """Nothing to change about a target."""
+    """There is no non-centered form."""
 
 
 def _noncentered(
     model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Callable[[], Noncentered | None]:
-    """Looks at the model's hierarchies when it is first asked."""
+    """A function that finds the non-centered form; it inspects the model when first called."""
 
     @cache
     def find() -> Noncentered | None:

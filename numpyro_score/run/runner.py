@@ -68,11 +68,11 @@ def sample(
         Any `numpyro.infer.mcmc.MCMCKernel`. Or a NumPyro model, or a log density (with
         `init_params`), sampled by the recommended kernel: `MALA`, with a dense preconditioner up to
         100 dimensions. If few of its draws are effective, the run begins anew (with a `Choice`):
-        with the model's centered hierarchies non-centered, if there are any, and then with `MAMS`;
-        if chains of that stay at one place, with a step size for every move. A run that cannot
-        begin anew, since `num_samples` alone or a budget is given, or the store is a Zarr folder,
-        has `MAMS` from the start. Fewer than 4 chains are run by NumPyro's `NUTS`, since a pooled
-        warmup needs more.
+        with the model's centered hierarchies non-centered, if there are any, and then with `MAMS`.
+        If chains of `MAMS` stay at one place and the goal is out of reach, it begins anew with a
+        step size for every move. A run that cannot begin anew, since `num_samples` alone or a
+        budget is given, or the store is a Zarr folder, has `MAMS` from the start. Fewer than 4
+        chains are run by NumPyro's `NUTS`, since a pooled warmup needs more.
     rng_key
         One key.
     num_warmup, num_samples
@@ -131,7 +131,8 @@ def sample(
         distribution, 0 if not, left out where neither is known), `independent_draws` (1 where draws
         do not depend on the ones before), `complete` (0 after an interrupt), `kernel_choice` (the
         rule, where the kernel was chosen here), `num_grad_given_up` and `seconds_given_up`,
-        `num_elsewhere` of `num_dispersed` (short chains that ended in modes which the run lacks),
+        `num_elsewhere` of `num_dispersed` (short chains that ended in modes that the run lacks),
+        `num_grad_search` and `seconds_search` (their cost),
         `until`, `until_reached`, `until_rhat` and `until_ess`, or `budget` and `budget_reached`,
         `num_restarts`, seconds by phase, and of a kernel that learns first `num_grad_training`,
         `seconds_training` and more.
@@ -150,9 +151,10 @@ def sample(
     Warns
     -----
     ConvergenceWarning
-        If chains never moved, disagree or diverge, or float32 does not suffice: once, at the end,
-        in a few lines. `warnings.filterwarnings("ignore", category=ConvergenceWarning)` turns it
-        off, for instance for runs that are short on purpose.
+        If chains never moved, disagree or diverge, proposals are rejected in a tail, modes were
+        missed, or float32 does not suffice: once, at the end, in a few lines.
+        `warnings.filterwarnings("ignore", category=ConvergenceWarning)` turns it off, for instance
+        for runs that are short on purpose.
     UserWarning
         If the model has parameters (`numpyro.param`), which stay at their initial values.
 

@@ -1,4 +1,4 @@
-"""Hierarchies without funnels: sites whose location and scale depend on other sites, non-centered.
+"""Hierarchies without funnels: sites whose location or scale depends on others, non-centered.
 
 In a centered hierarchy `x ~ N(loc, scale)` with few data, `x` is confined to a neck where the scale
 is small, which no single step size suits. With `x = loc + scale z` and `z ~ N(0, 1)` the same
@@ -25,7 +25,7 @@ FAMILIES: Mapping[type[dist.Distribution], tuple[str, ...]] = {
     dist.Gumbel: (),
     dist.StudentT: ("df",),
 }
-"""Families of location and scale -> their further parameters."""
+"""Location-scale families -> their further parameters."""
 
 
 def _base(fn: Any) -> Any:
@@ -48,7 +48,7 @@ def _is_family(site: Mapping[str, Any]) -> bool:
 def centered_sites(
     model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> dict[str, tuple[str, ...]]:
-    """Latent sites of a location and a scale that depend on other latent sites.
+    """Latent sites of location-scale families whose parameters depend on other latent sites.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def centered_sites(
     Returns
     -------
     Site -> further parameters of its family; empty where there is none, or where NumPyro cannot
-    tell what depends on what.
+    find the dependencies.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def centered_sites(
     try:
         return _look(model, args, dict(kwargs))
     except Exception:
-        # a model that cannot be traced so keeps its sites as they are: its run has begun
+        # a run that has begun goes on: what cannot be inspected stays centered
         return {}
 
 
