@@ -109,7 +109,7 @@ def _facts(dt: xr.DataTree, verdict: Verdict) -> dict[str, str]:
         "restarted in warmup": count(float(dt.attrs.get("num_restarts", math.nan))),
         "gradients": count(spent.gradients),
         "of which given up": count(spent.num_grad_given_up) if spent.num_grad_given_up else "",
-        "of which to look for other modes": (
+        "of which in the search for modes": (
             count(spent.num_grad_search) if spent.num_grad_search else ""
         ),
         "log densities without gradient": count(spent.num_logdensity + spent.num_logdensity_warmup),

@@ -10,20 +10,20 @@ nothing.
 
 import time
 import warnings
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 from scipy.spatial.distance import cdist
 
+from numpyro_score.compilation import ONCE
 from numpyro_score.diagnostics.elsewhere import FOUND, LOOKED
 from numpyro_score.infer.numpyro_kernel import NumPyroKernel
 from numpyro_score.learned.dispersed import run_dispersed_chains
 from numpyro_score.learned.reference import reference_of
+from numpyro_score.run.check import PACKAGE
 from numpyro_score.run.plan import Plan
 from numpyro_score.targets.numpyro_model import unconstrain
 
@@ -104,7 +104,7 @@ def look_elsewhere(plan: Plan, state: Any, samples: Any) -> dict[str, Any]:
         warnings.warn(
             f"other modes were not looked for, since the search failed ({error}); the draws are "
             "complete",
-            stacklevel=2,
+            skip_file_prefixes=(PACKAGE,),
         )
         return {}
 
@@ -122,8 +122,14 @@ def _search(plan: Plan, state: Any, samples: Any) -> Elsewhere:
     reference = reference_of(None, model, flat, args, kwargs)
     key = jax.random.fold_in(plan.rng_key, SEARCH)
     found = run_dispersed_chains(density, reference, key, NUM_CHAINS, (1.0,))
-    positions = _positions(model, args, kwargs, template, samples)
-    of_draws = jax.jit(jax.vmap(density))(positions)
+    given = samples if model is None else {name: samples[name] for name in template}
+
+    def at(draw: Any) -> tuple[Float[Any, " dim"], Any]:
+        position = draw if model is None else unconstrain(model, args, kwargs, draw)
+        x = ravel_pytree(position)[0]
+        return x, density(x)
+
+    positions, of_draws = jax.jit(jax.vmap(at), compiler_options=ONCE)(_spaced(given))
     num = num_elsewhere(
         np.asarray(positions, np.float64),
         np.asarray(of_draws, np.float64),
@@ -133,20 +139,11 @@ def _search(plan: Plan, state: Any, samples: Any) -> Elsewhere:
     return Elsewhere(num, found.num_grad, time.perf_counter() - began)
 
 
-def _positions(
-    model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], template: Any, samples: Any
-) -> Float[jax.Array, "draw dim"]:
-    """Evenly spaced draws as flat unconstrained positions."""
-    given = samples if model is None else {name: samples[name] for name in template}
-    num_chains, num_draws = jax.tree.leaves(given)[0].shape[:2]
+def _spaced(samples: Any) -> Any:
+    """Evenly spaced draws, one chain after the other."""
+    num_chains, num_draws = jax.tree.leaves(samples)[0].shape[:2]
     step = -(-num_chains * num_draws // NUM_DRAWS)
-    rows = jax.tree.map(lambda x: np.reshape(x, (-1, *np.shape(x)[2:]))[::step], given)
-
-    def one(draw: Any) -> Float[Any, " dim"]:
-        position = draw if model is None else unconstrain(model, args, kwargs, draw)
-        return ravel_pytree(position)[0]
-
-    return jax.jit(jax.vmap(one))(jax.tree.map(jnp.asarray, rows))
+    return jax.tree.map(lambda x: np.reshape(x, (-1, *np.shape(x)[2:]))[::step], samples)
 
 
 def num_elsewhere(
