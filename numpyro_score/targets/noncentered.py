@@ -35,8 +35,7 @@ def _base(fn: Any) -> Any:
     return fn
 
 
-def _is_family(site: Mapping[str, Any]) -> bool:
-    fn = site["fn"]
+def _is_family(fn: Any) -> bool:
     if type(_base(fn)) not in FAMILIES:
         return False
     support = fn.support
@@ -45,10 +44,23 @@ def _is_family(site: Mapping[str, Any]) -> bool:
     ) is constraints.real
 
 
+def _can_change(site: Mapping[str, Any]) -> bool:
+    """Whether the posterior stays the same where this latent site is computed from a standard one.
+
+    Not where its density is scaled: that of the standard one times the scale lacks a part of the
+    Jacobian. A site that has its value when handlers see it is of `scan` or `cond`, in which the
+    change would have to be made, or has been observed.
+    """
+    return site["value"] is None and site["scale"] is None and _is_family(site["fn"])
+
+
 def centered_sites(
     model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> dict[str, tuple[str, ...]]:
     """Latent sites of location-scale families whose parameters depend on other latent sites.
+
+    Without those that cannot be computed from standard ones: sites within `scan` and `cond`, of
+    scaled or masked density, or that depend on a discrete site, which is summed out.
 
     Parameters
     ----------
@@ -58,7 +70,7 @@ def centered_sites(
     Returns
     -------
     Site -> further parameters of its family; empty where there is none, or where NumPyro cannot
-    find the dependencies.
+    find the dependencies, or a name `*_decentered` is taken.
 
     Examples
     --------
@@ -83,13 +95,30 @@ def _look(
     assert isinstance(parents, dict)
     found: dict[str, tuple[str, ...]] = {}
 
-    def look(rng_key: Any) -> None:
+    def note(site: Any) -> None:
+        if _can_change(site):
+            found[site["name"]] = FAMILIES[type(_base(site["fn"]))]
+
+    def sites_of(form: Callable[..., Any], rng_key: Any) -> dict[str, Any]:
         # improper priors cannot be drawn from
-        started = substitute(seed(model, rng_key), substitute_fn=init_to_uniform)
-        for name, site in trace(started).get_trace(*args, **kwargs).items():
-            is_latent = site["type"] == "sample" and not site["is_observed"]
-            if is_latent and set(parents.get(name, ())) - {name} and _is_family(site):
-                found[name] = FAMILIES[type(_base(site["fn"]))]
+        started = substitute(seed(form, rng_key), substitute_fn=init_to_uniform)
+        return dict(trace(started).get_trace(*args, **kwargs))
+
+    def look(rng_key: Any) -> None:
+        sites = sites_of(reparam(model, config=note), rng_key)
+        latent = {
+            name
+            for name, site in sites.items()
+            if site["type"] == "sample" and not site["is_observed"]
+        }
+        discrete = {name for name in latent if sites[name]["fn"].support.is_discrete}
+        for name in tuple(found):
+            above = (set(parents.get(name, ())) - {name}) & latent
+            # what is summed out has no value from which a site could be computed
+            if not above or above & discrete:
+                del found[name]
+        # names may be taken already
+        sites_of(noncentered(model, found), rng_key)
 
     jax.eval_shape(look, jax.random.key(0))
     return found

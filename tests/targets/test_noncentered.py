@@ -8,6 +8,8 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from numpyro.contrib.control_flow import scan
+from numpyro.handlers import scale as scaled
 from numpyro.handlers import seed, substitute, trace
 from numpyro.infer.util import log_density
 
@@ -43,6 +45,40 @@ def test_a_prior_that_cannot_be_drawn_from_is_no_hindrance() -> None:
         numpyro.sample("x", dist.Normal(0.0, scale))
 
     assert centered_sites(improper, (), {}) == {"x": ()}
+
+
+def _power_prior(spread: Any) -> None:
+    with scaled(scale=0.5):
+        numpyro.sample("x", dist.Normal(0.0, spread))
+
+
+def _series(spread: Any) -> None:
+    def step(level: Any, _: Any) -> tuple[Any, None]:
+        return numpyro.sample("x", dist.Normal(level, spread)), None
+
+    scan(step, 0.0, None, length=3)
+
+
+def _of_latent_class(spread: Any) -> None:
+    kind = numpyro.sample("kind", dist.Bernoulli(0.3), infer={"enumerate": "parallel"})
+    numpyro.sample("x", dist.Normal(kind, spread))
+
+
+def _name_taken(spread: Any) -> None:
+    shift = numpyro.sample("x_decentered", dist.Gamma(1.0, 1.0))
+    numpyro.sample("x", dist.Normal(shift, spread))
+
+
+@pytest.mark.parametrize("part", [_power_prior, _series, _of_latent_class, _name_taken])
+def test_sites_that_cannot_be_computed_from_standard_ones_stay_centered(part: Any) -> None:
+    def whole() -> None:
+        spread = numpyro.sample("spread", dist.HalfNormal(1.0))
+        part(spread)
+        if part is not _name_taken:
+            numpyro.sample("other", dist.Normal(0.0, spread))
+
+    expected = {} if part is _name_taken else {"other": ()}
+    assert centered_sites(whole, (), {}) == expected
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.3])
