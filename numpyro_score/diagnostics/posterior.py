@@ -157,3 +157,35 @@ def warmup(dt: xr.DataTree, data: xr.Dataset) -> tuple[xr.Dataset | None, str]:
         if (shape[0], shape[2:]) != (early_shape[0], early_shape[2:]):
             return None, f"the kept warmup of {name} is of another shape"
     return early, ""
+
+
+def at_draws(data: xr.Dataset, values: xr.DataArray) -> xr.DataArray | None:
+    """Statistics of the chains and draws of a posterior; None where it is not known which they are.
+
+    Those of the same labels, or those in the same place where labels do not tell.
+
+    Parameters
+    ----------
+    data
+        The posterior.
+    values
+        A statistic `(chain, draw)`, of these draws or of more.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> data = xr.Dataset(coords={"chain": [1, 3], "draw": [0, 4, 8]})
+    >>> values = xr.DataArray(np.ones((4, 9)), dims=SAMPLE_DIMS)
+    >>> at_draws(data, values) is None
+    True
+    >>> at_draws(data, values.assign_coords(chain=np.arange(4), draw=np.arange(9))).shape
+    (2, 3)
+    """
+    for dim in SAMPLE_DIMS:
+        if dim in data.indexes and dim in values.indexes:
+            wanted, known = data.indexes[dim], values.indexes[dim]
+            if not wanted.equals(known) and known.is_unique and wanted.isin(known).all():
+                values = values.sel({dim: wanted})
+        if values.sizes[dim] != data.sizes[dim]:
+            return None
+    return values

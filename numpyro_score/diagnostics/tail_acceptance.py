@@ -31,6 +31,7 @@ from scipy import special
 
 from numpyro_score.diagnostics.finding import Finding, Severity
 from numpyro_score.diagnostics.formatting import listed
+from numpyro_score.diagnostics.posterior import at_draws
 from numpyro_score.diagnostics.wording import Wordings, Words
 from numpyro_score.groups import SAMPLE_DIMS
 
@@ -154,7 +155,7 @@ def statistics_of(
     data
         The posterior.
     statistics
-        Sample statistics by name, of its draws, or of more draws among whose labels are these.
+        Sample statistics by name; those that `at_draws` does not find are left out.
     step
         Which draws are taken.
 
@@ -170,12 +171,9 @@ def statistics_of(
         values = statistics.get(name)
         if values is None or set(values.dims) != set(SAMPLE_DIMS):
             continue
-        if values.sizes["draw"] != data.sizes["draw"]:
-            if not ("draw" in data.indexes and "draw" in values.indexes):
-                continue
-            if not data.indexes["draw"].isin(values.indexes["draw"]).all():
-                continue
-            values = values.sel(draw=data.indexes["draw"])
+        values = at_draws(data, values)
+        if values is None:
+            continue
         kept = values.transpose(*SAMPLE_DIMS).isel(draw=slice(None, None, step))
         found[name] = kept.values.astype(np.float64)
     return found

@@ -130,3 +130,17 @@ def test_thinned_draws_find_their_statistics_by_label(tree, sticky):
     assert statistics_of(data.drop_vars("draw"), statistics) == {}
     other = data.assign_coords(draw=data.draw + 10_000)
     assert statistics_of(other, statistics) == {}
+
+
+def test_chains_find_their_statistics_by_label(tree, sticky):
+    x, acceptance = sticky
+    dt = run(tree, x, acceptance)
+    kept = dt["posterior"].to_dataset().isel(chain=slice(None, None, -2))
+    statistics = dt["sample_stats"].to_dataset()
+    whole = statistics.assign_coords(chain=dt["posterior"].chain)
+    found = statistics_of(kept, whole.data_vars)["acceptance_rate"]
+    np.testing.assert_array_equal(found, acceptance[::-2])
+    # of unlabelled chains nobody knows which are left out
+    dt["posterior"] = xr.DataTree(kept)
+    assert statistics_of(kept, statistics.data_vars) == {}
+    assert all(found.code != "tail_acceptance" for found in quick_check(dt))
