@@ -49,6 +49,6 @@ def halves_words(found: Finding) -> Words:
     """The finding of `disagreeing_halves` in words."""
     return Words(
         f"The two halves of the chain disagree on {listed(found.parameters)}: R-hat between them "
-        f"is up to {rhat(found.value)} (limit {found.limit:.3g} for a run of this length).",
+        f"is up to {rhat(found.value)} (limit {found.limit:.4g} for a run of this length).",
         "Warm up and run longer, with several chains: one cannot show what it has not reached.",
     )

@@ -193,7 +193,7 @@ def _rhat(found: Finding) -> Words:
     length = "" if found.limit == RHAT_MAX else " for a run of this length"
     sentence = (
         f"The chains disagree{_about(found, 'on')}: R-hat is up to {rhat(found.value)} "
-        f"(limit {found.limit:.3g}{length})."
+        f"(limit {found.limit:.4g}{length})."
     )
     if found.severity is Severity.WARNING:
         return Words(sentence, "Run a longer warmup and draw more.")

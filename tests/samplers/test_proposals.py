@@ -185,6 +185,16 @@ def test_points_of_another_size_are_refused() -> None:
     mixture = gaussian_mixture([1.0], [[0.0]], [[[1.0]]])
     with pytest.raises(ValueError, match=r"data has shape \(10, 3\)"):
         mixture_proposal(mixture, data=np.zeros((10, 3)))
+    with pytest.raises(ValueError, match=r"data has shape \(0, 1\)"):
+        mixture_proposal(mixture, data=np.zeros((0, 1)))
+
+
+@pytest.mark.parametrize("data", [np.ones((10, 1)), np.array([[0.0], [np.nan]])])
+def test_a_heavy_tailed_component_needs_a_scale(data: np.ndarray) -> None:
+    mixture = gaussian_mixture([1.0], [[0.0]], [[[1.0]]])
+    with pytest.raises(ValueError, match="finite points that differ"):
+        mixture_proposal(mixture, data=data)
+    assert mixture_proposal(mixture, data=data, weight=0.0).weight == 0
 
 
 def test_a_product_of_other_shapes_is_refused() -> None:
@@ -195,6 +205,8 @@ def test_a_product_of_other_shapes_is_refused() -> None:
         product_proposal(two, three, two, data=two)
     with pytest.raises(ValueError, match="above 0"):
         product_proposal(two, two, 0 * two, data=two)
+    with pytest.raises(ValueError, match="finite"):
+        product_proposal(two, np.nan * two, two, data=two)
 
 
 def test_a_flow_is_undone() -> None:

@@ -202,10 +202,10 @@ def location_and_scales(data: Any, dim: int) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     ValueError
-        The shape is another.
+        The shape is another, or there is no point.
     """
     points = np.asarray(data)
-    if points.ndim != 2 or points.shape[1] != dim:
+    if points.ndim != 2 or points.shape[1] != dim or not len(points):
         raise ValueError(f"data has shape {points.shape}; give points (num, {dim})")
     return points.mean(axis=0), points.std(axis=0)
 
@@ -232,7 +232,7 @@ def with_defensive(
     Raises
     ------
     ValueError, TypeError
-        The weight, the degrees of freedom or a shape is not valid.
+        The weight, the degrees of freedom, a shape, or a location or scale is not valid.
     """
     check_whole("df", df)
     if not 0 <= weight < 1:
@@ -248,11 +248,14 @@ def with_defensive(
             f"factor has shape {factor.shape}; give sds ({dim},) or a lower triangular matrix "
             f"({dim}, {dim}), with a diagonal above 0"
         )
-    matrix = jnp.asarray(np.tril(factor))
-    mean, scale = (jnp.asarray(value, dtype) for value in heavy)
-    return LearnedProposal(
-        learned, jnp.asarray(center), matrix, mean, scale, float(weight), int(df)
-    )
+    mean, scale = (np.asarray(value, dtype) for value in heavy)
+    if weight > 0 and not (np.isfinite([mean, scale]).all() and (scale > 0).all()):
+        raise ValueError(
+            f"the heavy-tailed component has means {mean} and sds {scale}, those of the data; give "
+            "finite points that differ in every coordinate"
+        )
+    parts = (jnp.asarray(value) for value in (center, np.tril(factor), mean, scale))
+    return LearnedProposal(learned, *parts, float(weight), int(df))
 
 
 def finish(

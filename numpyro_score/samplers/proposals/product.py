@@ -114,6 +114,8 @@ def product_proposal(
         )
     if not ((shares > 0).all() and (widths > 0).all()):
         raise ValueError("weights and sds must be above 0; leave out components of weight 0")
+    if not all(np.isfinite(part).all() for part in (shares, places, widths)):
+        raise ValueError("weights, means and sds must be finite")
     heavy = location_and_scales(data, shares.shape[1])
     parts = np.log(shares / shares.sum(axis=0)), places, widths
     dtype = jnp.result_type(float)
