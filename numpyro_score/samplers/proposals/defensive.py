@@ -254,8 +254,9 @@ def with_defensive(
             f"the heavy-tailed component has means {mean} and sds {scale}, those of the data; give "
             "finite points that differ in every coordinate"
         )
-    parts = (jnp.asarray(value) for value in (center, np.tril(factor), mean, scale))
-    return LearnedProposal(learned, *parts, float(weight), int(df))
+    places = jnp.asarray(center), jnp.asarray(np.tril(factor))
+    moments = jnp.asarray(mean), jnp.asarray(scale)
+    return LearnedProposal(learned, *places, *moments, float(weight), int(df))
 
 
 def finish(
