@@ -218,7 +218,7 @@ def _noncentered_first(
     """`MALA` on the non-centered form of a model, if there is one.
 
     If that is slow too, `MAMS` runs on it where chains froze on the model as it is, and on the
-    model as it is where they did not.
+    model as it is where they did not, until they do.
     """
     from numpyro_score.infer import MALA
 
@@ -236,6 +236,9 @@ def _noncentered_first(
 
     what = ", non-centered"
     reason, then = _reason("MALA", dim) + what, _others(target, dim, _no_other, what)
+    # MALA may have been given up before it came to the neck
+    back = then[0]._replace(fault=partial(where_centered, freezes))
+    longer = longer._replace(then=(back, *longer.then))
     return (
         Otherwise(partial(where_centered, freezes), make, reason, then),
         Otherwise(partial(where_centered, slow), make, reason, (longer,)),

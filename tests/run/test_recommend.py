@@ -110,7 +110,13 @@ def test_a_centered_hierarchy_in_which_chains_freeze_begins_anew_non_centered() 
     moving = frozen()._replace(samples={"x": np.random.default_rng(0).normal(size=(4, 400))})
     assert anew.fault(moving) == ""
     assert "with x centered only one draw in" in slow_anew.fault(moving)
-    assert slow_anew.then == (longer,)
+    (as_it_is,) = slow_anew.then
+    assert as_it_is[:3] == longer[:3]
+    # until chains of MAMS freeze in it, which those of MALA had not come to
+    back, each_move = as_it_is.then
+    assert (back.fault(moving), back.fault(frozen())) == ("", fault)
+    assert back.reason == as_it_is.reason.replace(", after", ", non-centered, after")
+    assert each_move == longer.then[0]
 
 
 def test_a_model_without_a_centered_hierarchy_stays_as_it_is() -> None:
