@@ -109,6 +109,7 @@ def worst_first(table: xr.Dataset) -> list[int]:
     Examples
     --------
     >>> import arviz as az, numpy as np
+    >>> from numpyro_score.diagnostics import convergence
     >>> x = np.random.default_rng(0).normal(size=(4, 200))
     >>> draws = {"fine": x, "still": np.ones((4, 200)), "slow": np.cumsum(x, axis=1)}
     >>> table = convergence(az.from_dict({"posterior": draws}))

@@ -171,3 +171,7 @@ class DrawSpace:
         space = copy.copy(self)
         space.density = self.density.with_model(wrapper)
         return space
+
+    def __getstate__(self) -> dict[str, Any]:
+        # samplers have functions that cannot be pickled, and are made again
+        return {**self.__dict__, "_made": {}}
