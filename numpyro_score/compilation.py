@@ -15,8 +15,8 @@ ONCE = {LEVEL: 0}
 """Options for a program that runs once: it takes half the time to compile."""
 
 LOOPS = {LEVEL: 2}
-"""Options for the loops of samplers on a CPU. XLA's own default is 3, which takes up to twice as
-long and makes programs that are no faster (`examples/benchmarks/compilation.py`)."""
+"""Options for the loops of samplers on a CPU. XLA's own default is 3, whose programs take up to
+1.6 times as long to compile, and .9 to 1.6 times as long to run (`docs/benchmarks.md`)."""
 
 
 def is_tracing() -> bool:
