@@ -32,6 +32,20 @@ def is_tracing() -> bool:
     return isinstance(jnp.zeros(()), jax.core.Tracer)
 
 
+def load_blackjax() -> None:
+    """Import BlackJAX where that may happen within a trace.
+
+    Its modules compute numbers when they are imported. Within a trace these would be traced values
+    and stay so, and whatever uses them later would fail.
+
+    Examples
+    --------
+    >>> load_blackjax()
+    """
+    with jax.ensure_compile_time_eval():
+        import blackjax  # noqa: F401
+
+
 def at_once(rule: Callable[..., Any], *args: Any) -> Any:
     """What a rule returns, by one program rather than one for each operation.
 

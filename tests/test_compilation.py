@@ -1,5 +1,7 @@
 """Options of XLA: fewer optimizations of loops on a CPU, unless the user has chosen."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -97,3 +99,21 @@ def test_a_model_is_started_within_a_program_too() -> None:
     many = jax.vmap(lambda key: initialize(key, model)[0]["x"])(key[None])
     np.testing.assert_allclose(within, alone, rtol=1e-6)
     np.testing.assert_allclose(many[0], alone, rtol=1e-6)
+
+
+def test_blackjax_may_be_imported_within_a_program() -> None:
+    """In a process of its own: elsewhere BlackJAX has been imported."""
+    code = """
+import inspect, jax, sys
+import numpyro_score as ns
+kernel = ns.MAMS(logdensity_fn=lambda x: -x @ x)
+start = jax.numpy.ones((4, 2))
+ns.sample(kernel, jax.random.key(0), num_warmup=2, num_samples=2, num_chains=4,
+          init_params=start, progress=False)
+assert "blackjax" in sys.modules
+from blackjax.adaptation.step_size import bisection_monotonic_fn
+print(float(inspect.signature(bisection_monotonic_fn).parameters["reduce_shift"].default))
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout) == pytest.approx(np.log(2.0))

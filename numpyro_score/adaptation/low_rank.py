@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from numpyro_score.checks import check_whole
+from numpyro_score.compilation import load_blackjax
 
 if TYPE_CHECKING:
     from blackjax.mcmc.metrics import LowRankInverseMassMatrix
@@ -83,6 +84,7 @@ def fisher_low_rank(draws: Rows, grads: Rows, max_rank: int = 10) -> LowRankFit:
     >>> fisher_low_rank(x, grad).is_low_rank
     True
     """
+    load_blackjax()
     from blackjax.adaptation.metric_estimators import fisher_score_low_rank
     from blackjax.mcmc.metrics import LowRankInverseMassMatrix
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from numpyro_score.compilation import load_blackjax
 from numpyro_score.kernels.api import KernelApi
 from numpyro_score.kernels.base import check_position
 from numpyro_score.preconditioner import (
@@ -158,6 +159,7 @@ def _missing(algorithm: Any, args: tuple[Any, ...], parameters: dict[str, Any]) 
 
 def _maps(matrix: Any) -> tuple[Callable[..., Array], Callable[..., Array], Callable[[int], None]]:
     """`L y`, `L^-1 x`, and the check of the number of coordinates."""
+    load_blackjax()
     from blackjax.mcmc.metrics import LowRankInverseMassMatrix
 
     if isinstance(matrix, LowRankInverseMassMatrix):

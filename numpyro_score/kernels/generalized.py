@@ -26,6 +26,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from numpyro_score.checks import check_positive
+from numpyro_score.compilation import load_blackjax
 from numpyro_score.kernels import langevin
 from numpyro_score.kernels.api import MarkovKernel
 from numpyro_score.kernels.base import bind, refusing_infinity
@@ -90,6 +91,7 @@ def leapfrog(
     preconditioner: Preconditioner | None, logdensity_fn: LogDensityFn
 ) -> Callable[..., Any]:
     """One leapfrog step, of a state whose momentum is the velocity in whitened coordinates."""
+    load_blackjax()
     from blackjax.mcmc import integrators
 
     def kick(
@@ -125,6 +127,7 @@ def build_kernel() -> Callable[..., tuple[GHMCState, MetropolisInfo]]:
         friction: Scalar = FRICTION,
         slice_drift: Scalar | None = None,
     ) -> tuple[GHMCState, MetropolisInfo]:
+        load_blackjax()
         from blackjax.mcmc import ghmc, hmc
         from blackjax.mcmc.integrators import IntegratorState
         from blackjax.mcmc.proposal import nonreversible_slice_sampling

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
+from numpyro_score.compilation import load_blackjax
 from numpyro_score.kernels.api import MarkovKernel, WarmupKernel
 from numpyro_score.kernels.base import bind
 from numpyro_score.kernels.langevin import LangevinState
@@ -52,6 +53,7 @@ def build_kernel(
         inverse_mass_matrix: InverseMassMatrix = None,
         mean_num_steps: Scalar = MEAN_NUM_STEPS,
     ) -> tuple[LangevinState, LocalStepInfo]:
+        load_blackjax()
         from blackjax.mcmc.integrators import IntegratorState
 
         key_direction, key_step = jax.random.split(rng_key)

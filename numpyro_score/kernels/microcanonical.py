@@ -25,6 +25,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from numpyro_score.checks import check_positive
+from numpyro_score.compilation import load_blackjax
 from numpyro_score.kernels import langevin
 from numpyro_score.kernels.api import MarkovKernel
 from numpyro_score.kernels.base import bind, refusing_infinity
@@ -93,6 +94,7 @@ def integrator(
     preconditioner: Preconditioner | None, logdensity_fn: LogDensityFn
 ) -> Callable[..., Any]:
     """One step of McLachlan's scheme in whitened coordinates, of a state in those of the target."""
+    load_blackjax()
     from blackjax.mcmc import integrators
 
     turn = integrators.esh_dynamics_momentum_update_one_step()
@@ -114,6 +116,7 @@ def integrator(
 
 def num_steps_at(step: Int[Array, ""], mean_num_steps: Scalar) -> Int[Array, ""]:
     """Integration steps of the `step`-th trajectory: `mean_num_steps` on average over the steps."""
+    load_blackjax()
     from blackjax.mcmc.adjusted_mclmc_dynamic import trajectory_length
 
     # where the sequence is at 0 its rule gives no step at all
@@ -131,6 +134,7 @@ def build_kernel() -> Callable[..., tuple[LangevinState, MicrocanonicalInfo]]:
         inverse_mass_matrix: InverseMassMatrix = None,
         mean_num_steps: Scalar = MEAN_NUM_STEPS,
     ) -> tuple[LangevinState, MicrocanonicalInfo]:
+        load_blackjax()
         from blackjax.mcmc import adjusted_mclmc_dynamic
         from blackjax.mcmc.dynamic_hmc import DynamicHMCState
 

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from numpyro_score.compilation import compiled_loop
+from numpyro_score.compilation import compiled_loop, load_blackjax
 from numpyro_score.kernels.base import run_steps
 from numpyro_score.kernels.ladder import Ladder, finite
 from numpyro_score.kernels.mala import TARGET_ACCEPTANCE_RATE, mala, optimal_step_size
@@ -147,6 +147,7 @@ def tempered_smc(
     num_particles
         How many.
     """
+    load_blackjax()
     from blackjax.smc import adaptive_tempered, resampling
 
     key_reference, key_stages = jax.random.split(rng_key)
