@@ -126,7 +126,7 @@ def test_thinned_draws_find_their_statistics_by_label(tree, sticky):
     data, statistics = dt["posterior"].to_dataset(), dt["sample_stats"].data_vars
     known = statistics_of(data, statistics)
     np.testing.assert_array_equal(known["acceptance_rate"], acceptance[:, ::16])
-    # without labels there is no telling which
+    # without labels it is not known which
     assert statistics_of(data.drop_vars("draw"), statistics) == {}
     other = data.assign_coords(draw=data.draw + 10_000)
     assert statistics_of(other, statistics) == {}
