@@ -1,6 +1,5 @@
 """The space in which independent draws live: where there is no chain, there is no start."""
 
-import copy
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Self
@@ -168,10 +167,18 @@ class DrawSpace:
         ValueError
             If there is no model.
         """
-        space = copy.copy(self)
+        # not by `copy`, which leaves out the samplers that were made
+        space = type(self).__new__(type(self))
+        space.__dict__.update(self.__dict__)
         space.density = self.density.with_model(wrapper)
         return space
 
     def __getstate__(self) -> dict[str, Any]:
-        # samplers have functions that cannot be pickled, and are made again
+        # samplers have functions that cannot be pickled
         return {**self.__dict__, "_made": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # made where `__init__` makes them: within a trace their plan would be rounded otherwise
+        self.__dict__.update(state)
+        if self.shape is not None:
+            self.make(self.shape)
