@@ -7,7 +7,7 @@ import jax
 from jaxtyping import Array, Float
 from numpyro.handlers import seed, substitute, trace
 from numpyro.infer.initialization import init_to_uniform
-from numpyro.infer.util import potential_energy, unconstrain_fn
+from numpyro.infer.util import _prepare_model_for_potential, potential_energy, unconstrain_fn
 from numpyro.primitives import Messenger
 
 from numpyro_score.types import Position, RngKey
@@ -25,9 +25,15 @@ def _sample_sites(
     model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The sample sites of one trace of the model, which may have improper priors."""
-    seeded = substitute(seed(model, jax.random.key(0)), substitute_fn=init_to_uniform)
-    sites = trace(seeded).get_trace(*args, **kwargs)
+    sites = _sites(model, args, kwargs)
     return {name: site for name, site in sites.items() if site["type"] == "sample"}
+
+
+def _sites(
+    model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    seeded = substitute(seed(model, jax.random.key(0)), substitute_fn=init_to_uniform)
+    return dict(trace(seeded).get_trace(*args, **kwargs))
 
 
 class MaskSites(Messenger):
@@ -52,7 +58,8 @@ def prior_proposal(
 ) -> tuple[Callable[[RngKey], tuple[Position, Any]], Callable[[Position], Any]]:
     """The model's prior on the unconstrained sites, as a proposal distribution.
 
-    It covers the posterior's support by construction.
+    It covers the posterior's support by construction. Discrete sites, which are summed out of the
+    posterior, are summed out of its density too.
 
     Returns
     -------
@@ -61,20 +68,22 @@ def prior_proposal(
     Raises
     ------
     ValueError
-        The model has discrete latent sites; or, when a draw is made, a site's prior is improper
-        and cannot be sampled.
+        When a draw is made, if a site's prior is improper and cannot be sampled.
     """
-    for name, site in _sample_sites(model, args, kwargs).items():
-        if not site["is_observed"] and site["fn"].support.is_discrete:
-            raise ValueError(
-                f"the model's prior has the discrete site {name!r}, and cannot propose "
-                "the continuous sites alone; give proposal=, or use another kernel."
-            )
     kwargs = dict(kwargs)
-    prior = without_likelihood(model, args, kwargs)
+    sites = _sites(model, args, kwargs)
+    latent = {
+        name: site
+        for name, site in sites.items()
+        if site["type"] == "sample" and not site["is_observed"]
+    }
+    continuous = {name for name, site in latent.items() if not site["fn"].support.is_discrete}
+    has_discrete = len(continuous) < len(latent)
+    masked = without_likelihood(model, args, kwargs)
+    prior = _prepare_model_for_potential(masked, sites, enum=has_discrete)
 
     def log_prob(position: Position) -> Float[Array, ""]:
-        return -potential_energy(prior, args, kwargs, position)
+        return -potential_energy(prior, args, kwargs, position, enum=has_discrete)
 
     def sample_and_log_prob(rng_key: RngKey) -> tuple[Position, Float[Array, ""]]:
         try:
@@ -84,12 +93,9 @@ def prior_proposal(
                 "the model's prior cannot be sampled, because a site's distribution is "
                 "improper; give proposal=, or give the site a proper prior."
             ) from error
-        values = {
-            name: site["value"]
-            for name, site in sites.items()
-            if site["type"] == "sample" and not site["is_observed"]
-        }
-        position = unconstrain_fn(model, args, kwargs, values)
+        values = {name: sites[name]["value"] for name in continuous}
+        # the key is for sites that have no value here: discrete ones, and those that are hidden
+        position = unconstrain_fn(seed(model, rng_key), args, kwargs, values)
         return position, log_prob(position)
 
     return sample_and_log_prob, log_prob

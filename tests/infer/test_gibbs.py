@@ -127,8 +127,3 @@ def test_sites_that_cannot_be_summed_out_are_named() -> None:
 
     with pytest.raises(ValueError, match=r"(?s)count.*DiscreteGibbs"):
         ns.MALA(counting).init(jax.random.key(0), 0, None, (2.0,), {})
-
-
-def test_a_prior_with_discrete_sites_is_no_proposal(mcmc_of: Any) -> None:
-    with pytest.raises(ValueError, match=r"(?s)has the discrete site 'label'.*give proposal="):
-        mcmc_of(ns.IndependenceMetropolis(enumerated), num_samples=2).run(jax.random.key(0), 0.9)
