@@ -12,6 +12,7 @@ from numpyro_score.run.parameters import warn_of_parameters
 from numpyro_score.run.plan import Plan
 from numpyro_score.run.program import Program
 from numpyro_score.run.protocol import reporting_progress
+from numpyro_score.run.randomness import warn_of_randomness
 from numpyro_score.run.start import init, superchains
 from numpyro_score.run.tree import WARMUP
 
@@ -54,7 +55,8 @@ def begin(plan: Plan, bar: Bar, extra_fields: Sequence[str], *, jit_model_args: 
     Warns
     -----
     UserWarning
-        If the model has parameters, which stay at their initial values.
+        If the model has parameters, which stay at their initial values, or draws random numbers
+        itself, which stay as they are too.
     """
     kernel, constants, num_warmup = plan.kernel, plan.constants, plan.num_steps[WARMUP]
     program = Program(kernel, constants, (), plan.thinning, plan.layout)
@@ -66,8 +68,11 @@ def begin(plan: Plan, bar: Bar, extra_fields: Sequence[str], *, jit_model_args: 
         if plan.num_superchains is not None:
             points = superchains(program, keys, num_warmup, points, plan.num_superchains)
         state = init(program, keys, num_warmup, points, jit_model_args=jit_model_args)
-        if getattr(kernel, "model", None) is not None:
-            warn_of_parameters(kernel.model, constants.args, constants.kwargs)
+        model = getattr(kernel, "model", None)
+        args, kwargs = constants.args, constants.kwargs
+        # random initial values of parameters are told of once
+        if model is not None and not warn_of_parameters(model, args, kwargs):
+            warn_of_randomness(model, args, kwargs)
     learned = getattr(kernel, "attributes", {})
     seconds = learned["seconds_training"] if learned != known else 0.0
     program = program._replace(fields=kept_fields(kernel, state, extra_fields))

@@ -69,13 +69,17 @@ def _has_prior(name: str, sampled: list[str]) -> bool:
 
 def warn_of_parameters(
     model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> None:
+) -> bool:
     """Warn of parameters that stay at their initial values.
 
     Parameters
     ----------
     model, args, kwargs
         The model and what it is called with.
+
+    Returns
+    -------
+    Whether there are any.
 
     Warns
     -----
@@ -90,3 +94,4 @@ def warn_of_parameters(
             "random_flax_module), or fitted values by numpyro.handlers.substitute(model, data=...)",
             stacklevel=2,
         )
+    return bool(names)

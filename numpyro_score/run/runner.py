@@ -156,7 +156,8 @@ def sample(
         `warnings.filterwarnings("ignore", category=ConvergenceWarning)` turns it off, for instance
         for runs that are short on purpose.
     UserWarning
-        If the model has parameters (`numpyro.param`), which stay at their initial values.
+        If the model has parameters (`numpyro.param`), which stay at their initial values, or draws
+        random numbers itself (`numpyro.prng_key`, hidden sites), which are fixed.
 
     Examples
     --------
