@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt32
-from numpyro.handlers import substitute
+from numpyro.handlers import seed, substitute
 from numpyro.infer.initialization import init_to_uniform
 from numpyro.infer.util import (
     _prepare_model_for_potential,
@@ -230,4 +230,5 @@ def unconstrain(
     values: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Unconstrained position of the given constrained site values."""
-    return unconstrain_fn(model, args, dict(kwargs), dict(values))
+    # sites without a value here, which are summed out or hidden, need a key to have one
+    return unconstrain_fn(seed(model, jax.random.key(0)), args, dict(kwargs), dict(values))

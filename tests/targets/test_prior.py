@@ -7,6 +7,7 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro.handlers import block
 
+from numpyro_score.targets.numpyro_model import unconstrain
 from numpyro_score.targets.prior import prior_proposal
 
 
@@ -24,6 +25,7 @@ def test_discrete_sites_are_summed_out_of_the_prior() -> None:
     np.testing.assert_allclose(values, np.log(sum(parts) / np.sqrt(2 * np.pi)), rtol=1e-4)
     np.testing.assert_allclose(jax.vmap(log_prob)(positions), values, rtol=1e-4)
     assert set(positions) == {"x"}
+    assert float(unconstrain(labelled, (), {}, {"x": 0.5})["x"]) == 0.5
     # mean 0.1, variance 1 + 0.21 * 4
     assert abs(x.mean() - 0.1) < 4.5 * np.sqrt(1.84 / x.size)
 
