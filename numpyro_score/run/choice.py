@@ -1,11 +1,13 @@
 """A kernel that was chosen, why, and what takes its place if it does not suffice."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, NamedTuple
 
 from numpyro.infer.mcmc import MCMCKernel
 
+from numpyro_score.progress import Bar
 from numpyro_score.run.forecast import Seen
 
 NUM_CHAINS = 64
@@ -106,6 +108,23 @@ class GivenUpError(Exception):
     def __init__(self, choice: Choice) -> None:
         super().__init__(choice.reason)
         self.choice = choice
+
+
+@contextmanager
+def announcing(bar: Bar) -> Iterator[None]:
+    """Within it the bar says with what a run that is given up begins anew.
+
+    Parameters
+    ----------
+    bar
+        Progress bar of the run.
+    """
+    try:
+        yield
+    except GivenUpError as other:
+        if bar.is_shown:
+            bar.write(f"beginning anew with {other}")
+        raise
 
 
 def beginning_anew[**P, R](sample: Callable[P, R]) -> Callable[P, R]:

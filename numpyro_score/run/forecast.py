@@ -40,6 +40,9 @@ class Seen(NamedTuple):
         Draws of each chain at which it ends in any case.
     thinning
         Steps for each of these draws.
+    num_elsewhere
+        Short chains from dispersed starts that ended where the run has no draws; 0 before they
+        are run.
     """
 
     samples: Any
@@ -49,6 +52,7 @@ class Seen(NamedTuple):
     wanted: int
     most: int
     thinning: int = 1
+    num_elsewhere: int = 0
 
     @property
     def needed(self) -> float:

@@ -6,7 +6,6 @@ from typing import Any
 
 from numpyro_score.progress import Bar
 from numpyro_score.run.check import KeptDraws
-from numpyro_score.run.choice import GivenUpError
 from numpyro_score.run.memory import Memory
 from numpyro_score.run.progress import ChunkText
 from numpyro_score.run.store import ZarrStore
@@ -65,11 +64,6 @@ class Recording:
         ----------
         drawn
             Chunks, the state after each, and the steps that each took.
-
-        Raises
-        ------
-        GivenUpError
-            If the kernel is given up for another one, which the bar says.
         """
         try:
             self._began = time.perf_counter()
@@ -79,10 +73,6 @@ class Recording:
                 self._add(chunk, steps)
                 self._count(chunk.phase)
             self.is_complete = True
-        except GivenUpError as other:
-            if self._bar.is_shown:
-                self._bar.write(f"beginning anew with {other}")
-            raise
         except KeyboardInterrupt:
             self._bar.write("interrupted: returning the draws so far (attribute complete=0)")
 

@@ -16,7 +16,7 @@ from numpyro_score.run.ahead import import_ahead
 from numpyro_score.run.begin import Begun, begin
 from numpyro_score.run.budget import Budget
 from numpyro_score.run.check import KeptDraws, warn
-from numpyro_score.run.choice import Choice, beginning_anew
+from numpyro_score.run.choice import Choice, announcing, beginning_anew
 from numpyro_score.run.fields import attributes
 from numpyro_score.run.goal import make_goal
 from numpyro_score.run.identity import identity
@@ -69,10 +69,12 @@ def sample(
         `init_params`), sampled by the recommended kernel: `MALA`, with a dense preconditioner up to
         100 dimensions. If few of its draws are effective, the run begins anew (with a `Choice`):
         with the model's centered hierarchies non-centered, if there are any, and then with `MAMS`.
-        If chains of `MAMS` stay at one place and the goal is out of reach, it begins anew with a
-        step size for every move. A run that cannot begin anew, since `num_samples` alone or a
-        budget is given, or the store is a Zarr folder, has `MAMS` from the start. Fewer than 4
-        chains are run by NumPyro's `NUTS`, since a pooled warmup needs more.
+        If chains stay in different modes, or a search at the end finds modes that they have not
+        visited, it begins anew with `GlobalLocal` (up to 128 dimensions). If chains of `MAMS` stay
+        at one place and the goal is out of reach, it begins anew with a step size for every move. A
+        run that cannot begin anew, since `num_samples` alone or a budget is given, or the store is
+        a Zarr folder, has `MAMS` from the start. Fewer than 4 chains are run by NumPyro's `NUTS`,
+        since a pooled warmup needs more.
     rng_key
         One key.
     num_warmup, num_samples
@@ -196,7 +198,7 @@ def sample(
     )
     total = sum(plan.num_steps.values())
     shown = progress and jax.process_index() == 0
-    with Bar(total, progress=shown, phase="initialising the model") as bar:
+    with Bar(total, progress=shown, phase="initialising the model") as bar, announcing(bar):
         began = time.perf_counter()
         import_ahead()
         begun = begin(plan, bar, extra_fields, jit_model_args=jit_model_args)
@@ -238,8 +240,6 @@ def sample(
             recording = Recording(sink, kept, bar, state, keep_warmup=keep_warmup)
             bar.start(WARMUP, total, done=sum(sink.rows.values()) * plan.thinning)
             recording.record(drawn)
-            if goal is not None and recording.is_complete and bar.is_shown and goal.ending:
-                bar.write(goal.ending)
             looked: dict[str, Any] = {}
             if plan.choice.reason is not None and isinstance(goal, Until) and goal.is_reached:
                 # loads what learns
@@ -247,6 +247,9 @@ def sample(
 
                 bar.start("looking for other modes", total, done=total)
                 looked = look_elsewhere(plan, recording.state, goal.draws)
+                goal.check_choice(plan.num_rows[SAMPLING], looked)
+            if goal is not None and recording.is_complete and bar.is_shown and goal.ending:
+                bar.write(goal.ending)
             attrs |= {
                 **attributes(plan.kernel, recording.state),
                 **begun.learned,

@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from numpyro_score.checks import check_whole
+from numpyro_score.diagnostics.elsewhere import FOUND
 from numpyro_score.run.choice import Choice
 from numpyro_score.run.forecast import Seen
 from numpyro_score.run.loop import in_parts
@@ -111,8 +112,15 @@ class Until:
         self._found = {"until_rhat": verdict.rhat_max, "until_ess": verdict.ess_min}
         return self.is_reached
 
-    def check_choice(self, most: int) -> None:
-        """Look whether to go on with this kernel, up to `most` draws of each chain.
+    def check_choice(self, most: int, looked: Mapping[str, Any] = {}) -> None:
+        """Look whether to go on with this kernel.
+
+        Parameters
+        ----------
+        most
+            Draws of each chain at which the run ends in any case.
+        looked
+            Attributes of the search for other modes, where it has been made.
 
         Raises
         ------
@@ -130,9 +138,11 @@ class Until:
             wanted=self.wanted,
             most=most,
             thinning=self._thinning,
+            num_elsewhere=looked.get(FOUND, 0),
         )
+        num_grad = self._num_grad + looked.get("num_grad_search", 0)
         seconds = time.perf_counter() - self._began
-        self._choice.check(seen, {"num_grad_given_up": self._num_grad, "seconds_given_up": seconds})
+        self._choice.check(seen, {"num_grad_given_up": num_grad, "seconds_given_up": seconds})
 
     @property
     def draws(self) -> Any:

@@ -13,7 +13,7 @@ import pytest
 import numpyro_score as ns
 from numpyro_score.diagnostics import quick_check
 from numpyro_score.diagnostics.assessment import assess
-from numpyro_score.run import elsewhere
+from numpyro_score.run import alternatives, elsewhere
 from numpyro_score.run.elsewhere import num_elsewhere
 
 KEY = jax.random.key(0)
@@ -26,10 +26,30 @@ def two_modes(x: Any) -> Any:
     return jax.nn.logsumexp(-0.5 * apart)
 
 
-def test_a_mode_that_no_chain_has_visited_is_warned_of() -> None:
-    start = 12.0 + jax.random.normal(KEY, (8, 3))
-    with pytest.warns(ns.ConvergenceWarning, match=r"short chains.*modes that the run lacks.*Glob"):
-        dt = ns.sample(two_modes, KEY, init_params=start, **GIVEN)
+START = 12.0 + jax.random.normal(KEY, (8, 3))
+
+
+def test_where_a_mode_was_not_visited_the_run_begins_anew_with_jumps(capsys: Any) -> None:
+    dt = ns.sample(two_modes, KEY, init_params=START, **GIVEN | {"progress": True})
+    told = capsys.readouterr().err
+    assert "beginning anew with GlobalLocal" in told
+    assert told.count("no more draws are needed") == 1
+    assert "short chains from dispersed starts" in dt.attrs["kernel_choice"]
+    # the first run and its search are paid for
+    assert dt.attrs["num_grad_given_up"] >= 8 * (300 + 100) + 32 * 101
+    assert (dt.attrs["sampler"], dt.attrs["exact"]) == ("GlobalLocal", 1)
+    assert (dt.attrs["until_reached"], dt.attrs["num_elsewhere"]) == (1, 0)
+    (draws,) = dt.posterior.data_vars.values()
+    share = draws.values[..., 0] > 0
+    assert abs(share.mean() - 0.5) < 4 * np.sqrt(0.25 / 200)
+
+
+def test_in_too_many_dimensions_for_jumps_a_mode_that_was_not_visited_is_warned_of() -> None:
+    with (
+        patch.object(alternatives, "MAX_JUMPS", 2),
+        pytest.warns(ns.ConvergenceWarning, match=r"short chains.*modes that the run lacks.*Glob"),
+    ):
+        dt = ns.sample(two_modes, KEY, init_params=START, **GIVEN)
     assert dt.attrs["until_reached"] == 1
     # half of the basins' volume
     assert 6 <= dt.attrs["num_elsewhere"] <= dt.attrs["num_dispersed"] == 32
