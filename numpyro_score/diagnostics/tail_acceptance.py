@@ -254,7 +254,7 @@ def of_log_density(known: Mapping[str, Float[np.ndarray, "chain draw"]]) -> list
     if LOG_DENSITY not in known or not np.isfinite(known[LOG_DENSITY]).all():
         return []
     found = rejecting(known[LOG_DENSITY][None], known[ACCEPTANCE])
-    return [tail.named(LOG_DENSITY) for tail in found]
+    return [tail.named("log density") for tail in found]
 
 
 WORDINGS: Wordings = {"tail_acceptance": tail_words}

@@ -10,6 +10,7 @@ nothing.
 
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -18,14 +19,13 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 from scipy.spatial.distance import cdist
 
-from numpyro_score.compilation import ONCE
 from numpyro_score.diagnostics.elsewhere import FOUND, LOOKED
 from numpyro_score.infer.numpyro_kernel import NumPyroKernel
 from numpyro_score.learned.dispersed import run_dispersed_chains
 from numpyro_score.learned.reference import reference_of
 from numpyro_score.run.check import PACKAGE
 from numpyro_score.run.plan import Plan
-from numpyro_score.targets.numpyro_model import unconstrain
+from numpyro_score.run.positions import Positions, finder
 
 NUM_CHAINS = 32
 """Chains from dispersed starts, with 101 gradients each: a tenth of what the cheapest runs cost.
@@ -94,10 +94,12 @@ def look_elsewhere(plan: Plan, state: Any, samples: Any) -> dict[str, Any]:
     UserWarning
         If the search fails, which costs none of the draws.
     """
-    if not isinstance(plan.kernel, NumPyroKernel):
+    find = finder(plan, state)
+    if find is None:
         return {}
+    num_draws = max(NUM_DRAWS // plan.num_chains, 1)
     try:
-        return _search(plan, state, samples).attributes
+        return _search(plan, state, lambda: find(samples, num_draws)).attributes
     except KeyboardInterrupt:
         return {}
     except Exception as error:
@@ -109,41 +111,29 @@ def look_elsewhere(plan: Plan, state: Any, samples: Any) -> dict[str, Any]:
         return {}
 
 
-def _search(plan: Plan, state: Any, samples: Any) -> Elsewhere:
+def _search(plan: Plan, state: Any, find: Callable[[], Positions]) -> Elsewhere:
     began = time.perf_counter()
-    model, args, kwargs = plan.kernel.model, plan.constants.args, plan.constants.kwargs
-    logdensity_fn = plan.kernel.logdensity_fn(args, kwargs)
+    kernel, args, kwargs = plan.kernel, plan.constants.args, plan.constants.kwargs
+    assert isinstance(kernel, NumPyroKernel)
+    logdensity_fn = kernel.logdensity_fn(args, kwargs)
+    assert logdensity_fn is not None
     template = jax.tree.map(lambda x: x[0], state.z)
     flat, unravel = ravel_pytree(template)
 
     def density(x: Float[Any, " dim"]) -> Any:
         return logdensity_fn(unravel(x))
 
-    reference = reference_of(None, model, flat, args, kwargs)
+    reference = reference_of(None, kernel.model, flat, args, kwargs)
     key = jax.random.fold_in(plan.rng_key, SEARCH)
     found = run_dispersed_chains(density, reference, key, NUM_CHAINS, (1.0,))
-    given = samples if model is None else {name: samples[name] for name in template}
-
-    def at(draw: Any) -> tuple[Float[Any, " dim"], Any]:
-        position = draw if model is None else unconstrain(model, args, kwargs, draw)
-        x = ravel_pytree(position)[0]
-        return x, density(x)
-
-    positions, of_draws = jax.jit(jax.vmap(at), compiler_options=ONCE)(_spaced(given))
+    draws = find()
     num = num_elsewhere(
-        np.asarray(positions, np.float64),
-        np.asarray(of_draws, np.float64),
+        draws.points.reshape(-1, flat.size),
+        draws.logdensity.ravel(),
         np.asarray(found.positions, np.float64),
         np.asarray(found.logdensity, np.float64),
     )
     return Elsewhere(num, found.num_grad, time.perf_counter() - began)
-
-
-def _spaced(samples: Any) -> Any:
-    """Evenly spaced draws, one chain after the other."""
-    num_chains, num_draws = jax.tree.leaves(samples)[0].shape[:2]
-    step = -(-num_chains * num_draws // NUM_DRAWS)
-    return jax.tree.map(lambda x: np.reshape(x, (-1, *np.shape(x)[2:]))[::step], samples)
 
 
 def num_elsewhere(

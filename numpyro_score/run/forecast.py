@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from numpyro_score.run.positions import FindPositions
+
 WORTH = 1_000
 """Further steps of each chain from which on another kernel, with a warmup of its own, can pay."""
 SLOW = 25
@@ -43,6 +45,8 @@ class Seen(NamedTuple):
     num_elsewhere
         Short chains from dispersed starts that ended where the run has no draws; 0 before they
         are run.
+    positions
+        Finds the unconstrained positions of draws; None where nothing does.
     """
 
     samples: Any
@@ -53,6 +57,7 @@ class Seen(NamedTuple):
     most: int
     thinning: int = 1
     num_elsewhere: int = 0
+    positions: FindPositions | None = None
 
     @property
     def needed(self) -> float:

@@ -10,6 +10,7 @@ import xarray as xr
 from numpyro_score.checks import check_whole
 from numpyro_score.run.budget import Budget, Evaluations, Seconds
 from numpyro_score.run.choice import Choice
+from numpyro_score.run.positions import FindPositions
 from numpyro_score.run.program import Program
 from numpyro_score.run.recommend import MAX_SAMPLES
 from numpyro_score.run.tree import Converter
@@ -83,6 +84,7 @@ def make_goal(
     learned: Mapping[str, Any],
     stored: Path | None,
     choice: Choice,
+    positions: FindPositions | None,
 ) -> Until | Within | None:
     """What counts during the run, and ends it.
 
@@ -98,11 +100,13 @@ def make_goal(
         Folder with the earlier part of the run; None where there is none.
     choice
         The kernel, and what takes its place.
+    positions
+        Finds the unconstrained positions of its draws.
     """
     if until is None:
         return None
     if not isinstance(until, Evaluations | Seconds):
-        return Until(until, converter, choice, program.thinning)
+        return Until(until, converter, choice, program.thinning, positions)
     earlier = None if stored is None else xr.open_datatree(stored, engine="zarr")
     return Within(
         until, program.kernel, program.fields, program.thinning, num_warmup, learned, earlier

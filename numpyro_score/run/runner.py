@@ -24,6 +24,7 @@ from numpyro_score.run.loop import chunks, compile_for, gathered, num_fitting
 from numpyro_score.run.memory import Memory
 from numpyro_score.run.model_arguments import arguments_apart
 from numpyro_score.run.plan import Plan, make_plan
+from numpyro_score.run.positions import finder
 from numpyro_score.run.program import by_phase
 from numpyro_score.run.recording import Recording
 from numpyro_score.run.rehearsal import rehearse
@@ -230,6 +231,7 @@ def sample(
                 begun.learned,
                 plan.streamed_to if sink.rows else None,
                 plan.choice,
+                finder(plan, state) if plan.choice.otherwise else None,
             )
             draw = chunks if goal is None else goal.chunks
             drawn: Iterator[Any] = draw(programs, state, buffers, plan.num_steps, sink.rows, arrays)

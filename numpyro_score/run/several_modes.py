@@ -2,19 +2,29 @@
 
 The shares of such modes are those of the basins in which its chains started. Two things tell:
 
-* Chains that stay in different modes (`diagnostics/modes.py`) while few draws are effective. Modes
-  between which most chains jump are left to the effective sample size.
-* Short chains from dispersed starts that ended where the run has no draws (`elsewhere.py`).
+* While few draws are effective, most chains stay in one of several modes (`diagnostics/modes.py`)
+  of comparable mass. Modes between which chains jump are left to the effective sample size, and
+  those of far less mass, which chains have yet to leave, to the kernels that mix faster.
+* Short chains from dispersed starts ended where the run has no draws (`elsewhere.py`).
+
+The mass of a mode is estimated from its draws as that of a Gaussian with independent coordinates,
+`log Z = E[log p] + sum_i log(sd_i) + const`.
 """
 
-from typing import Any
-
-import jax
 import numpy as np
 import xarray as xr
 
 from numpyro_score.diagnostics.elsewhere import MIN_FOUND
 from numpyro_score.run.forecast import Seen, slow
+from numpyro_score.run.positions import Positions
+
+MAX_DRAWS = 5_000
+"""Draws of all chains that are looked at."""
+
+MAX_LESS = 10.0
+"""Largest difference of log masses of modes that count, and for each coordinate a further"""
+MAX_LESS_EACH = 0.5
+"""which is the error of an sd that is half or twice the right one."""
 
 
 def several_modes(seen: Seen) -> str:
@@ -28,35 +38,37 @@ def several_modes(seen: Seen) -> str:
     if seen.num_elsewhere >= MIN_FOUND:
         num = seen.num_elsewhere
         return f"{num} short chains from dispersed starts ended in modes that the run lacked"
-    if not slow(seen):
+    if seen.positions is None or not slow(seen):
         return ""
-    num_modes = num_separate(seen.samples)
+    num_draws = max(MAX_DRAWS // seen.num_chains, 1)
+    num_modes = num_separate(seen.positions(seen.samples, num_draws))
     return f"chains stayed in {num_modes} different modes" if num_modes > 1 else ""
 
 
-def num_separate(samples: Any) -> int:
-    """Modes in which chains stay, if most chains stay in one; else 1.
-
-    Parameters
-    ----------
-    samples
-        A pytree of draws, each `(chain, draw, ...)`.
+def num_separate(of: Positions) -> int:
+    """Modes of comparable mass in which chains stay, if most chains stay in one; else 1.
 
     Examples
     --------
-    >>> x = np.random.default_rng(0).normal(size=(8, 100))
-    >>> num_separate({"x": x}), num_separate({"x": x + 20 * (np.arange(8) % 2)[:, None]})
+    >>> x = np.random.default_rng(0).normal(size=(8, 100, 1))
+    >>> height, moved = -0.5 * x[..., 0] ** 2, x + 20 * (np.arange(8) % 2)[:, None, None]
+    >>> num_separate(Positions(x, height)), num_separate(Positions(moved, height))
     (1, 2)
     """
+    # finds clusters with scikit-learn
     from numpyro_score.diagnostics.modes import modes
 
-    leaves = enumerate(jax.tree.leaves(samples))
-    data = {str(i): (("chain", "draw", *_axes(i, x)), np.asarray(x)) for i, x in leaves}
-    found = modes(xr.DataTree.from_dict({"posterior": xr.Dataset(data)}))
-    stays = found.chain_occupancy.values == 1.0
-    is_common = 2 * stays.any(axis=1).sum() > len(stays)
-    return max(int(stays.any(axis=0).sum()), 1) if is_common else 1
+    data = xr.Dataset({"x": (("chain", "draw", "coordinate"), of.points)})
+    stays = modes(xr.DataTree.from_dict({"posterior": data})).chain_occupancy.values == 1.0
+    if 2 * stays.any(axis=1).sum() <= len(stays):
+        return 1
+    masses = [_log_mass(of, is_in) for is_in in stays.T if is_in.any()]
+    least = max(masses) - MAX_LESS - MAX_LESS_EACH * of.points.shape[2]
+    return sum(mass >= least for mass in masses)
 
 
-def _axes(leaf: int, values: Any) -> list[str]:
-    return [f"{leaf}_{axis}" for axis in range(2, np.ndim(values))]
+def _log_mass(of: Positions, is_in: np.ndarray) -> float:
+    """Of the mode in which these chains stay; -inf where they do not move in some coordinate."""
+    sd = of.points[is_in].std(axis=(0, 1))
+    with np.errstate(divide="ignore"):
+        return float(of.logdensity[is_in].mean() + np.log(sd).sum())

@@ -19,6 +19,7 @@ from numpyro_score.diagnostics.elsewhere import FOUND
 from numpyro_score.run.choice import Choice
 from numpyro_score.run.forecast import Seen
 from numpyro_score.run.loop import in_parts
+from numpyro_score.run.positions import FindPositions
 from numpyro_score.run.program import Buffers, Program
 from numpyro_score.run.tree import SAMPLING, Chunk, Converter, join
 
@@ -78,14 +79,21 @@ class Until:
         The kernel, with what takes its place if it does not suffice.
     thinning
         Steps for each draw.
+    positions
+        Finds the unconstrained positions of draws.
     """
 
     def __init__(
-        self, wanted: int, converter: Converter, choice: Choice, thinning: int = 1
+        self,
+        wanted: int,
+        converter: Converter,
+        choice: Choice,
+        thinning: int = 1,
+        positions: FindPositions | None = None,
     ) -> None:
         self.wanted = wanted
         self.is_reached = False
-        self._choice, self._thinning = choice, thinning
+        self._choice, self._thinning, self._positions = choice, thinning, positions
         self._num_grad = 0
         self._began = time.perf_counter()
         self._found: dict[str, float] = {}
@@ -139,6 +147,7 @@ class Until:
             most=most,
             thinning=self._thinning,
             num_elsewhere=looked.get(FOUND, 0),
+            positions=self._positions,
         )
         num_grad = self._num_grad + looked.get("num_grad_search", 0)
         seconds = time.perf_counter() - self._began

@@ -16,7 +16,7 @@ from numpyro_score.diagnostics.tail_acceptance import (
 )
 from numpyro_score.diagnostics.tail_acceptance_record import TAIL_ACCEPTANCE
 
-WHERE = {"low tau", "high lp"}
+WHERE = {"low tau", "high log density"}
 
 
 def metropolis(rng, shape, rate):

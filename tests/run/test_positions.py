@@ -1,0 +1,57 @@
+"""Draws back in unconstrained coordinates."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from numpyro.infer import NUTS
+
+import numpyro_score as ns
+from numpyro_score.run.plan import Plan, make_plan
+from numpyro_score.run.positions import finder
+
+KEY = jax.random.key(0)
+
+
+def plan_of(kernel: object) -> Plan:
+    rest = dict.fromkeys(
+        ("until", "init_params", "num_superchains", "store", "chain_batch_size", "mesh")
+    )
+    options = {"num_warmup": 1, "num_samples": 1, "num_chains": 2, "thinning": 1} | rest
+    given = {"model_args": (), "model_kwargs": None, "keep_warmup": True, "resume": False}
+    return make_plan(kernel, KEY, **options, **given)  # type: ignore[arg-type]
+
+
+def test_sites_become_positions_with_their_log_densities() -> None:
+    def model() -> None:
+        scale = numpyro.sample("scale", dist.Exponential(1.0))
+        numpyro.deterministic("twice", 2 * scale)
+        numpyro.sample("a", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+
+    plan = plan_of(ns.MALA(model))
+    state = plan.kernel.init(jax.random.split(KEY, 2), 1, None, (), {})
+    draws = {"a": np.arange(40.0, dtype=np.float32).reshape(2, 10, 2) / 40}
+    draws |= {"scale": np.full((2, 10), 0.5, np.float32), "twice": np.ones((2, 10), np.float32)}
+    find = finder(plan, state)
+    assert find is not None
+    found = find(draws, 4)
+    assert found.points.shape == (2, 4, 3)
+    # the first, the last and those between, in the order of the sites' names
+    np.testing.assert_allclose(found.points[..., :2], draws["a"][:, [0, 3, 6, 9]])
+    np.testing.assert_allclose(found.points[..., 2], np.log(0.5), rtol=1e-6)
+    expected = -0.5 + np.log(0.5) - np.log(2 * np.pi) - 0.5 * (found.points[..., :2] ** 2).sum(-1)
+    np.testing.assert_allclose(found.logdensity, expected, rtol=1e-5)
+    # all that there are
+    assert find(draws, 99).points.shape == (2, 10, 3)
+
+
+def test_without_a_model_draws_are_positions_and_numpyro_s_own_kernels_have_none() -> None:
+    plan = plan_of(ns.MALA(logdensity_fn=lambda x: -jnp.sum(x**4)))
+    state = plan.kernel.init(jax.random.split(KEY, 2), 1, jnp.zeros((2, 3)), (), {})
+    find = finder(plan, state)
+    assert find is not None
+    found = find(np.ones((2, 5, 3), np.float32), 5)
+    np.testing.assert_array_equal(found.points, 1.0)
+    np.testing.assert_array_equal(found.logdensity, -3.0)
+    assert finder(plan_of(NUTS(lambda: numpyro.sample("x", dist.Normal()))), None) is None
