@@ -10,7 +10,6 @@ nothing.
 
 import time
 import warnings
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,12 +19,11 @@ from jaxtyping import Float
 from scipy.spatial.distance import cdist
 
 from numpyro_score.diagnostics.elsewhere import FOUND, LOOKED
-from numpyro_score.infer.numpyro_kernel import NumPyroKernel
 from numpyro_score.learned.dispersed import run_dispersed_chains
 from numpyro_score.learned.reference import reference_of
 from numpyro_score.run.check import PACKAGE
+from numpyro_score.run.density import RunDensity, density_of
 from numpyro_score.run.plan import Plan
-from numpyro_score.run.positions import Positions, finder
 
 NUM_CHAINS = 32
 """Chains from dispersed starts, with 101 gradients each: a tenth of what the cheapest runs cost.
@@ -94,12 +92,11 @@ def look_elsewhere(plan: Plan, state: Any, samples: Any) -> dict[str, Any]:
     UserWarning
         If the search fails, which costs none of the draws.
     """
-    find = finder(plan, state)
-    if find is None:
+    density = density_of(plan, state)
+    if density is None:
         return {}
-    num_draws = max(NUM_DRAWS // plan.num_chains, 1)
     try:
-        return _search(plan, state, lambda: find(samples, num_draws)).attributes
+        return _search(plan, density, samples).attributes
     except KeyboardInterrupt:
         return {}
     except Exception as error:
@@ -111,22 +108,17 @@ def look_elsewhere(plan: Plan, state: Any, samples: Any) -> dict[str, Any]:
         return {}
 
 
-def _search(plan: Plan, state: Any, find: Callable[[], Positions]) -> Elsewhere:
+def _search(plan: Plan, of: RunDensity, samples: Any) -> Elsewhere:
     began = time.perf_counter()
-    kernel, args, kwargs = plan.kernel, plan.constants.args, plan.constants.kwargs
-    assert isinstance(kernel, NumPyroKernel)
-    logdensity_fn = kernel.logdensity_fn(args, kwargs)
-    assert logdensity_fn is not None
-    template = jax.tree.map(lambda x: x[0], state.z)
-    flat, unravel = ravel_pytree(template)
+    flat, unravel = ravel_pytree(of.template)
 
     def density(x: Float[Any, " dim"]) -> Any:
-        return logdensity_fn(unravel(x))
+        return of.logdensity_fn(unravel(x))
 
-    reference = reference_of(None, kernel.model, flat, args, kwargs)
+    reference = reference_of(None, of.model, flat, of.args, of.kwargs)
     key = jax.random.fold_in(plan.rng_key, SEARCH)
     found = run_dispersed_chains(density, reference, key, NUM_CHAINS, (1.0,))
-    draws = find()
+    draws = of.positions(samples, max(NUM_DRAWS // plan.num_chains, 1))
     num = num_elsewhere(
         draws.points.reshape(-1, flat.size),
         draws.logdensity.ravel(),

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from numpyro_score.run.positions import FindPositions
+from numpyro_score.run.density import RunDensity
 
 WORTH = 1_000
 """Further steps of each chain from which on another kernel, with a warmup of its own, can pay."""
@@ -45,8 +45,8 @@ class Seen(NamedTuple):
     num_elsewhere
         Short chains from dispersed starts that ended where the run has no draws; 0 before they
         are run.
-    positions
-        Finds the unconstrained positions of draws; None where nothing does.
+    density
+        The log density of the run, if it is known.
     """
 
     samples: Any
@@ -57,7 +57,7 @@ class Seen(NamedTuple):
     most: int
     thinning: int = 1
     num_elsewhere: int = 0
-    positions: FindPositions | None = None
+    density: RunDensity | None = None
 
     @property
     def needed(self) -> float:

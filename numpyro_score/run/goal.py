@@ -10,7 +10,7 @@ import xarray as xr
 from numpyro_score.checks import check_whole
 from numpyro_score.run.budget import Budget, Evaluations, Seconds
 from numpyro_score.run.choice import Choice
-from numpyro_score.run.positions import FindPositions
+from numpyro_score.run.density import RunDensity
 from numpyro_score.run.program import Program
 from numpyro_score.run.recommend import MAX_SAMPLES
 from numpyro_score.run.tree import Converter
@@ -84,7 +84,7 @@ def make_goal(
     learned: Mapping[str, Any],
     stored: Path | None,
     choice: Choice,
-    positions: FindPositions | None,
+    density: RunDensity | None,
 ) -> Until | Within | None:
     """What counts during the run, and ends it.
 
@@ -100,13 +100,13 @@ def make_goal(
         Folder with the earlier part of the run; None where there is none.
     choice
         The kernel, and what takes its place.
-    positions
-        Finds the unconstrained positions of its draws.
+    density
+        The log density of the run, if it is known.
     """
     if until is None:
         return None
     if not isinstance(until, Evaluations | Seconds):
-        return Until(until, converter, choice, program.thinning, positions)
+        return Until(until, converter, choice, program.thinning, density)
     earlier = None if stored is None else xr.open_datatree(stored, engine="zarr")
     return Within(
         until, program.kernel, program.fields, program.thinning, num_warmup, learned, earlier

@@ -17,6 +17,7 @@ from numpyro_score.run.begin import Begun, begin
 from numpyro_score.run.budget import Budget
 from numpyro_score.run.check import KeptDraws, warn
 from numpyro_score.run.choice import Choice, announcing, beginning_anew
+from numpyro_score.run.density import density_of
 from numpyro_score.run.fields import attributes
 from numpyro_score.run.goal import make_goal
 from numpyro_score.run.identity import identity
@@ -24,7 +25,6 @@ from numpyro_score.run.loop import chunks, compile_for, gathered, num_fitting
 from numpyro_score.run.memory import Memory
 from numpyro_score.run.model_arguments import arguments_apart
 from numpyro_score.run.plan import Plan, make_plan
-from numpyro_score.run.positions import finder
 from numpyro_score.run.program import by_phase
 from numpyro_score.run.recording import Recording
 from numpyro_score.run.rehearsal import rehearse
@@ -231,7 +231,7 @@ def sample(
                 begun.learned,
                 plan.streamed_to if sink.rows else None,
                 plan.choice,
-                finder(plan, state) if plan.choice.otherwise else None,
+                density_of(plan, state) if plan.choice.otherwise else None,
             )
             draw = chunks if goal is None else goal.chunks
             drawn: Iterator[Any] = draw(programs, state, buffers, plan.num_steps, sink.rows, arrays)

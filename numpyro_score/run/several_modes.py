@@ -7,19 +7,24 @@ The shares of such modes are those of the basins in which its chains started. Tw
   those of far less mass, which chains have yet to leave, to the kernels that mix faster.
 * Short chains from dispersed starts ended where the run has no draws (`elsewhere.py`).
 
-The mass of a mode is estimated from its draws as that of a Gaussian with independent coordinates,
-`log Z = E[log p] + sum_i log(sd_i) + const`.
+Nothing is said where learning to jump would take too long (`MAX_ELEMENTS`); the run then warns at
+its end.
 """
 
 import numpy as np
 import xarray as xr
 
 from numpyro_score.diagnostics.elsewhere import MIN_FOUND
+from numpyro_score.run.density import Positions
 from numpyro_score.run.forecast import Seen, slow
-from numpyro_score.run.positions import Positions
 
 MAX_DRAWS = 5_000
 """Draws of all chains that are looked at."""
+
+MAX_ELEMENTS = 2_000_000
+"""Elements that the operations of one gradient make, at most. `GlobalLocal` explores with .3 to 1.1
+million gradients: ten minutes on two cores with so many, such as a mixture of two components for
+20,000 observations. No one who waits for a short run should wait for longer."""
 
 MAX_LESS = 10.0
 """Largest difference of log masses of modes that count, and for each coordinate a further"""
@@ -35,13 +40,16 @@ def several_modes(seen: Seen) -> str:
     str
         What was found, or nothing.
     """
-    if seen.num_elsewhere >= MIN_FOUND:
+    is_told = seen.num_elsewhere >= MIN_FOUND
+    if seen.density is None or not (is_told or slow(seen)):
+        return ""
+    if seen.density.num_elements > MAX_ELEMENTS:
+        return ""
+    if is_told:
         num = seen.num_elsewhere
         return f"{num} short chains from dispersed starts ended in modes that the run lacked"
-    if seen.positions is None or not slow(seen):
-        return ""
     num_draws = max(MAX_DRAWS // seen.num_chains, 1)
-    num_modes = num_separate(seen.positions(seen.samples, num_draws))
+    num_modes = num_separate(seen.density.positions(seen.samples, num_draws))
     return f"chains stayed in {num_modes} different modes" if num_modes > 1 else ""
 
 

@@ -17,9 +17,9 @@ import xarray as xr
 from numpyro_score.checks import check_whole
 from numpyro_score.diagnostics.elsewhere import FOUND
 from numpyro_score.run.choice import Choice
+from numpyro_score.run.density import RunDensity
 from numpyro_score.run.forecast import Seen
 from numpyro_score.run.loop import in_parts
-from numpyro_score.run.positions import FindPositions
 from numpyro_score.run.program import Buffers, Program
 from numpyro_score.run.tree import SAMPLING, Chunk, Converter, join
 
@@ -79,8 +79,8 @@ class Until:
         The kernel, with what takes its place if it does not suffice.
     thinning
         Steps for each draw.
-    positions
-        Finds the unconstrained positions of draws.
+    density
+        The log density of the run, if it is known.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class Until:
         converter: Converter,
         choice: Choice,
         thinning: int = 1,
-        positions: FindPositions | None = None,
+        density: RunDensity | None = None,
     ) -> None:
         self.wanted = wanted
         self.is_reached = False
-        self._choice, self._thinning, self._positions = choice, thinning, positions
+        self._choice, self._thinning, self._density = choice, thinning, density
         self._num_grad = 0
         self._began = time.perf_counter()
         self._found: dict[str, float] = {}
@@ -147,7 +147,7 @@ class Until:
             most=most,
             thinning=self._thinning,
             num_elsewhere=looked.get(FOUND, 0),
-            positions=self._positions,
+            density=self._density,
         )
         num_grad = self._num_grad + looked.get("num_grad_search", 0)
         seconds = time.perf_counter() - self._began

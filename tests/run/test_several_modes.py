@@ -1,11 +1,13 @@
 """Modes between which chains do not jump are told from slow chains, jumps and lesser modes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.signal import lfilter
 
+from numpyro_score.run.density import Positions
 from numpyro_score.run.forecast import Seen
-from numpyro_score.run.positions import Positions
 from numpyro_score.run.several_modes import num_separate, several_modes
 
 NUM_CHAINS, NUM_DRAWS, DIM = 16, 100, 3
@@ -13,14 +15,22 @@ NOISE = np.random.default_rng(0).normal(size=(NUM_CHAINS, NUM_DRAWS, DIM))
 HEIGHT = -0.5 * (NOISE**2).sum(axis=-1)
 
 
-def seen(points: np.ndarray, ess: float, height: np.ndarray = HEIGHT) -> Seen:
-    def positions(samples: dict[str, np.ndarray], num_draws: int) -> Positions:
-        assert num_draws * NUM_CHAINS <= 5_000
-        return Positions(samples["x"], height)
+class Density:
+    """Stands in for that of a run."""
 
+    def __init__(self, height: np.ndarray, num_elements: int = 100) -> None:
+        self.height, self.num_elements = height, num_elements
+
+    def positions(self, samples: dict[str, np.ndarray], num_draws: int) -> Positions:
+        assert num_draws * NUM_CHAINS <= 5_000
+        return Positions(samples["x"], self.height)
+
+
+def seen(points: np.ndarray, ess: float, height: np.ndarray = HEIGHT) -> Seen:
+    density: Any = Density(height)
     wanted = 100 * NUM_CHAINS
     samples = {"x": points}
-    return Seen(samples, NUM_CHAINS, NUM_DRAWS, ess, wanted, 4_000, positions=positions)
+    return Seen(samples, NUM_CHAINS, NUM_DRAWS, ess, wanted, 4_000, density=density)
 
 
 def test_chains_in_two_modes_are_told() -> None:
@@ -30,7 +40,9 @@ def test_chains_in_two_modes_are_told() -> None:
     assert several_modes(seen(points, 20.0)) == "chains stayed in 2 different modes"
     # where draws are effective there is time
     assert several_modes(seen(points, 800.0)) == ""
-    assert several_modes(seen(points, 20.0)._replace(positions=None)) == ""
+    assert several_modes(seen(points, 20.0)._replace(density=None)) == ""
+    dear: Any = Density(HEIGHT, 3_000_000)
+    assert several_modes(seen(points, 20.0)._replace(density=dear)) == ""
     single = NOISE.copy()
     single[3] += 9.0
     assert several_modes(seen(single, 20.0))
@@ -65,3 +77,5 @@ def test_short_chains_that_ended_elsewhere_are_told() -> None:
     assert several_modes(enough) == ""
     assert several_modes(enough._replace(num_elsewhere=1)) == ""
     assert several_modes(enough._replace(num_elsewhere=2)).startswith("2 short chains")
+    dear: Any = Density(HEIGHT, 3_000_000)
+    assert several_modes(enough._replace(num_elsewhere=2, density=dear)) == ""

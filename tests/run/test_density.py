@@ -8,8 +8,8 @@ import numpyro.distributions as dist
 from numpyro.infer import NUTS
 
 import numpyro_score as ns
+from numpyro_score.run.density import density_of
 from numpyro_score.run.plan import Plan, make_plan
-from numpyro_score.run.positions import finder
 
 KEY = jax.random.key(0)
 
@@ -33,9 +33,9 @@ def test_sites_become_positions_with_their_log_densities() -> None:
     state = plan.kernel.init(jax.random.split(KEY, 2), 1, None, (), {})
     draws = {"a": np.arange(40.0, dtype=np.float32).reshape(2, 10, 2) / 40}
     draws |= {"scale": np.full((2, 10), 0.5, np.float32), "twice": np.ones((2, 10), np.float32)}
-    find = finder(plan, state)
-    assert find is not None
-    found = find(draws, 4)
+    density = density_of(plan, state)
+    assert density is not None
+    found = density.positions(draws, 4)
     assert found.points.shape == (2, 4, 3)
     # the first, the last and those between, in the order of the sites' names
     np.testing.assert_allclose(found.points[..., :2], draws["a"][:, [0, 3, 6, 9]])
@@ -43,15 +43,15 @@ def test_sites_become_positions_with_their_log_densities() -> None:
     expected = -0.5 + np.log(0.5) - np.log(2 * np.pi) - 0.5 * (found.points[..., :2] ** 2).sum(-1)
     np.testing.assert_allclose(found.logdensity, expected, rtol=1e-5)
     # all that there are
-    assert find(draws, 99).points.shape == (2, 10, 3)
+    assert density.positions(draws, 99).points.shape == (2, 10, 3)
 
 
 def test_without_a_model_draws_are_positions_and_numpyro_s_own_kernels_have_none() -> None:
     plan = plan_of(ns.MALA(logdensity_fn=lambda x: -jnp.sum(x**4)))
     state = plan.kernel.init(jax.random.split(KEY, 2), 1, jnp.zeros((2, 3)), (), {})
-    find = finder(plan, state)
-    assert find is not None
-    found = find(np.ones((2, 5, 3), np.float32), 5)
+    density = density_of(plan, state)
+    assert density is not None
+    found = density.positions(np.ones((2, 5, 3), np.float32), 5)
     np.testing.assert_array_equal(found.points, 1.0)
     np.testing.assert_array_equal(found.logdensity, -3.0)
-    assert finder(plan_of(NUTS(lambda: numpyro.sample("x", dist.Normal()))), None) is None
+    assert density_of(plan_of(NUTS(lambda: numpyro.sample("x", dist.Normal()))), None) is None
