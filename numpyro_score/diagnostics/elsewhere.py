@@ -43,7 +43,7 @@ def _words(found: Finding) -> Words:
     return Words(
         f"{found.value:.0f} of {found.details['num']} short chains from dispersed starts ended "
         "where no chain of the run has been, at log densities as high as those of its draws: there "
-        "are modes that the run lacks. How much mass they have is not known.",
+        "are modes that the run lacks. Their weights are not known.",
         "Run GlobalLocal, which explores first, or ParallelTempering.",
     )
 

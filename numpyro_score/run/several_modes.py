@@ -13,10 +13,12 @@ its end.
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Bool
 
 from numpyro_score.diagnostics.elsewhere import MIN_FOUND
 from numpyro_score.run.density import Positions
 from numpyro_score.run.forecast import Seen, slow
+from numpyro_score.run.mass import is_comparable, log_mass
 
 MAX_DRAWS = 5_000
 """Draws of all chains that are looked at."""
@@ -25,11 +27,6 @@ MAX_ELEMENTS = 2_000_000
 """Elements that the operations of one gradient make, at most. `GlobalLocal` explores with .3 to 1.1
 million gradients: ten minutes on two cores with so many, such as a mixture of two components for
 20,000 observations. No one who waits for a short run should wait for longer."""
-
-MAX_LESS = 10.0
-"""Largest difference of log masses of modes that count, and for each coordinate a further"""
-MAX_LESS_EACH = 0.5
-"""which is the error of an sd that is half or twice the right one."""
 
 
 def several_modes(seen: Seen) -> str:
@@ -70,13 +67,10 @@ def num_separate(of: Positions) -> int:
     stays = modes(xr.DataTree.from_dict({"posterior": data})).chain_occupancy.values == 1.0
     if 2 * stays.any(axis=1).sum() <= len(stays):
         return 1
-    masses = [_log_mass(of, is_in) for is_in in stays.T if is_in.any()]
-    least = max(masses) - MAX_LESS - MAX_LESS_EACH * of.points.shape[2]
-    return sum(mass >= least for mass in masses)
+    masses = np.array([_log_mass(of, is_in) for is_in in stays.T if is_in.any()])
+    return int(is_comparable(masses, masses.max(), of.points.shape[2]).sum())
 
 
-def _log_mass(of: Positions, is_in: np.ndarray) -> float:
-    """Of the mode in which these chains stay; -inf where they do not move in some coordinate."""
-    sd = of.points[is_in].std(axis=(0, 1))
-    with np.errstate(divide="ignore"):
-        return float(of.logdensity[is_in].mean() + np.log(sd).sum())
+def _log_mass(of: Positions, is_in: Bool[np.ndarray, " chain"]) -> float:
+    """Of the mode in which these chains stay."""
+    return log_mass(Positions(of.points[is_in], of.logdensity[is_in]))

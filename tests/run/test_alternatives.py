@@ -1,5 +1,6 @@
 """What takes the place of the kernel that was chosen first."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -85,7 +86,8 @@ def test_a_model_without_a_centered_hierarchy_stays_as_it_is() -> None:
 
 def test_where_there_are_several_modes_jumps_are_learned() -> None:
     """After every kernel, and before anything else; in too many dimensions never."""
-    lost = frozen()._replace(num_elsewhere=5)
+    density: Any = SimpleNamespace(num_elements=100)
+    lost = frozen()._replace(num_elsewhere=5, density=density)
     jumps, _, again, longer = choose(hierarchy, (), {}, None, may_begin_anew=True).otherwise
     for other in (jumps, again.then[0], longer.then[0], longer.then[-1].then[0]):
         assert "5 short chains" in other.fault(lost)

@@ -14,7 +14,7 @@ import numpyro_score as ns
 from numpyro_score.diagnostics import quick_check
 from numpyro_score.diagnostics.assessment import assess
 from numpyro_score.run import alternatives, elsewhere
-from numpyro_score.run.elsewhere import num_elsewhere
+from numpyro_score.run.elsewhere import _num_comparable, is_elsewhere
 
 KEY = jax.random.key(0)
 GIVEN: dict[str, Any] = {"num_chains": 8, "until": 200, "progress": False}
@@ -53,7 +53,8 @@ def test_in_too_many_dimensions_for_jumps_a_mode_that_was_not_visited_is_warned_
     assert dt.attrs["until_reached"] == 1
     # half of the basins' volume
     assert 6 <= dt.attrs["num_elsewhere"] <= dt.attrs["num_dispersed"] == 32
-    assert dt.attrs["num_grad_search"] == 32 * 101
+    # chains from dispersed starts, and those that went on from their ends and from draws
+    assert dt.attrs["num_grad_search"] == 32 * 101 + 64 * 201
     assert "elsewhere" in [one.code for one in assess(dt).findings["modes"]]
 
 
@@ -80,6 +81,29 @@ def test_one_mode_is_no_reason_and_a_search_that_fails_costs_no_draws() -> None:
     assert "num_elsewhere" not in dt.attrs
 
 
+def test_a_tail_that_is_high_at_points_is_no_mode() -> None:
+    """A narrow neck in a wide funnel: the draws are in the neck, and one point is far and as high."""
+
+    def density(x: Any) -> Any:
+        neck = -0.5 * jnp.sum((x / 0.01) ** 2)
+        wide = -0.5 * jnp.sum(((x - 50.0) / 0.0001) ** 2)
+        return jnp.logaddexp(neck, wide)
+
+    rng = np.random.default_rng(2)
+    draws = 0.01 * rng.normal(size=(400, 6))
+    height = -0.5 * ((draws / 0.01) ** 2).sum(axis=1)
+    ends = np.full((2, 6), 50.0)
+    given = density, draws, height, ends, KEY
+    # as high, with (1e-2)^6 times the mass: log 27.6 less
+    assert is_elsewhere(draws, height, ends, np.zeros(2)).all()
+    assert _num_comparable(*given) == 0
+
+    def as_wide(x: Any) -> Any:
+        return jnp.logaddexp(density(x), -0.5 * jnp.sum(((x - 50.0) / 0.01) ** 2))
+
+    assert _num_comparable(as_wide, *given[1:]) == 2
+
+
 def test_ends_count_that_are_far_from_all_draws_and_as_high() -> None:
     rng = np.random.default_rng(0)
     # a thin arc: its middle is near its mean and far from every draw
@@ -88,9 +112,9 @@ def test_ends_count_that_are_far_from_all_draws_and_as_high() -> None:
     draws[:, :2] += 0.01 * rng.normal(size=(400, 2))
     height = rng.normal(size=400)
     ends = np.array([[9.0, 0, 0], [0, -9.0, 0], [0.3, 0, 0], [9.0, 9.0, 0], [np.nan, 0, 0]])
-    assert num_elsewhere(draws, height, ends, np.zeros(5)) == 3
-    assert num_elsewhere(draws, height, ends, np.array([0.0, -9.0, 0.0, np.nan, 0.0])) == 1
-    assert num_elsewhere(draws, height, ends, np.full(5, -9.0)) == 0
+    assert is_elsewhere(draws, height, ends, np.zeros(5)).sum() == 3
+    assert is_elsewhere(draws, height, ends, np.array([0.0, -9.0, 0.0, np.nan, 0.0]))[0]
+    assert not is_elsewhere(draws, height, ends, np.full(5, -9.0)).any()
 
 
 @pytest.mark.parametrize("dim", [85, 180])
@@ -98,5 +122,5 @@ def test_in_many_dimensions_further_draws_are_not_far(dim: int) -> None:
     """The covariance of 100 or 200 draws fits them far better than others."""
     rng = np.random.default_rng(1)
     draws, ends = rng.normal(size=(200, dim)), rng.normal(size=(32, dim))
-    assert num_elsewhere(draws, np.zeros(200), ends, np.zeros(32)) == 0
-    assert num_elsewhere(draws, np.zeros(200), ends + 10.0, np.zeros(32)) == 32
+    assert not is_elsewhere(draws, np.zeros(200), ends, np.zeros(32)).any()
+    assert is_elsewhere(draws, np.zeros(200), ends + 10.0, np.zeros(32)).all()
