@@ -1,13 +1,16 @@
 """A kernel that was chosen, why, and what takes its place if it does not suffice."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, NamedTuple
 
+import xarray as xr
 from numpyro.infer.mcmc import MCMCKernel
 
 from numpyro_score.progress import Bar
+from numpyro_score.run.check import PACKAGE, warn
 from numpyro_score.run.forecast import Seen
 
 NUM_CHAINS = 64
@@ -96,6 +99,13 @@ class Choice(NamedTuple):
 class GivenUpError(Exception):
     """The run of a chosen kernel is given up, for another choice.
 
+    Attributes
+    ----------
+    choice
+        What takes its place.
+    finish
+        Makes a result of what it drew, for the case that the other run fails.
+
     Examples
     --------
     >>> from numpyro_score.infer import MALA
@@ -108,6 +118,7 @@ class GivenUpError(Exception):
     def __init__(self, choice: Choice) -> None:
         super().__init__(choice.reason)
         self.choice = choice
+        self.finish: Callable[[], xr.DataTree] | None = None
 
 
 @contextmanager
@@ -130,22 +141,42 @@ def announcing(bar: Bar) -> Iterator[None]:
 def beginning_anew[**P, R](sample: Callable[P, R]) -> Callable[P, R]:
     """A `sample` that begins anew, with the other choice, where its kernel is given up.
 
+    If that fails or is interrupted before it has draws, the result is that of the first run.
+
     Parameters
     ----------
     sample
         Takes the kernel, or a `Choice`, first.
+
+    Warns
+    -----
+    UserWarning
+        If the other run fails.
     """
 
     @wraps(sample)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return sample(*args, **kwargs)
-        except GivenUpError as given_up:
-            choice: Any = given_up.choice
+        except GivenUpError as error:
+            given_up = error
         # what takes the place of a kernel has fewer others than it had
         again: Any = run
-        if args:
-            return again(choice, *args[1:], **kwargs)
-        return again(**{**kwargs, "kernel": choice})
+        choice = given_up.choice
+        try:
+            if args:
+                return again(choice, *args[1:], **kwargs)
+            return again(**{**kwargs, "kernel": choice})
+        except (Exception, KeyboardInterrupt) as error:
+            if given_up.finish is None:
+                raise
+            warnings.warn(
+                f"the run that began anew with {choice.reason} failed ({type(error).__name__}: "
+                f"{error}); the draws are those of the run that it was to replace",
+                skip_file_prefixes=(PACKAGE,),
+            )
+            tree: Any = given_up.finish()
+            warn(tree, None)
+            return tree
 
     return run

@@ -40,7 +40,8 @@ def _of(jaxpr: Jaxpr) -> int:
         if inner:
             total += equation.params.get("length", 1) * sum(_of(one) for one in inner)
         else:
-            total += sum(math.prod(x.aval.shape) for x in equation.outvars)
+            avals: list[Any] = [x.aval for x in equation.outvars]
+            total += sum(math.prod(aval.shape) for aval in avals)
     return total
 
 

@@ -16,7 +16,7 @@ from numpyro_score.run.ahead import import_ahead
 from numpyro_score.run.begin import Begun, begin
 from numpyro_score.run.budget import Budget
 from numpyro_score.run.check import KeptDraws, warn
-from numpyro_score.run.choice import Choice, announcing, beginning_anew
+from numpyro_score.run.choice import Choice, GivenUpError, announcing, beginning_anew
 from numpyro_score.run.density import density_of
 from numpyro_score.run.fields import attributes
 from numpyro_score.run.goal import make_goal
@@ -240,28 +240,36 @@ def sample(
                 kept = KeptDraws(plan.num_chains, sink.rows.get(SAMPLING, 0))
                 drawn = gathered(drawn, plan.layout)
             recording = Recording(sink, kept, bar, state, keep_warmup=keep_warmup)
-            bar.start(WARMUP, total, done=sum(sink.rows.values()) * plan.thinning)
-            recording.record(drawn)
             looked: dict[str, Any] = {}
-            if plan.choice.reason is not None and isinstance(goal, Until) and goal.is_reached:
-                # loads what learns
-                from numpyro_score.run.elsewhere import look_elsewhere
 
-                bar.start("looking for other modes", total, done=total)
-                looked = look_elsewhere(plan, recording.state, goal.draws)
-                goal.check_choice(plan.num_rows[SAMPLING], looked)
+            def finish() -> xr.DataTree:
+                found = {
+                    **attributes(plan.kernel, recording.state),
+                    **begun.learned,
+                    "complete": int(recording.is_complete),
+                    **({} if goal is None else goal.attributes),
+                    **looked,
+                    "seconds_compile": seconds,
+                    **{f"seconds_{phase}": value for phase, value in recording.seconds.items()},
+                }
+                return sink.finish(attrs | found)
+
+            bar.start(WARMUP, total, done=sum(sink.rows.values()) * plan.thinning)
+            try:
+                recording.record(drawn)
+                if plan.choice.reason is not None and isinstance(goal, Until) and goal.is_reached:
+                    # loads what learns
+                    from numpyro_score.run.elsewhere import look_elsewhere
+
+                    bar.start("looking for other modes", total, done=total)
+                    looked |= look_elsewhere(plan, recording.state, goal.draws)
+                    goal.check_choice(plan.num_rows[SAMPLING], looked)
+            except GivenUpError as given_up:
+                given_up.finish = finish
+                raise
             if goal is not None and recording.is_complete and bar.is_shown and goal.ending:
                 bar.write(goal.ending)
-            attrs |= {
-                **attributes(plan.kernel, recording.state),
-                **begun.learned,
-                "complete": int(recording.is_complete),
-                **({} if goal is None else goal.attributes),
-                **looked,
-                "seconds_compile": seconds,
-                **{f"seconds_{phase}": value for phase, value in recording.seconds.items()},
-            }
-            tree = sink.finish(attrs)
+            tree = finish()
     warn(tree, None if kept is None else kept.posterior(converter))
     return tree
 

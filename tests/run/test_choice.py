@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from numpyro.infer import NUTS
 
 from numpyro_score.run.choice import Choice, GivenUpError, Otherwise, beginning_anew
@@ -66,3 +67,21 @@ def test_a_run_begins_anew_until_a_choice_suffices() -> None:
 
     assert beginning_anew(run)(choices[0], length=3) == (choices[2], 3)
     assert beginning_anew(run)(kernel=choices[0], length=3) == (choices[2], 3)
+
+
+def test_where_the_other_run_fails_the_first_one_s_draws_are_kept() -> None:
+    def run(kernel: Any) -> Any:
+        if kernel is second:
+            raise ValueError("no memory")
+        given_up = GivenUpError(second)
+        given_up.finish = finish
+        raise given_up
+
+    def finish() -> xr.DataTree:
+        x = np.random.default_rng(0).normal(size=(4, 500))
+        return xr.DataTree.from_dict({"posterior": xr.Dataset({"x": (("chain", "draw"), x)})})
+
+    second = Choice(kernel(), "B: too slow")
+    with pytest.warns(UserWarning, match=r"anew with B: too slow failed \(ValueError: no memory\)"):
+        tree = beginning_anew(run)(Choice(kernel(), "A"))
+    assert dict(tree.posterior.sizes) == {"chain": 4, "draw": 500}

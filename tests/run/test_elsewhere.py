@@ -44,6 +44,20 @@ def test_where_a_mode_was_not_visited_the_run_begins_anew_with_jumps(capsys: Any
     assert abs(share.mean() - 0.5) < 4 * np.sqrt(0.25 / 200)
 
 
+def test_a_run_that_is_interrupted_while_it_learns_has_the_draws_of_the_first() -> None:
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with (
+        patch("numpyro_score.infer.global_local.fit_proposal", interrupted),
+        pytest.warns(ns.ConvergenceWarning, match="modes that the run lacks"),
+        pytest.warns(UserWarning, match=r"anew with GlobalLocal.*failed \(KeyboardInterrupt"),
+    ):
+        dt = ns.sample(two_modes, KEY, init_params=START, **GIVEN)
+    assert (dt.attrs["sampler"], dt.attrs["until_reached"]) == ("MALA", 1)
+    assert dt.posterior.sizes["chain"] == 8
+
+
 def test_in_too_many_dimensions_for_jumps_a_mode_that_was_not_visited_is_warned_of() -> None:
     with (
         patch.object(alternatives, "MAX_JUMPS", 2),
@@ -82,7 +96,7 @@ def test_one_mode_is_no_reason_and_a_search_that_fails_costs_no_draws() -> None:
 
 
 def test_a_tail_that_is_high_at_points_is_no_mode() -> None:
-    """A narrow neck in a wide funnel: the draws are in the neck, and one point is far and as high."""
+    """A narrow neck in a wide funnel: the draws are in the neck, and a far point is as high."""
 
     def density(x: Any) -> Any:
         neck = -0.5 * jnp.sum((x / 0.01) ** 2)
