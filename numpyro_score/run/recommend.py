@@ -6,6 +6,7 @@ The rule, by the number of coordinates `d`:
 * `d >= 2`: `MALA` first, where the run ends by its effective sample size and can begin anew with
   another kernel (`alternatives.py`); otherwise `MAMS`, whose warmup learns the trajectory length
   from all chains, and costs two to eight times as much;
+* fewer than `MIN_POOLED` chains: NumPyro's `NUTS`, with hierarchies non-centered;
 * the preconditioner is dense up to `d = MAX_DENSE`, and diagonal above, where there are too few
   draws to estimate a matrix.
 """
@@ -155,16 +156,23 @@ def _for(
     from numpyro_score.infer import MALA, MAMS
 
     if isinstance(num_chains, int | np.integer) and 0 < num_chains < MIN_POOLED:
-        return _few(target, dim)
+        return _few(target, dim, other())
     kind = MAMS if dim > 1 and not may_begin_anew else MALA
     others = alternatives(lambda: target, dim, other) if may_begin_anew else ()
     return Choice(kind(**target, dense_mass=is_dense(dim)), reason_for(kind.__name__, dim), others)
 
 
-def _few(target: Target, dim: int) -> Choice:
-    """NUTS, which learns from each chain alone."""
+def _few(target: Target, dim: int, found: Noncentered | None) -> Choice:
+    """NUTS, which learns from each chain alone, on the non-centered form if there is one.
+
+    A chain that has not entered the neck of a funnel does not show it, and there are no others to
+    compare it with. Non-centered, strong hierarchies are sampled more slowly, and not wrongly.
+    """
+    what = ""
+    if found is not None:
+        target, what = found.target, f", with {', '.join(found.sites)} non-centered"
     density = target.get("logdensity_fn")
-    what = target if density is None else {"potential_fn": lambda position: -density(position)}
-    kernel = NUTS(**what, dense_mass=dim <= MAX_DENSE)
-    reason = f"NUTS: fewer than {MIN_POOLED} chains, too few to pool the warmup of MAMS over"
+    given = target if density is None else {"potential_fn": lambda position: -density(position)}
+    kernel = NUTS(**given, dense_mass=dim <= MAX_DENSE)
+    reason = f"NUTS{what}: fewer than {MIN_POOLED} chains, too few to pool the warmup of MAMS over"
     return Choice(kernel, reason, num_warmup=NUM_WARMUP_NUTS)

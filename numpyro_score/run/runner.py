@@ -75,7 +75,7 @@ def sample(
         at one place and the goal is out of reach, it begins anew with a step size for every move. A
         run that cannot begin anew, since `num_samples` alone or a budget is given, or the store is
         a Zarr folder, has `MAMS` from the start. Fewer than 4 chains are run by NumPyro's `NUTS`,
-        since a pooled warmup needs more.
+        since a pooled warmup needs more, with centered hierarchies non-centered.
     rng_key
         One key.
     num_warmup, num_samples

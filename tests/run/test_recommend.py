@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from numpyro.handlers import seed, trace
 from numpyro.infer import NUTS
 
 import numpyro_score as ns
@@ -18,6 +19,11 @@ KEY = jax.random.key(0)
 
 def normals(dim: int) -> None:
     numpyro.sample("x", dist.Normal(0.0, 1.0).expand([dim]).to_event(1))
+
+
+def hierarchy() -> None:
+    scale = numpyro.sample("scale", dist.HalfNormal(1.0))
+    numpyro.sample("x", dist.Normal(0.0, scale).expand([2]).to_event(1))
 
 
 def logdensity(position: Any) -> Any:
@@ -43,6 +49,11 @@ def test_few_chains_cannot_pool_their_warmup() -> None:
     assert (type(choice.kernel), choice.num_warmup, choice.otherwise) == (NUTS, 500, ())
     assert choice.reason is not None
     assert "fewer than 4 chains" in choice.reason
+    # a chain that has not entered the neck of a funnel does not show it
+    choice = choose(hierarchy, (), {}, None, 1)
+    assert choice.reason is not None
+    assert choice.reason.startswith("NUTS, with x non-centered: fewer than 4")
+    assert "x_decentered" in trace(seed(choice.kernel.model, KEY)).get_trace()
     start = {"a": jnp.array([[1.0, 2.0]]), "b": jnp.array([-3.0])}
     kernel: Any = choose(logdensity, (), {}, start, 1).kernel
     # a potential is minus a log density
