@@ -8,6 +8,7 @@ Roberts and Rosenthal 1998, doi:10.1111/1467-9868.00123), one whose acceptance v
 some regions. Too high an acceptance costs effective draws, and shows in them.
 """
 
+import json
 import math
 from typing import Any
 
@@ -29,6 +30,7 @@ from numpyro_score.diagnostics.record import Diagnostic, Given
 from numpyro_score.diagnostics.rejection import longest_rejection
 from numpyro_score.diagnostics.rhat_ess import MIN_DRAWS, quiet
 from numpyro_score.diagnostics.rstar import RStar, thinning, try_rstar
+from numpyro_score.diagnostics.saturation import at_bounds
 from numpyro_score.diagnostics.superchains import rhat_limit, superchain_ids
 from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN, RHAT_MAX, judge
 
@@ -131,6 +133,7 @@ def _compute(draws: FlatDraws, *, with_rstar: bool, classifier: Any, seed: int) 
         frozen_chains=draws.frozen_chains,
         # empty where it is better than float32
         precision=list(precision_of(draws.dt, draws.data) or ()),
+        saturation=json.dumps(at_bounds(draws.dt, draws.data)),
         # counted as integers, for attributes are kept in files
         num_stuck_chains=len(draws.frozen_chains),
     )

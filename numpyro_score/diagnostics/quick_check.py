@@ -38,6 +38,7 @@ from numpyro_score.diagnostics.outcome import FALSE_ALARM
 from numpyro_score.diagnostics.posterior import label_of, num_divergent, posterior
 from numpyro_score.diagnostics.precision import precision_of, too_coarse
 from numpyro_score.diagnostics.quick_scan import Scan, scan, strides
+from numpyro_score.diagnostics.saturation import at_bounds, saturated
 from numpyro_score.diagnostics.superchains import rhat_limit
 from numpyro_score.diagnostics.tail_acceptance import (
     ACCEPTANCE,
@@ -72,6 +73,7 @@ WITH_ADVICE = (
     "goal_missed",
     "halves",
     "precision",
+    "saturated",
     "tail_acceptance",
 )
 """Codes of findings whose advice is as much a part of the message as what was found."""
@@ -157,7 +159,7 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
     -------
     Findings with the codes `nonfinite`, `frozen` or `all_frozen`, `rhat` or `halves`, `apart`,
     `divergent`, `refused`, `heavy_tail`, `acceptance_missed`, `tail_acceptance`, `elsewhere`,
-    `goal_missed`, `early_draws` and `precision`, the most severe first.
+    `saturated`, `goal_missed`, `early_draws` and `precision`, the most severe first.
 
     Raises
     ------
@@ -214,6 +216,7 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
     if ACCEPTANCE in known:
         found += _rejected(data, found_in, known)
     found += elsewhere(dt.attrs)
+    found += saturated(at_bounds(dt, data))
     if all(one.code not in ("rhat", "halves") for one in found):
         found += missed_goal(dt.attrs)
         if not is_independent and found_in.drifts:

@@ -1,5 +1,6 @@
 """Findings about a run as a whole: values, R-hat, effective draws, divergences, exactness."""
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from numpyro_score.diagnostics.formatting import count, listed, number, rhat, ti
 from numpyro_score.diagnostics.goal import goal_words
 from numpyro_score.diagnostics.halves import halves_words
 from numpyro_score.diagnostics.precision import Precision, too_coarse
+from numpyro_score.diagnostics.saturation import Saturation, saturated, saturated_words
 from numpyro_score.diagnostics.verdict import (
     ESS_PER_CHAIN,
     RHAT_MAX,
@@ -156,6 +158,8 @@ def verdict_findings(verdict: Verdict, table: xr.Dataset) -> list[Finding]:
     if verdict.is_approximate:
         details = {"is_independent": verdict.is_independent}
         found.append(Finding("approximate", Severity.NOTE, details=details))
+    known = json.loads(table.attrs.get("saturation", "null"))
+    found += saturated(known and Saturation(tuple(known[0]), *known[1:]))
     if any(finding.is_flagged for finding in found):
         share = (verdict.num_divergent or 0) / (verdict.num_chains * verdict.num_draws)
         known = table.attrs.get("precision")
@@ -298,5 +302,6 @@ WORDINGS: Wordings = {
     "apart": apart_words,
     "early_draws": drift_words,
     "halves": halves_words,
+    "saturated": saturated_words,
 }
 """Code -> its wording."""

@@ -14,6 +14,7 @@ from numpyro.infer.mcmc import MCMCKernel
 from numpyro_score.progress import Bar
 from numpyro_score.run.ahead import import_ahead
 from numpyro_score.run.begin import Begun, begin
+from numpyro_score.run.bounds import site_bounds
 from numpyro_score.run.budget import Budget
 from numpyro_score.run.check import KeptDraws, warn
 from numpyro_score.run.choice import Choice, GivenUpError, announcing, beginning_anew
@@ -211,7 +212,8 @@ def sample(
             with_log_likelihood=log_likelihood,
             thinning=plan.thinning,
         )
-        attrs = plan.attributes
+        model = getattr(plan.kernel, "model", None)
+        attrs = plan.attributes | site_bounds(model, plan.constants.args, plan.constants.kwargs)
         rehearse(begun.program, begun.state, converter, {**attrs, **begun.learned}, plan.path)
         with contextlib.closing(_sink(plan, begun, converter, attrs)) as sink:
             state = sink.restore(begun.state)
