@@ -57,7 +57,7 @@ def _of(support: Any) -> tuple[float, float] | None:
         return 0.0, 1.0
     if support.is_discrete or not hasattr(support, "upper_bound"):
         return None
-    bounds = getattr(support, "lower_bound", None), support.upper_bound
+    bounds: Any = getattr(support, "lower_bound", None), support.upper_bound
     try:
         lower, upper = (float(bound) for bound in bounds)
     except TypeError:

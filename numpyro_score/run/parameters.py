@@ -12,6 +12,8 @@ import jax
 from numpyro.handlers import seed, substitute, trace
 from numpyro.infer.initialization import init_to_uniform
 
+from numpyro_score.run.check import PACKAGE
+
 OF_A_NETWORK = "$params"
 """How NumPyro ends the name of a network's parameters. With priors for them (`random_flax_module`)
 they are there too, beside sample sites that begin with the same name."""
@@ -92,6 +94,6 @@ def warn_of_parameters(
             f"the model has parameters that no kernel samples: {', '.join(names)} stay at their "
             "initial values, which are random for a network. Give them priors (numpyro.sample, "
             "random_flax_module), or fitted values by numpyro.handlers.substitute(model, data=...)",
-            stacklevel=2,
+            skip_file_prefixes=(PACKAGE,),
         )
     return bool(names)

@@ -17,6 +17,7 @@ from numpyro.infer.util import log_density
 from numpyro.primitives import Messenger
 
 from numpyro_score.compilation import ONCE
+from numpyro_score.run.check import PACKAGE
 
 
 class _Keys(Messenger):
@@ -93,5 +94,5 @@ def warn_of_randomness(
             "that numpyro.handlers.block hides), and its density depends on them. Every chain uses "
             "the same fixed draw, and the posterior is that given this draw. Make them sample "
             "sites, or leave them out",
-            stacklevel=2,
+            skip_file_prefixes=(PACKAGE,),
         )

@@ -18,6 +18,7 @@ import xarray as xr
 from numpyro_score.run.layout import Layout
 from numpyro_score.run.names import check_names, stored_name
 from numpyro_score.run.program import Program, row_shapes
+from numpyro_score.run.summed_out import warn_of_summed_out
 from numpyro_score.run.tree import SAMPLING, Chunk, Converter, plain_attrs
 from numpyro_score.run.zarr_group import COMMIT, DrawsGroup
 
@@ -48,6 +49,11 @@ def rehearse(
         If the result cannot hold the draws, or the log likelihood cannot be computed.
     OSError
         If the folder of a netCDF file cannot be written.
+
+    Warns
+    -----
+    UserWarning
+        If sites are no draws, since they depend on a discrete site that is summed out.
     """
     chunk = _one_draw(program, state)
     if not jax.tree.leaves(chunk.samples):
@@ -57,6 +63,10 @@ def rehearse(
         )
     if isinstance(chunk.samples, Mapping):
         check_names(map(str, chunk.samples), converter.dims)
+    model = getattr(program.kernel, "model", None)
+    if model is not None and isinstance(chunk.samples, Mapping):
+        shapes = {name: np.shape(x)[2:] for name, x in chunk.samples.items()}
+        warn_of_summed_out(model, program.constants.args, program.constants.kwargs, shapes)
     converter.check_log_likelihood(chunk)
     try:
         with warnings.catch_warnings():
