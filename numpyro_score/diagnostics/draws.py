@@ -244,7 +244,7 @@ def flatten(draws: Any) -> FlatDraws:
     Raises
     ------
     ValueError
-        If there is no posterior, or no draws.
+        If there is no posterior, or no draws, or statistics of other chains.
     TypeError
         If it is something else.
 
@@ -264,4 +264,23 @@ def flatten(draws: Any) -> FlatDraws:
             f"{type(draws).__name__}; arviz.from_dict makes a tree of arrays (chain, draw, ...)"
         )
     data = posterior(dt).transpose(*SAMPLE_DIMS, ...)
-    return FlatDraws(dt, data, list(labels(data)), _flat(data))
+    return FlatDraws(_matched(dt, data), data, list(labels(data)), _flat(data))
+
+
+def _matched(dt: xr.DataTree, data: xr.Dataset) -> xr.DataTree:
+    """The tree with the statistics of those chains and draws that its posterior has."""
+    if "sample_stats" not in dt.children:
+        return dt
+    known = dt["sample_stats"].to_dataset()
+    other = [dim for dim in SAMPLE_DIMS if known.sizes.get(dim, data.sizes[dim]) != data.sizes[dim]]
+    if not other:
+        return dt
+    for dim in other:
+        if dim not in known.indexes or not np.isin(data[dim].values, known[dim].values).all():
+            raise ValueError(
+                f"sample_stats has {known.sizes[dim]} entries along {dim!r}, and the posterior "
+                f"{data.sizes[dim]} others; select the same of both, as dt.isel({dim}=...) does"
+            )
+    matched = dt.copy()
+    matched["sample_stats"] = xr.DataTree(known.sel({dim: data[dim].values for dim in other}))
+    return matched

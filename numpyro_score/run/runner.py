@@ -101,7 +101,7 @@ def sample(
     keep_warmup
         Whether to keep `warmup_posterior` and `warmup_sample_stats`.
     log_likelihood
-        Whether to add the pointwise log likelihood, for `az.loo` and `az.psense`.
+        Whether to add the pointwise log likelihood, for `az.loo`.
     num_superchains
         Groups of chains that start at one point, for nested R-hat (`arviz.rhat_nested` with the
         attribute `superchain_ids` of the result).
