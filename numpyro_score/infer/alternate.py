@@ -246,9 +246,12 @@ def _jump_step(
 ) -> tuple[SamplerState, StepInfo]:
     chains: AlternateState = state.chains
     keys = jax.vmap(partial(jax.random.split, num=4))(rng_keys)
-    jump_state, (x, log_new, log_old, is_lost) = jump.propose(
-        keys[:, 0], keys[:, 3], chains.jump, jax.vmap(ravel)(chains.position), context, number
+    flat = jax.vmap(ravel)(chains.position)
+    jump_state, (x, *log_q, is_lost) = jump.propose(
+        keys[:, 0], keys[:, 3], chains.jump, flat, context, number
     )
+    # positions may be in single precision where proposals are in double
+    x, (log_new, log_old) = x.astype(flat.dtype), (q.astype(chains.log_q.dtype) for q in log_q)
     unravel = ravel_pytree(first(chains.position))[1]
     candidates, _ = local.init(keys[:, 1], jax.vmap(unravel)(x), context, 0)
 

@@ -252,6 +252,18 @@ def test_exact_draws_stay_exact_and_move(name: str, kind: str, score: str, cases
     assert (found.jump > 0.5 * DISTRIBUTIONS[name].floors[score] * found.start.var(axis=0)).all()
 
 
+def test_proposals_in_double_precision_move_chains_in_single(x64: None) -> None:
+    distribution = DISTRIBUTIONS["two modes"]
+    data = distribution.sample(np.random.default_rng(0), 64)
+    mixture = gaussian_mixture([0.3, 0.7], np.asarray(MEANS), [np.eye(2), np.eye(2)])
+    kernel = kernel_of(distribution, mixture_proposal(mixture, data=data), 3)
+    start = jnp.asarray(data[:4], jnp.float32)
+    state = kernel.init(jax.random.split(jax.random.key(0), 4), 0, start, (), {})
+    after = jax.eval_shape(lambda state: kernel.sample(state, (), {}), state)
+    before, after = ([x.dtype for x in jax.tree.leaves(s)] for s in (state, after))
+    assert after == before
+
+
 def test_a_mixture_far_from_the_target_leaves_exact_draws_exact() -> None:
     """Equal weights and broad Gaussians for modes of .3 and .7, one of them narrow."""
     distribution = DISTRIBUTIONS["two modes"]
