@@ -141,7 +141,7 @@ def announcing(bar: Bar) -> Iterator[None]:
 def beginning_anew[**P, R](sample: Callable[P, R]) -> Callable[P, R]:
     """A `sample` that begins anew, with the other choice, where its kernel is given up.
 
-    If that fails or is interrupted before it has draws, the result is that of the first run.
+    If that fails or is interrupted before its first draw, the result is that of the first run.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def beginning_anew[**P, R](sample: Callable[P, R]) -> Callable[P, R]:
     Warns
     -----
     UserWarning
-        If the other run fails.
+        If the other run fails, or has no draws.
     """
 
     @wraps(sample)
@@ -159,24 +159,34 @@ def beginning_anew[**P, R](sample: Callable[P, R]) -> Callable[P, R]:
         try:
             return sample(*args, **kwargs)
         except GivenUpError as error:
-            given_up = error
+            # its traceback would keep the buffers of the first run through the other one
+            given_up = error.with_traceback(None)
         # what takes the place of a kernel has fewer others than it had
         again: Any = run
-        choice = given_up.choice
+        tree: Any
+        choice, finish = given_up.choice, given_up.finish
         try:
             if args:
-                return again(choice, *args[1:], **kwargs)
-            return again(**{**kwargs, "kernel": choice})
+                tree = again(choice, *args[1:], **kwargs)
+            else:
+                tree = again(**{**kwargs, "kernel": choice})
+            if finish is None or "posterior" in tree.children:
+                return tree
+            failure = "interrupted before its first draw"
+        except Warning:
+            # the caller turns warnings into errors, and the run has not failed
+            raise
         except (Exception, KeyboardInterrupt) as error:
-            if given_up.finish is None:
+            if finish is None:
                 raise
-            warnings.warn(
-                f"the run that began anew with {choice.reason} failed ({type(error).__name__}: "
-                f"{error}); the draws are those of the run that it was to replace",
-                skip_file_prefixes=(PACKAGE,),
-            )
-            tree: Any = given_up.finish()
-            warn(tree, None)
-            return tree
+            failure = ": ".join(filter(None, (type(error).__name__, str(error))))
+        warnings.warn(
+            f"the run that began anew with {choice.reason} failed ({failure}); the draws are those "
+            "of the run that it was to replace",
+            skip_file_prefixes=(PACKAGE,),
+        )
+        tree = finish()
+        warn(tree, None)
+        return tree
 
     return run

@@ -1,5 +1,6 @@
 """What takes the place of a kernel that does not suffice."""
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -69,19 +70,57 @@ def test_a_run_begins_anew_until_a_choice_suffices() -> None:
     assert beginning_anew(run)(kernel=choices[0], length=3) == (choices[2], 3)
 
 
-def test_where_the_other_run_fails_the_first_one_s_draws_are_kept() -> None:
+SECOND = Choice(kernel(), "B: too slow")
+
+
+def drawn() -> xr.DataTree:
+    x = np.random.default_rng(0).normal(size=(4, 500))
+    return xr.DataTree.from_dict({"posterior": xr.Dataset({"x": (("chain", "draw"), x)})})
+
+
+def failing(ending: Any) -> Any:
+    """A run that is given up, where the other one ends so."""
+
     def run(kernel: Any) -> Any:
-        if kernel is second:
-            raise ValueError("no memory")
-        given_up = GivenUpError(second)
-        given_up.finish = finish
+        if kernel is SECOND and isinstance(ending, xr.DataTree):
+            return ending
+        if kernel is SECOND:
+            raise ending
+        given_up = GivenUpError(SECOND)
+        given_up.finish = drawn
         raise given_up
 
-    def finish() -> xr.DataTree:
-        x = np.random.default_rng(0).normal(size=(4, 500))
-        return xr.DataTree.from_dict({"posterior": xr.Dataset({"x": (("chain", "draw"), x)})})
+    return beginning_anew(run)
 
-    second = Choice(kernel(), "B: too slow")
-    with pytest.warns(UserWarning, match=r"anew with B: too slow failed \(ValueError: no memory\)"):
-        tree = beginning_anew(run)(Choice(kernel(), "A"))
+
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [
+        (ValueError("no memory"), "ValueError: no memory"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        # the interrupt came during its warmup
+        (xr.DataTree.from_dict({"warmup_posterior": xr.Dataset()}), "interrupted before its first"),
+    ],
+)
+def test_where_the_other_run_fails_the_first_one_s_draws_are_kept(ending: Any, words: str) -> None:
+    with pytest.warns(UserWarning, match=rf"anew with B: too slow failed \({words}"):
+        tree = failing(ending)(Choice(kernel(), "A"))
     assert dict(tree.posterior.sizes) == {"chain": 4, "draw": 500}
+
+
+def test_buffers_of_the_first_run_are_freed_before_the_other_begins() -> None:
+    first: list[Any] = []
+
+    def run(kernel: Any) -> Any:
+        if kernel is SECOND:
+            return first[0]()
+        buffers = np.zeros(10)
+        first.append(weakref.ref(buffers))
+        raise GivenUpError(SECOND)
+
+    assert beginning_anew(run)(Choice(kernel(), "A")) is None
+
+
+def test_a_warning_that_is_an_error_is_no_failure_of_the_run() -> None:
+    with pytest.raises(UserWarning, match="chains disagree"):
+        failing(UserWarning("chains disagree"))(Choice(kernel(), "A"))
