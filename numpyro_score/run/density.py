@@ -42,9 +42,10 @@ def density_of(plan: "Plan", state: Any) -> "RunDensity | None":
         A state of all its chains.
     """
     kernel, args, kwargs = plan.kernel, plan.constants.args, plan.constants.kwargs
-    if not isinstance(kernel, NumPyroKernel) or kernel.logdensity_fn(args, kwargs) is None:
+    if not isinstance(kernel, NumPyroKernel):
         return None
-    return RunDensity(kernel, args, kwargs, jax.tree.map(lambda x: x[0], state.z))
+    density = RunDensity(kernel, args, kwargs, jax.tree.map(lambda x: x[0], state.z))
+    return None if density.logdensity_fn is None else density
 
 
 class RunDensity:
@@ -58,6 +59,13 @@ class RunDensity:
         Arguments of its model.
     template
         An unconstrained position of one chain.
+
+    Attributes
+    ----------
+    logdensity_fn
+        Unconstrained position -> log density.
+    model
+        None where there is only a log density.
     """
 
     def __init__(self, kernel: NumPyroKernel, args: Any, kwargs: Any, template: Any) -> None:
@@ -68,11 +76,13 @@ class RunDensity:
 
     @cached_property
     def num_elements(self) -> int:
-        """Elements that the operations of one gradient make."""
+        """Elements of all arrays that one gradient computes."""
         return num_elements(self.logdensity_fn, self.template)
 
     def positions(self, samples: Any, num_draws: int) -> Positions:
-        """Where draws are, and how high; compiled once for every number of draws.
+        """Unconstrained positions of draws, and their log densities.
+
+        Compiled once for every number of draws.
 
         Parameters
         ----------

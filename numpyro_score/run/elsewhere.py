@@ -24,7 +24,7 @@ from numpyro_score.diagnostics.elsewhere import FOUND, LOOKED
 from numpyro_score.learned.dispersed import run_dispersed_chains
 from numpyro_score.learned.reference import reference_of
 from numpyro_score.run.check import PACKAGE
-from numpyro_score.run.density import Positions, RunDensity, density_of
+from numpyro_score.run.density import Positions, RunDensity
 from numpyro_score.run.mass import is_comparable, log_mass
 from numpyro_score.run.plan import Plan
 from numpyro_score.run.short_chains import NUM_STEPS, short_chains
@@ -74,31 +74,28 @@ class Elsewhere(NamedTuple):
         }
 
 
-def look_elsewhere(plan: Plan, state: Any, samples: Any) -> dict[str, Any]:
+def look_elsewhere(plan: Plan, density: RunDensity, samples: Any) -> dict[str, Any]:
     """Run chains from dispersed starts, and compare where they end with the draws.
 
     Parameters
     ----------
     plan
         The run.
-    state
-        Its last state.
+    density
+        Its log density.
     samples
         Its draws, `(chain, draw, ...)`: the model's sites, or positions where there is no model.
 
     Returns
     -------
-    Attributes of the run, as `Elsewhere.attributes`; empty for NumPyro's own kernels, after an
-    interrupt, and if the search fails.
+    Attributes of the run, as `Elsewhere.attributes`; empty after an interrupt, and if the search
+    fails.
 
     Warns
     -----
     UserWarning
         If the search fails, which costs none of the draws.
     """
-    density = density_of(plan, state)
-    if density is None:
-        return {}
     try:
         return _search(plan, density, samples).attributes
     except KeyboardInterrupt:

@@ -225,6 +225,7 @@ def sample(
             longest = max(plan.num_steps.values()) // plan.thinning
             buffers = compile_for(programs, state, longest, arrays)
             seconds = time.perf_counter() - began - begun.seconds_learning
+            density = None if plan.choice.reason is None else density_of(plan, state)
             goal = make_goal(
                 plan.until,
                 program,
@@ -233,7 +234,7 @@ def sample(
                 begun.learned,
                 plan.streamed_to if sink.rows else None,
                 plan.choice,
-                density_of(plan, state) if plan.choice.otherwise else None,
+                density,
             )
             draw = chunks if goal is None else goal.chunks
             drawn: Iterator[Any] = draw(programs, state, buffers, plan.num_steps, sink.rows, arrays)
@@ -259,12 +260,12 @@ def sample(
             bar.start(WARMUP, total, done=sum(sink.rows.values()) * plan.thinning)
             try:
                 recording.record(drawn)
-                if plan.choice.reason is not None and isinstance(goal, Until) and goal.is_reached:
+                if density is not None and isinstance(goal, Until) and goal.is_reached:
                     # loads what learns
                     from numpyro_score.run.elsewhere import look_elsewhere
 
                     bar.start("looking for other modes", total, done=total)
-                    looked |= look_elsewhere(plan, recording.state, goal.draws)
+                    looked |= look_elsewhere(plan, density, goal.draws)
                     goal.check_choice(plan.num_rows[SAMPLING], looked)
             except GivenUpError as given_up:
                 given_up.finish = finish

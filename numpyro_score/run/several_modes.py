@@ -11,11 +11,14 @@ Nothing is said where learning to jump would take too long (`MAX_ELEMENTS`); the
 its end.
 """
 
+import warnings
+
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool
 
 from numpyro_score.diagnostics.elsewhere import MIN_FOUND
+from numpyro_score.run.check import PACKAGE
 from numpyro_score.run.density import Positions
 from numpyro_score.run.forecast import Seen, slow
 from numpyro_score.run.mass import is_comparable, log_mass
@@ -36,17 +39,30 @@ def several_modes(seen: Seen) -> str:
     -------
     str
         What was found, or nothing.
+
+    Warns
+    -----
+    UserWarning
+        If looking fails, which costs none of the draws.
     """
-    is_told = seen.num_elsewhere >= MIN_FOUND
-    if seen.density is None or not (is_told or slow(seen)):
+    lacks_modes = seen.num_elsewhere >= MIN_FOUND
+    if seen.density is None or not (lacks_modes or slow(seen)):
         return ""
-    if seen.density.num_elements > MAX_ELEMENTS:
+    try:
+        if seen.density.num_elements > MAX_ELEMENTS:
+            return ""
+        if lacks_modes:
+            num = seen.num_elsewhere
+            return f"{num} short chains from dispersed starts ended in modes that the run lacked"
+        num_draws = max(MAX_DRAWS // seen.num_chains, 1)
+        num_modes = num_separate(seen.density.positions(seen.samples, num_draws))
+    except Exception as error:
+        warnings.warn(
+            f"whether chains stay in different modes was not looked at, since that failed ({error})"
+            "; the run goes on",
+            skip_file_prefixes=(PACKAGE,),
+        )
         return ""
-    if is_told:
-        num = seen.num_elsewhere
-        return f"{num} short chains from dispersed starts ended in modes that the run lacked"
-    num_draws = max(MAX_DRAWS // seen.num_chains, 1)
-    num_modes = num_separate(seen.density.positions(seen.samples, num_draws))
     return f"chains stayed in {num_modes} different modes" if num_modes > 1 else ""
 
 

@@ -72,6 +72,11 @@ def test_slow_chains_are_not_in_several_modes(memory: float) -> None:
     assert num_separate(Positions(points, HEIGHT)) == 1
 
 
+def test_a_look_that_fails_costs_no_draws() -> None:
+    with pytest.warns(UserWarning, match=r"was not looked at.*the run goes on"):
+        assert several_modes(seen(NOISE, 20.0)._replace(samples={})) == ""
+
+
 def test_short_chains_that_ended_elsewhere_are_told() -> None:
     enough = seen(NOISE, 1_600.0)
     assert several_modes(enough) == ""
