@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float
 from numpyro_score.run.density import Positions
 
 MAX_LESS = 10.0
-"""Largest difference of the log masses of modes that count, and for each coordinate"""
+"""Largest difference of the log masses of modes that count, in no dimensions."""
 MAX_LESS_EACH = 0.5
-"""more, about the error of an sd that is half or twice the right one."""
+"""What each coordinate adds to it: about the error of an sd that is half or twice the right one."""
 
 
 def log_mass(of: Positions) -> float:
@@ -27,7 +27,7 @@ def log_mass(of: Positions) -> float:
 def is_comparable(
     masses: Float[np.ndarray, " mode"], largest: float, dim: int
 ) -> Bool[np.ndarray, " mode"]:
-    """Whether modes have a mass that counts beside the largest.
+    """Whether modes have a mass that counts beside the largest; one that is not finite does not.
 
     Parameters
     ----------
@@ -41,4 +41,4 @@ def is_comparable(
     >>> is_comparable(np.array([-1.0, -12.0]), 0.0, 2).tolist()
     [True, False]
     """
-    return masses >= largest - MAX_LESS - MAX_LESS_EACH * dim
+    return np.isfinite(masses) & (masses >= largest - MAX_LESS - MAX_LESS_EACH * dim)
