@@ -28,8 +28,8 @@ from numpyro_score.run.several_modes import several_modes
 MAX_DENSE = 100
 """Largest number of coordinates with a dense preconditioner."""
 MAX_JUMPS = 128
-"""Largest number of coordinates for which jumps between modes are learned: the most that were
-measured (`docs/benchmarks.md`)."""
+"""Largest number of coordinates for which jumps between modes are learned: the most in which those
+of mixtures were measured."""
 
 Target = Mapping[str, Any]
 """A model or a log density, as kernels take it."""
@@ -90,7 +90,7 @@ def _jumps(target: Callable[[], Target], dim: int, what: str = "") -> tuple[Othe
 
         return GlobalLocal(**target())
 
-    size = f"{dim} coordinates (up to {MAX_JUMPS})"
+    size = f"{_coordinates(dim)} (up to {MAX_JUMPS})"
     reason = f"GlobalLocal, which learns jumps between modes: {size}{what}"
     return (Otherwise(several_modes, make, reason),) if dim <= MAX_JUMPS else ()
 
@@ -172,6 +172,11 @@ def reason_for(name: str, dim: int) -> str:
     'MALA with a dense preconditioner: 10 coordinates (dense up to 100)'
     """
     if dim < 2:
-        return f"{name}: one coordinate"
+        return f"{name}: {_coordinates(dim)}"
     kind = "dense" if is_dense(dim) else "diagonal"
-    return f"{name} with a {kind} preconditioner: {dim} coordinates (dense up to {MAX_DENSE})"
+    size = f"{_coordinates(dim)} (dense up to {MAX_DENSE})"
+    return f"{name} with a {kind} preconditioner: {size}"
+
+
+def _coordinates(dim: int) -> str:
+    return "one coordinate" if dim == 1 else f"{dim} coordinates"

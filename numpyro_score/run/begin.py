@@ -70,7 +70,7 @@ def begin(plan: Plan, bar: Bar, extra_fields: Sequence[str], *, jit_model_args: 
         state = init(program, keys, num_warmup, points, jit_model_args=jit_model_args)
         model = getattr(kernel, "model", None)
         args, kwargs = constants.args, constants.kwargs
-        # random initial values of parameters are told of once
+        # random initial values of parameters are reported once
         if model is not None and not warn_of_parameters(model, args, kwargs):
             warn_of_randomness(model, args, kwargs)
     learned = getattr(kernel, "attributes", {})

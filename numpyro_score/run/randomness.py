@@ -90,9 +90,9 @@ def warn_of_randomness(
     """
     if depends_on_keys(model, args, kwargs):
         warnings.warn(
-            "the model draws random numbers that are no sample sites (numpyro.prng_key(), or sites "
-            "that numpyro.handlers.block hides), and its density depends on them. Every chain uses "
-            "the same fixed draw, and the posterior is that given this draw. Make them sample "
-            "sites, or leave them out",
+            "the model draws random numbers that are not sample sites (numpyro.prng_key(), or "
+            "sites that numpyro.handlers.block hides), and its density depends on them. Every "
+            "chain uses the same fixed draw, and the posterior is that given this draw. Make them "
+            "sample sites, or leave them out",
             skip_file_prefixes=(PACKAGE,),
         )
