@@ -75,7 +75,9 @@ class ChunkAdapter(NumPyroInferenceAdapter):
     ) -> None:
         shape = jax.tree.leaves(chunk.samples)[0].shape[:2]
         super().__init__(self, model, args, kwargs, shape)
-        self._samples = chunk.samples
+        samples = chunk.samples
+        # the converter adds an axis to the arrays of a named tuple
+        self._samples = samples._asdict() if hasattr(samples, "_asdict") else samples
         self._stats = with_gradient_count(kernel, chunk.stats, thinning)
         # read by the converter, which derives the tree depth of NUTS from it
         self._max_tree_depth = getattr(kernel, "_max_tree_depth", None)

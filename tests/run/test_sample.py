@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import arviz as az
 import blackjax
@@ -22,6 +22,7 @@ import numpyro_score as ns
 from numpyro_score import progress
 from numpyro_score.infer import NumPyroKernel
 from numpyro_score.run import loop
+from numpyro_score.run.tree import SAMPLING, Chunk, Converter
 
 SIGMAS = 4.5
 NUM_GROUPS = 3
@@ -327,6 +328,18 @@ def test_functions_of_pytrees() -> None:
         model_args=(),
     )
     assert len(array["posterior"].data_vars) == 1
+
+
+def test_draws_of_a_named_tuple_have_the_names_of_its_fields() -> None:
+    class Pair(NamedTuple):
+        a: Any
+        b: Any
+
+    draws = Pair(np.zeros((4, 9, 2), np.float32), np.ones((4, 9), np.float32))
+    kernel = ns.MALA(logdensity_fn=lambda z: parabola(z._asdict()))
+    converter = Converter(kernel, (), {}, with_log_likelihood=False, thinning=1)
+    posterior = converter.posterior(Chunk(SAMPLING, 0, draws, {}))
+    assert {name: x.shape for name, x in posterior.items()} == {"a": (4, 9, 2), "b": (4, 9)}
 
 
 def test_init_params_are_where_chains_start() -> None:
