@@ -44,7 +44,8 @@ def _words(found: Finding) -> Words:
         f"{found.value:.0f} of {found.details['num']} short chains from dispersed starts ended "
         "where no chain of the run has been, at log densities as high as those of its draws: there "
         "are modes that the run lacks. Their weights are not known.",
-        "Run GlobalLocal, which explores first, or ParallelTempering.",
+        "Run GlobalLocal, which explores first (if this was GlobalLocal: with a larger "
+        "num_particles), or ParallelTempering.",
     )
 
 
