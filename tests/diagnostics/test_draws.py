@@ -21,7 +21,7 @@ def run(chains: list[int], of_statistics: list[int], num_draws: int = 50) -> xr.
 
 def test_statistics_are_those_of_the_posterior_s_chains_and_draws() -> None:
     draws = flatten(run([1, 3], [0, 1, 2, 3], num_draws=20))
-    known = draws.dt["sample_stats"]["acceptance_rate"]
+    known = draws.dt["sample_stats"].to_dataset()["acceptance_rate"]
     assert known.shape == (2, 20)
     assert known.chain.values.tolist() == known.values[:, 0].tolist() == [1, 3]
 
