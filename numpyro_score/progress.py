@@ -110,9 +110,11 @@ class Bar:
         self._total = self._total if total is None else total
         if self.is_shown:
             self._bar.set_description(phase, refresh=False)
-            self._bar.initial = done
+            # shown by `reset`, with steps of before that number would make a negative rate
+            self._bar.initial = 0
             self._bar.reset(total=self._total)
-            self._bar.update(done)
+            self._bar.initial = self._bar.n = self._bar.last_print_n = done
+            self._bar.refresh()
         self._call()
 
     def update(self, num_steps: int, text: str = "", *, phase: str | None = None) -> None:

@@ -131,6 +131,15 @@ class Comparison:
     seeds: Mapping[tuple[str, str], int] = field(default_factory=dict)
     views: Mapping[tuple[str, str], Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """A line: the draws of all runs are not for reading."""
+        num_targets, num_kernels = (self.table.index.unique(level).size for level in (0, 1))
+        several = [
+            f"{num} {what}{'s' * (num != 1)}"
+            for num, what in ((num_kernels, "kernel"), (num_targets, "target"))
+        ]
+        return f"<Comparison of {several[0]} on {several[1]}: see .table and .to_html(path)>"
+
     def to_html(self, path: str | Path, *, progress: bool = True) -> Path:
         """Write the comparison as one self-contained HTML page.
 

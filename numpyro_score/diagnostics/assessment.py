@@ -74,6 +74,12 @@ class Assessment:
     >>> found = assess(az.from_dict({"posterior": {"x": x}}))
     >>> found.verdict.is_converged, found.status.value, found.failures
     (True, 'converged', {})
+    >>> found
+    Assessment: converged
+    * The chains agree: R-hat is at most 1.00...
+    * There are enough effective draws: the smallest ... effective sample size is ...
+    * The draws show no initial transient.
+    * One mode was found.
     >>> for remark in found.remarks():
     ...     print(remark.finding)
     The chains agree: R-hat is at most 1.00...
@@ -86,6 +92,14 @@ class Assessment:
     results: Mapping[str, Any]
     findings: Mapping[str, list[Finding]]
     failures: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        """The status, and a line for each finding."""
+        return "\n".join([f"Assessment: {self.status.value}", *(f"* {one}" for one in self._texts)])
+
+    @property
+    def _texts(self) -> list[str]:
+        return [" ".join(filter(None, (one.finding, one.advice))) for one in self.remarks()]
 
     @property
     def mixing(self) -> xr.Dataset:

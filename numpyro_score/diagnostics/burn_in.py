@@ -71,8 +71,9 @@ def _notes(
             "Some autocorrelation times are unreliable: half of a chain is shorter than "
             f"{TRUSTED_LENGTH:.0f} of them."
         )
-    rhat = ESTIMATORS.index("rhat")
-    if any(math.isnan(start.number[ESTIMATORS[rhat]]) for start in known):
+    # of one chain there is none
+    compared = [start for start in known if np.isfinite(start.rhat).any()]
+    if any(math.isnan(start.number["rhat"]) for start in compared):
         notes.append(
             "R-hat stays above its limit whatever is dropped from the first half: the chains "
             "differ by more than an initial transient."

@@ -22,7 +22,9 @@ def rhat_stays(burn_in: xr.Dataset) -> bool:
     burn_in
         As `burn_in` returns it.
     """
-    known = (burn_in.reason == "").values
+    # of one chain there is no R-hat
+    has_rhat = np.isfinite(burn_in.rhat.transpose("parameter", ...).values).any(axis=1)
+    known = (burn_in.reason == "").values & has_rhat
     return bool(np.isnan(burn_in.num_dropped.sel(estimator="rhat").values[known]).any())
 
 

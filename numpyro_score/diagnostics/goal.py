@@ -1,7 +1,7 @@
-"""Whether a run that was to end at a goal (`until=`) has ended without it."""
+"""Whether a run ended without its goal (`until=`), or was bound to its first kernel without one."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from numpyro_score.diagnostics.finding import Finding, Severity
@@ -41,4 +41,44 @@ def goal_words(found: Finding) -> Words:
         f"The run ended without its goal: {of_chains}effective sample size {count(found.value)} of "
         f"{count(found.limit)}.",
         "Raise num_samples.",
+    )
+
+
+HELPED = {"rhat", "halves", "apart", "frozen", "all_frozen"}
+"""Codes of what another kernel may help with."""
+
+MIN_CHAINS = 4
+"""Chains from which on a run of a chosen kernel has others to go on with."""
+
+
+def kept_first_choice(attrs: Mapping[Any, Any], codes: Set[str]) -> list[Finding]:
+    """That a run was bound to the kernel chosen first, if another one may help.
+
+    Parameters
+    ----------
+    attrs
+        Attributes of the run: `kernel_choice` where the kernel was chosen, `until`, `num_chains`.
+    codes
+        Of what else was found.
+
+    Examples
+    --------
+    >>> attrs = {"kernel_choice": "MAMS", "num_chains": 64}
+    >>> kept_first_choice(attrs, {"rhat"})[0].code, kept_first_choice(attrs, set())
+    ('first_choice', [])
+    """
+    is_bound = "kernel_choice" in attrs and "until" not in attrs
+    has_others = attrs.get("num_chains", 0) >= MIN_CHAINS
+    if not (is_bound and has_others and codes & HELPED):
+        return []
+    return [Finding("first_choice", Severity.NOTE)]
+
+
+def first_choice_words(found: Finding) -> Words:
+    """The finding of `kept_first_choice` in words."""
+    del found
+    return Words(
+        "The number of draws or the budget was fixed, so the run kept the kernel chosen first.",
+        "Leave out num_samples, or give until= as a number: then it restarts with another kernel "
+        "where the first does not suffice.",
     )

@@ -37,6 +37,7 @@ from numpyro_score.diagnostics.modes_findings import COLUMNS, WORDINGS, ess_need
 from numpyro_score.diagnostics.modes_section import section
 from numpyro_score.diagnostics.outcome import conclude, skip_notes, with_findings
 from numpyro_score.diagnostics.record import Diagnostic, Given
+from numpyro_score.diagnostics.relabelled import rearranged
 from numpyro_score.diagnostics.rhat_ess import quiet
 from numpyro_score.learned.preparation import LEARNING_WARNINGS, ONE_SIDED
 
@@ -257,6 +258,7 @@ def _compute(draws: FlatDraws, centres: Mapping[str, Any] | None) -> xr.Dataset:
         notes=skip_notes(draws.labels, reasons),
         num_varying=int(np.sum(draws.is_finite & ~draws.is_constant)),
         num_modes=num_modes,
+        rearranged=rearranged(means, sds, draws.labels) if num_modes > 1 else [],
         ess_needed=ess_needed(data.sizes["chain"]),
         learning_warnings=str(draws.dt.attrs.get(LEARNING_WARNINGS, "")).splitlines(),
         num_regions_one_sided=int(draws.dt.attrs.get(ONE_SIDED, 0)),

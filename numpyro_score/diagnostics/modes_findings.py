@@ -14,6 +14,7 @@ from numpyro_score.diagnostics.formatting import count, listed, number, percent
 from numpyro_score.diagnostics.jumps_findings import WORDINGS as OF_JUMPS
 from numpyro_score.diagnostics.jumps_findings import jump_findings
 from numpyro_score.diagnostics.outcome import FALSE_ALARM
+from numpyro_score.diagnostics.relabelled import relabelled, relabelled_words
 from numpyro_score.diagnostics.section import Cell, Column, Columns
 from numpyro_score.diagnostics.verdict import ESS_PER_CHAIN, Verdict, draws_needed
 from numpyro_score.diagnostics.wording import Wordings, Words
@@ -55,6 +56,7 @@ def findings(modes: xr.Dataset, verdict: Verdict | None) -> list[Finding]:
     fine = [Finding("modes", Severity.OK, (), num_modes, details=details)]
     if not modes.attrs["num_varying"]:
         return []
+    fine += relabelled(modes.attrs["rearranged"])
     if is_independent and num_modes > 1:
         return fine
     wrong = elsewhere(modes.attrs) + _wrong(modes, num_modes)
@@ -124,6 +126,7 @@ WORDINGS: Wordings = {
         REMEDY,
     ),
     "few_jumps": _few_jumps,
+    "relabelled": relabelled_words,
 }
 """Code -> its wording."""
 

@@ -29,7 +29,7 @@ from numpyro_score.diagnostics.drift import drift_finding, largest_drift
 from numpyro_score.diagnostics.elsewhere import WORDINGS as OF_SEARCH
 from numpyro_score.diagnostics.elsewhere import elsewhere
 from numpyro_score.diagnostics.finding import Finding, Severity, by_severity
-from numpyro_score.diagnostics.goal import missed_goal
+from numpyro_score.diagnostics.goal import kept_first_choice, missed_goal
 from numpyro_score.diagnostics.halves import disagreeing_halves
 from numpyro_score.diagnostics.jumps import LONG_REFUSAL, jump_tail
 from numpyro_score.diagnostics.jumps_findings import WORDINGS as OF_JUMPS
@@ -69,6 +69,7 @@ WORDINGS = {**OF_VERDICT, **OF_JUMPS, **OF_TAILS, **OF_SEARCH}
 WITH_ADVICE = (
     "early_draws",
     "elsewhere",
+    "first_choice",
     "frozen",
     "goal_missed",
     "halves",
@@ -159,7 +160,8 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
     -------
     Findings with the codes `nonfinite`, `frozen` or `all_frozen`, `rhat` or `halves`, `apart`,
     `divergent`, `refused`, `heavy_tail`, `acceptance_missed`, `tail_acceptance`, `elsewhere`,
-    `saturated`, `goal_missed`, `early_draws` and `precision`, the most severe first.
+    `saturated`, `goal_missed`, `first_choice`, `early_draws` and `precision`, the most severe
+    first.
 
     Raises
     ------
@@ -221,6 +223,7 @@ def quick_check(dt: xr.DataTree) -> list[Finding]:
         found += missed_goal(dt.attrs)
         if not is_independent and found_in.drifts:
             found += _drifting(data, found_in)
+    found += kept_first_choice(dt.attrs, {one.code for one in found})
     if found:
         share = divergent / num_steps
         found += too_coarse(precision_of(dt, data), share, len(frozen) / num_chains)

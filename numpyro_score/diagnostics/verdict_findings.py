@@ -13,7 +13,7 @@ from numpyro_score.diagnostics.apart import apart_words
 from numpyro_score.diagnostics.drift import drift_words
 from numpyro_score.diagnostics.finding import Finding, Severity
 from numpyro_score.diagnostics.formatting import count, listed, number, rhat, times
-from numpyro_score.diagnostics.goal import goal_words
+from numpyro_score.diagnostics.goal import first_choice_words, goal_words
 from numpyro_score.diagnostics.halves import halves_words
 from numpyro_score.diagnostics.precision import Precision, too_coarse
 from numpyro_score.diagnostics.saturation import Saturation, saturated, saturated_words
@@ -298,6 +298,7 @@ WORDINGS: Wordings = {
     "interrupted": lambda found: Words(f"Interrupted after {count(found.value)} draws per chain."),
     "precision": _precision,
     "acceptance_missed": missed_words,
+    "first_choice": first_choice_words,
     "goal_missed": goal_words,
     "apart": apart_words,
     "early_draws": drift_words,

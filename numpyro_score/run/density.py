@@ -7,10 +7,12 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
+from numpyro.infer import HMC
 
 from numpyro_score.compilation import ONCE
 from numpyro_score.infer.numpyro_kernel import NumPyroKernel
 from numpyro_score.run.elements import num_elements
+from numpyro_score.types import LogDensityFn
 
 if TYPE_CHECKING:
     from numpyro_score.run.plan import Plan
@@ -32,7 +34,7 @@ class Positions(NamedTuple):
 
 
 def density_of(plan: "Plan", state: Any) -> "RunDensity | None":
-    """The log density of a run; None for NumPyro's own kernels, and where only a score is known.
+    """The log density of a run; None for other kernels than ours and HMC, and for a score alone.
 
     Parameters
     ----------
@@ -42,10 +44,26 @@ def density_of(plan: "Plan", state: Any) -> "RunDensity | None":
         A state of all its chains.
     """
     kernel, args, kwargs = plan.kernel, plan.constants.args, plan.constants.kwargs
-    if not isinstance(kernel, NumPyroKernel):
+    if isinstance(kernel, NumPyroKernel):
+        logdensity_fn = kernel.logdensity_fn(args, kwargs)
+    elif isinstance(kernel, HMC):
+        logdensity_fn = _of_hmc(kernel, args, kwargs)
+    else:
         return None
-    density = RunDensity(kernel, args, kwargs, jax.tree.map(lambda x: x[0], state.z))
-    return None if density.logdensity_fn is None else density
+    if logdensity_fn is None:
+        return None
+    template = jax.tree.map(lambda x: x[0], state.z)
+    return RunDensity(kernel.model, logdensity_fn, args, kwargs, template)
+
+
+def _of_hmc(kernel: HMC, args: Any, kwargs: Any) -> LogDensityFn:
+    """That of HMC or NUTS of NumPyro, which keep no function of a model's arguments."""
+    if kernel.model is None:
+        return lambda position: -kernel._potential_fn(position)
+    # what looks at models is imported when there is one
+    from numpyro_score.targets.numpyro_model import initialize
+
+    return initialize(jax.random.key(0), kernel.model, args, kwargs)[1].logdensity_fn(args, kwargs)
 
 
 class RunDensity:
@@ -53,26 +71,22 @@ class RunDensity:
 
     Parameters
     ----------
-    kernel
-        What draws, started.
-    args, kwargs
-        Arguments of its model.
-    template
-        An unconstrained position of one chain.
-
-    Attributes
-    ----------
+    model
+        The model; None where there is only a log density.
     logdensity_fn
         Unconstrained position -> log density.
-    model
-        None where there is only a log density.
+    args, kwargs
+        Arguments of the model.
+    template
+        An unconstrained position of one chain.
     """
 
-    def __init__(self, kernel: NumPyroKernel, args: Any, kwargs: Any, template: Any) -> None:
+    def __init__(
+        self, model: Any, logdensity_fn: LogDensityFn, args: Any, kwargs: Any, template: Any
+    ) -> None:
         self.template = template
-        self.model = kernel.model
+        self.model, self.logdensity_fn = model, logdensity_fn
         self.args, self.kwargs = args, kwargs
-        self.logdensity_fn: Any = kernel.logdensity_fn(args, kwargs)
 
     @cached_property
     def num_elements(self) -> int:

@@ -74,7 +74,7 @@ class Elsewhere(NamedTuple):
         }
 
 
-def look_elsewhere(plan: Plan, density: RunDensity, samples: Any) -> dict[str, Any]:
+def look_elsewhere(plan: Plan, density: RunDensity | None, samples: Any) -> dict[str, Any]:
     """Run chains from dispersed starts, and compare where they end with the draws.
 
     Parameters
@@ -82,20 +82,22 @@ def look_elsewhere(plan: Plan, density: RunDensity, samples: Any) -> dict[str, A
     plan
         The run.
     density
-        Its log density.
+        Its log density; None where it is not known, and nothing is looked for.
     samples
         Its draws, `(chain, draw, ...)`: the model's sites, or positions where there is no model.
 
     Returns
     -------
-    Attributes of the run, as `Elsewhere.attributes`; empty after an interrupt, and if the search
-    fails.
+    Attributes of the run, as `Elsewhere.attributes`; empty without a density, after an interrupt,
+    and if the search fails.
 
     Warns
     -----
     UserWarning
         If the search fails, which costs none of the draws.
     """
+    if density is None:
+        return {}
     try:
         return _search(plan, density, samples).attributes
     except KeyboardInterrupt:

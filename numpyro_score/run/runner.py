@@ -225,7 +225,7 @@ def sample(
             longest = max(plan.num_steps.values()) // plan.thinning
             buffers = compile_for(programs, state, longest, arrays)
             seconds = time.perf_counter() - began - begun.seconds_learning
-            density = None if plan.choice.reason is None else density_of(plan, state)
+            density = density_of(plan, state) if plan.choice.otherwise else None
             goal = make_goal(
                 plan.until,
                 program,
@@ -260,12 +260,13 @@ def sample(
             bar.start(WARMUP, total, done=sum(sink.rows.values()) * plan.thinning)
             try:
                 recording.record(drawn)
-                if density is not None and isinstance(goal, Until) and goal.is_reached:
+                if plan.choice.reason is not None and isinstance(goal, Until) and goal.is_reached:
                     # loads what learns
                     from numpyro_score.run.elsewhere import look_elsewhere
 
-                    bar.start("looking for other modes", total, done=total)
-                    looked |= look_elsewhere(plan, density, goal.draws)
+                    bar.start("looking for other modes", 1)
+                    looked |= look_elsewhere(plan, density or density_of(plan, state), goal.draws)
+                    bar.update(1)
                     goal.check_choice(plan.num_rows[SAMPLING], looked)
             except GivenUpError as given_up:
                 given_up.finish = finish

@@ -1,11 +1,14 @@
 """Draws back in unconstrained coordinates."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
-from numpyro.infer import NUTS
+import pytest
+from numpyro.infer import NUTS, SA
 
 import numpyro_score as ns
 from numpyro_score.run.density import density_of
@@ -46,7 +49,7 @@ def test_sites_become_positions_with_their_log_densities() -> None:
     assert density.positions(draws, 99).points.shape == (2, 10, 3)
 
 
-def test_without_a_model_draws_are_positions_and_numpyro_s_own_kernels_have_none() -> None:
+def test_without_a_model_draws_are_positions() -> None:
     plan = plan_of(ns.MALA(logdensity_fn=lambda x: -jnp.sum(x**4)))
     state = plan.kernel.init(jax.random.split(KEY, 2), 1, jnp.zeros((2, 3)), (), {})
     density = density_of(plan, state)
@@ -54,4 +57,19 @@ def test_without_a_model_draws_are_positions_and_numpyro_s_own_kernels_have_none
     found = density.positions(np.ones((2, 5, 3), np.float32), 5)
     np.testing.assert_array_equal(found.points, 1.0)
     np.testing.assert_array_equal(found.logdensity, -3.0)
-    assert density_of(plan_of(NUTS(lambda: numpyro.sample("x", dist.Normal()))), None) is None
+
+
+def test_nuts_of_numpyro_and_other_kernels() -> None:
+    def model() -> None:
+        numpyro.sample("x", dist.Exponential(1.0))
+
+    z = {"x": jnp.zeros(2)}
+    state = SimpleNamespace(z=z)
+    density = density_of(plan_of(NUTS(model)), state)
+    assert density is not None
+    # x = exp(z), with its Jacobian
+    assert float(density.logdensity_fn({"x": jnp.log(2.0)})) == pytest.approx(-2 + np.log(2))
+    density = density_of(plan_of(NUTS(potential_fn=lambda z: jnp.sum(z["x"] ** 2))), state)
+    assert density is not None
+    assert float(density.logdensity_fn({"x": jnp.array(3.0)})) == -9.0
+    assert density_of(plan_of(SA(model)), state) is None

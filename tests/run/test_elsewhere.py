@@ -72,6 +72,13 @@ def test_in_too_many_dimensions_for_jumps_a_mode_that_was_not_visited_is_warned_
     assert "elsewhere" in [one.code for one in assess(dt).findings["modes"]]
 
 
+def test_two_chains_of_nuts_are_warned_of_a_mode_that_they_lack() -> None:
+    with pytest.warns(ns.ConvergenceWarning, match="modes that the run lacks"):
+        dt = ns.sample(two_modes, KEY, init_params=START[:2], **GIVEN | {"num_chains": 2})
+    assert dt.attrs["sampler"] == "NUTS"
+    assert dt.attrs["num_elsewhere"] >= 6
+
+
 def model() -> None:
     scale = numpyro.sample("scale", dist.HalfNormal(2.0))
     numpyro.sample("x", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
