@@ -345,6 +345,18 @@ def test_an_output_that_cannot_be_written_is_found_out_before_sampling(place, ca
     assert "cannot be written to: Permission denied" in capsys.readouterr().err
 
 
+def test_a_file_of_draws_is_not_replaced_unasked(place, capsys, monkeypatch):
+    (place / "draws.nc").write_text("a long run")
+    monkeypatch.setattr(running, "sample", None)
+    args = ["run", "mymodel.py:other", "--kernel", "mala", *SHORT]
+    assert main(args) == 2
+    assert "draws.nc exists; give another --out, or --overwrite" in capsys.readouterr().err
+    # it comes past the checks, to where there is nothing to run
+    assert main([*args, "--overwrite"]) == 2
+    assert "NoneType" in capsys.readouterr().err
+    assert (place / "draws.nc").read_text() == "a long run"
+
+
 def test_draws_that_cannot_be_written_are_saved_elsewhere(place, capsys, monkeypatch):
     real = write_draws
 

@@ -143,7 +143,7 @@ def add_command(
     commands: Any, name: str, run_by: str, check: Check, text: str
 ) -> argparse.ArgumentParser:
     """A command by its name, what runs it, what checks it, and a line of help."""
-    added = commands.add_parser(name, help=text, description=text)
+    added = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
     added.set_defaults(run_by=f"numpyro_score.cli.{run_by}", check=check)
     return added
 

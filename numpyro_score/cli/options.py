@@ -36,7 +36,10 @@ def make_parser() -> argparse.ArgumentParser:
     which raises where names or files are wrong.
     """
     parser = argparse.ArgumentParser(
-        prog="numpyro-score", description="Run, compare and diagnose Markov kernels."
+        prog="numpyro-score",
+        description="Run, compare and diagnose Markov kernels.",
+        # `--sample` would be `--samples`
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=version("numpyro-score"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -127,6 +130,7 @@ def _run(commands: Any) -> None:
     added.add_argument(
         "--resume", action="store_true", help="continue the run in --out, a .zarr folder"
     )
+    added.add_argument("--overwrite", action="store_true", help="replace the file --out")
     _add_processes(added)
     add_cache(added)
     add_output(added, "draws.nc")
@@ -169,6 +173,9 @@ def _check_run(args: argparse.Namespace) -> None:
             "the cluster tells"
         )
     check_output(args.out)
+    # a folder is refused by `sample`, and may be resumed
+    if args.out.suffix != ZARR and args.out.exists() and not args.overwrite:
+        raise BadInput(f"{args.out} exists; give another --out, or --overwrite to replace it")
     if args.kernel is not None:
         _check_name(plugins.KERNELS, "model", args.kernel)
     if args.data is not None and not args.data.is_file():
