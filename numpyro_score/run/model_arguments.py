@@ -10,6 +10,8 @@ from numpyro_score.hints import no_such_argument
 
 HOW_TO_GIVE = "give the model's arguments as model_args=(...), model_kwargs={...}"
 """Where they belong."""
+OF_A_DENSITY = "init_params=, with a leading chain axis, if this is a log density"
+"""What is missing where a function of a position was given alone."""
 
 
 def arguments_apart[**P, R](call: Callable[P, R]) -> Callable[P, R]:
@@ -92,7 +94,8 @@ def calling(
         if why is None or "argument" not in str(error):
             raise
         # the traceback through JAX and NumPyro says no more
-        raise TypeError(f"{why}; {HOW_TO_GIVE}.") from None
+        density = "" if args or kwargs else f", or {OF_A_DENSITY}"
+        raise TypeError(f"{why}; {HOW_TO_GIVE}{density}.") from None
 
 
 def _why_not(

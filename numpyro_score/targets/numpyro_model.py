@@ -187,8 +187,9 @@ def _find_start(
     if not jax.tree.leaves(position):
         if not any(site["type"] == "deterministic" for site in info.model_trace.values()):
             raise ValueError(
-                "the model has no continuous latent site, so there is nothing to sample; give it a "
-                "numpyro.sample(...) statement without obs=."
+                "the model has no continuous latent site, so there is nothing to sample (discrete "
+                "ones are summed out); give it a numpyro.sample(...) statement of a continuous "
+                "distribution without obs=."
             )
         # a position of size 0 has a chain axis, which an empty dict has not
         axes = () if is_prng_key(rng_key) else (len(rng_key),)
