@@ -6,12 +6,12 @@ The rule, by what the draws so far tell:
   for `GlobalLocal` with up to `MAX_JUMPS` coordinates: no local kernel gets the weights of modes
   right;
 * where few draws of `MALA` are effective (`forecast.slow`) and the model has a hierarchy that is
-  centered (`targets/noncentered.py`), `MALA` begins anew on the same posterior non-centered, before
+  centered (`targets/noncentered.py`), `MALA` restarts on the same posterior non-centered, before
   `MAMS`: a centered one may be a funnel, whose neck chains do not enter;
-* where few are effective, `MAMS` begins anew, whose warmup learns the trajectory length from all
+* where few are effective, `MAMS` follows, whose warmup learns the trajectory length from all
   chains, and costs two to eight times as much;
 * a run that cannot reach its goal, and in which a chain stayed at one place for long
-  (`forecast.stays`), is given up: the same kernel begins anew with a step size for every move.
+  (`forecast.stays`), is given up: the same kernel restarts with a step size for every move.
   Funnels that are no hierarchies need it; it costs several times the gradients.
 """
 

@@ -123,7 +123,7 @@ class GivenUpError(Exception):
 
 @contextmanager
 def announcing(bar: Bar) -> Iterator[None]:
-    """Within it the bar says with what a run that is given up begins anew.
+    """Within it the bar says with what a run that is given up restarts.
 
     Parameters
     ----------
@@ -134,12 +134,12 @@ def announcing(bar: Bar) -> Iterator[None]:
         yield
     except GivenUpError as other:
         if bar.is_shown:
-            bar.write(f"beginning anew with {other}")
+            bar.write(f"restarting with {other}")
         raise
 
 
-def beginning_anew[**P, R](sample: Callable[P, R]) -> Callable[P, R]:
-    """A `sample` that begins anew, with the other choice, where its kernel is given up.
+def restarting[**P, R](sample: Callable[P, R]) -> Callable[P, R]:
+    """A `sample` that restarts, with the other choice, where its kernel is given up.
 
     If that fails or is interrupted before its first draw, the result is that of the first run.
 
@@ -181,7 +181,7 @@ def beginning_anew[**P, R](sample: Callable[P, R]) -> Callable[P, R]:
                 raise
             failure = ": ".join(filter(None, (type(error).__name__, str(error))))
         warnings.warn(
-            f"the run that began anew with {choice.reason} failed ({failure}); the draws are those "
+            f"the run that restarted with {choice.reason} failed ({failure}); the draws are those "
             "of the run that it was to replace",
             skip_file_prefixes=(PACKAGE,),
         )

@@ -16,7 +16,7 @@ from numpyro_score.run.claim import check_store
 from numpyro_score.run.goal import check_goal, most_samples
 from numpyro_score.run.layout import Layout, make_layout
 from numpyro_score.run.protocol import is_exact
-from numpyro_score.run.recommend import can_begin_anew, choose
+from numpyro_score.run.recommend import can_restart, choose
 from numpyro_score.run.start import check_superchains
 from numpyro_score.run.tree import SAMPLING, WARMUP
 from numpyro_score.run.until import usual_goal
@@ -140,7 +140,7 @@ def make_plan(
         model_kwargs or {},
         init_params,
         num_chains,
-        may_begin_anew=can_begin_anew(until, num_samples, store),
+        may_restart=can_restart(until, num_samples, store),
     )
     num_chains = arguments.check_chains(num_chains, choice.num_chains)
     if choice.reason is not None:

@@ -3,7 +3,7 @@
 The rule, by the number of coordinates `d`:
 
 * `d = 1`: `MALA`, since `MAMS` needs two coordinates;
-* `d >= 2`: `MALA` first, where the run ends by its effective sample size and can begin anew with
+* `d >= 2`: `MALA` first, where the run ends by its effective sample size and can restart with
   another kernel (`alternatives.py`); otherwise `MAMS`, whose warmup learns the trajectory length
   from all chains, and costs two to eight times as much;
 * fewer than `MIN_POOLED` chains: NumPyro's `NUTS`, with hierarchies non-centered;
@@ -44,7 +44,7 @@ MAX_SAMPLES = 4_000
 """Draws of each chain after which a run with `until` ends in any case."""
 
 
-def can_begin_anew(
+def can_restart(
     until: int | Budget | None, num_samples: int | None, store: str | Path | None
 ) -> bool:
     """Whether a run of a chosen kernel can be given up for another one.
@@ -70,7 +70,7 @@ def choose(
     init_params: Any,
     num_chains: int | None = None,
     *,
-    may_begin_anew: bool = False,
+    may_restart: bool = False,
 ) -> Choice:
     """The kernel that was given, or the recommended one of a model or a log density.
 
@@ -86,7 +86,7 @@ def choose(
         Starting points with a leading chain axis, or None.
     num_chains
         As it was given; None for the default.
-    may_begin_anew
+    may_restart
         Whether the run can be given up for another kernel.
 
     Raises
@@ -110,7 +110,7 @@ def choose(
         first = jax.tree.map(lambda x: x[0], init_params)
         if _is_number(given, first):
             dim = ravel_pytree(first)[0].size
-            return _for({"logdensity_fn": given}, dim, num_chains, may_begin_anew)
+            return _for({"logdensity_fn": given}, dim, num_chains, may_restart)
     dim = _dimension(given, args, kwargs)
     if dim == 0:
         raise ValueError(
@@ -120,7 +120,7 @@ def choose(
         )
     # starts that were given are positions of the model as it is
     other = no_other if init_params is not None else noncentered_form(given, args, kwargs)
-    return _for({"model": given}, dim, num_chains, may_begin_anew, other)
+    return _for({"model": given}, dim, num_chains, may_restart, other)
 
 
 def _is_number(given: Callable[..., Any], position: Any) -> bool:
@@ -150,15 +150,15 @@ def _for(
     target: Target,
     dim: int,
     num_chains: int | None,
-    may_begin_anew: bool,
+    may_restart: bool,
     other: Callable[[], Noncentered | None] = no_other,
 ) -> Choice:
     from numpyro_score.infer import MALA, MAMS
 
     if isinstance(num_chains, int | np.integer) and 0 < num_chains < MIN_POOLED:
         return _few(target, dim, other())
-    kind = MAMS if dim > 1 and not may_begin_anew else MALA
-    others = alternatives(lambda: target, dim, other) if may_begin_anew else ()
+    kind = MAMS if dim > 1 and not may_restart else MALA
+    others = alternatives(lambda: target, dim, other) if may_restart else ()
     return Choice(kind(**target, dense_mass=is_dense(dim)), reason_for(kind.__name__, dim), others)
 
 

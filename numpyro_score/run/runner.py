@@ -17,7 +17,7 @@ from numpyro_score.run.begin import Begun, begin
 from numpyro_score.run.bounds import site_bounds
 from numpyro_score.run.budget import Budget
 from numpyro_score.run.check import KeptDraws, warn
-from numpyro_score.run.choice import Choice, GivenUpError, announcing, beginning_anew
+from numpyro_score.run.choice import Choice, GivenUpError, announcing, restarting
 from numpyro_score.run.density import density_of
 from numpyro_score.run.fields import attributes
 from numpyro_score.run.goal import make_goal
@@ -36,7 +36,7 @@ from numpyro_score.types import RngKey
 
 
 @arguments_apart
-@beginning_anew
+@restarting
 def sample(
     kernel: MCMCKernel | Callable[..., Any] | Choice,
     rng_key: RngKey,
@@ -69,12 +69,12 @@ def sample(
     kernel
         Any `numpyro.infer.mcmc.MCMCKernel`. Or a NumPyro model, or a log density (with
         `init_params`), sampled by the recommended kernel: `MALA`, with a dense preconditioner up to
-        100 dimensions. If few of its draws are effective, the run begins anew (with a `Choice`):
+        100 dimensions. If few of its draws are effective, the run restarts (with a `Choice`):
         with the model's centered hierarchies non-centered, if there are any, and then with `MAMS`.
         If chains stay in different modes, or a search at the end finds modes that they have not
-        visited, it begins anew with `GlobalLocal` (up to 128 dimensions). If chains of `MAMS` stay
-        at one place and the goal is out of reach, it begins anew with a step size for every move. A
-        run that cannot begin anew, since `num_samples` alone or a budget is given, or the store is
+        visited, it restarts with `GlobalLocal` (up to 128 dimensions). If chains of `MAMS` stay
+        at one place and the goal is out of reach, it restarts with a step size for every move. A
+        run that cannot restart, since `num_samples` alone or a budget is given, or the store is
         a Zarr folder, has `MAMS` from the start. Fewer than 4 chains are run by NumPyro's `NUTS`,
         since a pooled warmup needs more, with centered hierarchies non-centered.
     rng_key

@@ -142,7 +142,7 @@ class Checkpoint:
             )
             raise ValueError(
                 f"the folder {self._path} holds another training ({details}); give another folder, "
-                "or remove this one to begin anew"
+                "or remove this one to begin again"
             )
         leaves, structure = jax.tree.flatten(state)
         args = self._args.Composite(state=self._args.StandardRestore(_named(leaves)))

@@ -79,7 +79,7 @@ def test_the_length_is_the_best_that_was_tried_or_the_next_one(angles: Any, best
     is_longest = np.argmax(truth) == 4
     assert is_longest == (best == 31)
     assert float(following.mean_num_steps) == float(last.mean_num_steps) * (2 if is_longest else 1)
-    # the record begins anew
+    # the record restarts
     assert not np.asarray(following.num_moves).any()
     assert float(following.values.num_draws) == 0
 

@@ -23,8 +23,8 @@ def normals(dim: int) -> None:
 
 
 @pytest.mark.parametrize(("dim", "is_dense"), [(3, True), (150, False)])
-def test_a_run_that_can_begin_anew_tries_mala_first(dim: int, is_dense: bool) -> None:
-    choice = choose(normals, (dim,), {}, None, may_begin_anew=True)
+def test_a_run_that_can_restart_tries_mala_first(dim: int, is_dense: bool) -> None:
+    choice = choose(normals, (dim,), {}, None, may_restart=True)
     *_, longer = choice.otherwise
     *_, each_move = longer.then
     kernels = [choice.kernel, longer.make(), each_move.make()]
@@ -34,7 +34,7 @@ def test_a_run_that_can_begin_anew_tries_mala_first(dim: int, is_dense: bool) ->
     assert choice.reason.startswith("MALA")
     assert longer.reason.endswith("after MALA")
     # one coordinate is too few for MAMS
-    *_, each_move = choose(normals, (1,), {}, None, may_begin_anew=True).otherwise
+    *_, each_move = choose(normals, (1,), {}, None, may_restart=True).otherwise
     assert type(each_move.make()).__name__ == "MALA"
 
 
@@ -51,7 +51,7 @@ def hierarchy() -> None:
 
 
 def test_a_centered_hierarchy_in_which_chains_freeze_begins_anew_non_centered() -> None:
-    _, anew, slow_anew, longer = choose(hierarchy, (), {}, None, may_begin_anew=True).otherwise
+    _, anew, slow_anew, longer = choose(hierarchy, (), {}, None, may_restart=True).otherwise
     fault = anew.fault(frozen())
     assert fault == "with x centered a chain stayed at one place for 399 draws"
     kernel: Any = anew.make()
@@ -75,12 +75,12 @@ def test_a_centered_hierarchy_in_which_chains_freeze_begins_anew_non_centered() 
 
 
 def test_a_model_without_a_centered_hierarchy_stays_as_it_is() -> None:
-    _, *anew, longer = choose(normals, (3,), {}, None, may_begin_anew=True).otherwise
+    _, *anew, longer = choose(normals, (3,), {}, None, may_restart=True).otherwise
     assert [other.fault(frozen()) for other in anew] == ["", ""]
     assert longer.fault(frozen())
     # starts that were given are positions of the model as it is
     start = {"scale": jnp.zeros(4), "x": jnp.zeros((4, 2))}
-    others = choose(hierarchy, (), {}, start, may_begin_anew=True).otherwise
+    others = choose(hierarchy, (), {}, start, may_restart=True).otherwise
     assert [other.fault(frozen()) for other in others[1:3]] == ["", ""]
 
 
@@ -88,12 +88,12 @@ def test_where_there_are_several_modes_jumps_are_learned() -> None:
     """After every kernel, and before anything else; in too many dimensions never."""
     density: Any = SimpleNamespace(num_elements=100)
     lost = frozen()._replace(num_elsewhere=5, density=density)
-    jumps, _, again, longer = choose(hierarchy, (), {}, None, may_begin_anew=True).otherwise
+    jumps, _, again, longer = choose(hierarchy, (), {}, None, may_restart=True).otherwise
     for other in (jumps, again.then[0], longer.then[0], longer.then[-1].then[0]):
         assert "5 short chains" in other.fault(lost)
         assert other.then == ()
     assert isinstance(jumps.make(), GlobalLocal)
     assert jumps.reason.endswith("3 coordinates (up to 128)")
     assert again.then[0].reason.endswith("non-centered")
-    others = choose(normals, (129,), {}, None, may_begin_anew=True).otherwise
+    others = choose(normals, (129,), {}, None, may_restart=True).otherwise
     assert not any(other.fault(lost._replace(ess=400.0)) for other in others)

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 from numpyro.infer import NUTS
 
-from numpyro_score.run.choice import Choice, GivenUpError, Otherwise, beginning_anew
+from numpyro_score.run.choice import Choice, GivenUpError, Otherwise, restarting
 from numpyro_score.run.forecast import Seen
 
 SEEN = Seen({"x": np.zeros((4, 100))}, 4, 100, 20.0, 400, 4_000)
@@ -58,7 +58,7 @@ def test_a_kernel_that_suffices_is_kept() -> None:
     Choice(kernel(), "A", (Otherwise(never, kernel, "B"),)).check(SEEN, {})
 
 
-def test_a_run_begins_anew_until_a_choice_suffices() -> None:
+def test_a_run_restarts_until_a_choice_suffices() -> None:
     choices = [Choice(kernel(), name) for name in "ABC"]
 
     def run(kernel: Any, *, length: int) -> tuple[Any, int]:
@@ -66,8 +66,8 @@ def test_a_run_begins_anew_until_a_choice_suffices() -> None:
             return kernel, length
         raise GivenUpError(choices[choices.index(kernel) + 1])
 
-    assert beginning_anew(run)(choices[0], length=3) == (choices[2], 3)
-    assert beginning_anew(run)(kernel=choices[0], length=3) == (choices[2], 3)
+    assert restarting(run)(choices[0], length=3) == (choices[2], 3)
+    assert restarting(run)(kernel=choices[0], length=3) == (choices[2], 3)
 
 
 SECOND = Choice(kernel(), "B: too slow")
@@ -90,7 +90,7 @@ def failing(ending: Any) -> Any:
         given_up.finish = drawn
         raise given_up
 
-    return beginning_anew(run)
+    return restarting(run)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def failing(ending: Any) -> Any:
     ],
 )
 def test_where_the_other_run_fails_the_first_one_s_draws_are_kept(ending: Any, words: str) -> None:
-    with pytest.warns(UserWarning, match=rf"anew with B: too slow failed \({words}"):
+    with pytest.warns(UserWarning, match=rf"restarted with B: too slow failed \({words}"):
         tree = failing(ending)(Choice(kernel(), "A"))
     assert dict(tree.posterior.sizes) == {"chain": 4, "draw": 500}
 
@@ -118,7 +118,7 @@ def test_buffers_of_the_first_run_are_freed_before_the_other_begins() -> None:
         first.append(weakref.ref(buffers))
         raise GivenUpError(SECOND)
 
-    assert beginning_anew(run)(Choice(kernel(), "A")) is None
+    assert restarting(run)(Choice(kernel(), "A")) is None
 
 
 def test_a_warning_that_is_an_error_is_no_failure_of_the_run() -> None:

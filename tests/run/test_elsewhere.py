@@ -32,7 +32,7 @@ START = 12.0 + jax.random.normal(KEY, (8, 3))
 def test_where_a_mode_was_not_visited_the_run_begins_anew_with_jumps(capsys: Any) -> None:
     dt = ns.sample(two_modes, KEY, init_params=START, **GIVEN | {"progress": True})
     told = capsys.readouterr().err
-    assert "beginning anew with GlobalLocal" in told
+    assert "restarting with GlobalLocal" in told
     assert told.count("no more draws are needed") == 1
     assert "short chains from dispersed starts" in dt.attrs["kernel_choice"]
     # the first run and its search are paid for
@@ -51,7 +51,7 @@ def test_a_run_that_is_interrupted_while_it_learns_has_the_draws_of_the_first() 
     with (
         patch("numpyro_score.infer.global_local.fit_proposal", interrupted),
         pytest.warns(ns.ConvergenceWarning, match="modes that the run lacks"),
-        pytest.warns(UserWarning, match=r"anew with GlobalLocal.*failed \(KeyboardInterrupt"),
+        pytest.warns(UserWarning, match=r"restarted with GlobalLocal.*failed \(KeyboardInterrupt"),
     ):
         dt = ns.sample(two_modes, KEY, init_params=START, **GIVEN)
     assert (dt.attrs["sampler"], dt.attrs["until_reached"]) == ("MALA", 1)

@@ -12,7 +12,7 @@ from numpyro.infer import NUTS
 
 import numpyro_score as ns
 from numpyro_score.run.budget import Evaluations
-from numpyro_score.run.recommend import can_begin_anew, choose
+from numpyro_score.run.recommend import can_restart, choose
 
 KEY = jax.random.key(0)
 
@@ -75,12 +75,12 @@ def test_a_log_density_is_told_from_a_model_and_a_kernel_is_left_alone() -> None
     assert choose(kernel, (), {}, None)[:2] == (kernel, None)
 
 
-def test_which_runs_can_begin_anew() -> None:
-    assert can_begin_anew(None, None, None)
-    assert can_begin_anew(400, 1000, "run.nc")
-    assert not can_begin_anew(None, 1000, None)
-    assert not can_begin_anew(Evaluations(1000), None, None)
-    assert not can_begin_anew(400, None, "run.zarr")
+def test_which_runs_can_restart() -> None:
+    assert can_restart(None, None, None)
+    assert can_restart(400, 1000, "run.nc")
+    assert not can_restart(None, 1000, None)
+    assert not can_restart(Evaluations(1000), None, None)
+    assert not can_restart(400, None, "run.zarr")
 
 
 def test_a_model_without_coordinates_is_refused() -> None:

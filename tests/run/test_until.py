@@ -149,7 +149,7 @@ def test_a_funnel_is_begun_anew_non_centered(capsys: Any) -> None:
         model_kwargs=target.model_kwargs,
     )
     assert "non-centered: with x centered" in dt.attrs["kernel_choice"]
-    assert "beginning anew" in capsys.readouterr().err
+    assert "restarting" in capsys.readouterr().err
     assert dt.attrs["until_reached"] == 1
     # the same sites, and the standard ones beside them
     assert set(dt.posterior.data_vars) == {"v", "x", "x_decentered"}
@@ -208,7 +208,7 @@ def test_where_few_draws_are_effective_trajectories_are_longer(capsys: Any) -> N
     """Planted: a limit that every kernel misses."""
     with patch.multiple(forecast, SLOW=1.0, WORTH=0, FEWEST=0):
         dt = ns.sample(normals, KEY, num_chains=8, model_args=(3,))
-    assert "beginning anew with MAMS" in capsys.readouterr().err
+    assert "restarting with MAMS" in capsys.readouterr().err
     assert dt.attrs["sampler"] == "MAMS"
     assert "after MALA: only one draw in " in dt.attrs["kernel_choice"]
     # its warmup and its first 100 draws
