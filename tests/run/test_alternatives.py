@@ -50,7 +50,7 @@ def hierarchy() -> None:
     numpyro.sample("x", dist.Normal(0.0, scale).expand([2]).to_event(1))
 
 
-def test_a_centered_hierarchy_in_which_chains_freeze_begins_anew_non_centered() -> None:
+def test_a_centered_hierarchy_in_which_chains_freeze_restarts_non_centered() -> None:
     _, anew, slow_anew, longer = choose(hierarchy, (), {}, None, may_restart=True).otherwise
     fault = anew.fault(frozen())
     assert fault == "with x centered a chain stayed at one place for 399 draws"

@@ -29,7 +29,7 @@ def two_modes(x: Any) -> Any:
 START = 12.0 + jax.random.normal(KEY, (8, 3))
 
 
-def test_where_a_mode_was_not_visited_the_run_begins_anew_with_jumps(capsys: Any) -> None:
+def test_where_a_mode_was_not_visited_the_run_restarts_with_jumps(capsys: Any) -> None:
     dt = ns.sample(two_modes, KEY, init_params=START, **GIVEN | {"progress": True})
     told = capsys.readouterr().err
     assert "restarting with GlobalLocal" in told

@@ -138,7 +138,7 @@ def test_a_model_without_its_arguments() -> None:
         ns.sample(at_fault, KEY, num_chains=2, model_args=(1.0,), progress=False)
 
 
-def test_a_funnel_is_begun_anew_non_centered(capsys: Any) -> None:
+def test_a_funnel_restarts_non_centered(capsys: Any) -> None:
     target = funnel()
     dt = ns.sample(
         target.model,
