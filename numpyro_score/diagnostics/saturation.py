@@ -87,7 +87,7 @@ def saturated(found: Saturation | None) -> list[Finding]:
 def _bounds(dt: xr.DataTree, data: xr.Dataset) -> Iterator[tuple[str, list[float]]]:
     for name, bounds in json.loads(dt.attrs.get(BOUNDS, "{}")).items():
         if name in data and data[name].dtype.kind == "f":
-            yield name, bounds
+            yield name, [float(bound) for bound in bounds]
 
 
 def _num_at_bound(draws: xr.DataArray, lower: float, upper: float) -> int:
