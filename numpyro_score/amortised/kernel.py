@@ -14,8 +14,6 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
-from numpyro.handlers import seed, substitute, trace
-from numpyro.infer.initialization import init_to_uniform
 
 from numpyro_score.checks import check_whole
 from numpyro_score.infer import NumPyroKernel, Problem, Sampler, WarmupOptions, alternate, markov
@@ -25,6 +23,7 @@ from numpyro_score.infer.sampler import Context, SamplerState, first
 from numpyro_score.kernels.api import KernelApi
 from numpyro_score.kernels.mala import mala
 from numpyro_score.kernels.signature import algorithm_of
+from numpyro_score.targets.sites import sites_of
 from numpyro_score.types import Position
 
 NUM_STARTS = 16
@@ -44,8 +43,7 @@ def observed(
     ValueError
         If one is not observed in this call.
     """
-    seeded = substitute(seed(model, jax.random.key(0)), substitute_fn=init_to_uniform)
-    sites = trace(seeded).get_trace(*args, **kwargs)
+    sites = sites_of(model, args, kwargs)
     missing = [name for name in names if not sites.get(name, {}).get("is_observed", False)]
     if missing:
         raise ValueError(

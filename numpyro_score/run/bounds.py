@@ -9,10 +9,9 @@ from typing import Any
 
 import jax
 from numpyro.distributions import constraints
-from numpyro.handlers import seed, substitute, trace
-from numpyro.infer.initialization import init_to_uniform
 
 from numpyro_score.diagnostics.saturation import BOUNDS
+from numpyro_score.targets.sites import sites_of
 
 
 def site_bounds(
@@ -39,8 +38,7 @@ def site_bounds(
     found: dict[str, tuple[float, float]] = {}
 
     def look() -> None:
-        seeded = substitute(seed(model, jax.random.key(0)), substitute_fn=init_to_uniform)
-        for name, site in trace(seeded).get_trace(*args, **kwargs).items():
+        for name, site in sites_of(model, args, kwargs).items():
             if site["type"] == "sample" and not site["is_observed"]:
                 bounds = _of(site["fn"].support)
                 if bounds is not None:

@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-from numpyro.handlers import seed, substitute, trace
-from numpyro.infer.initialization import init_to_uniform
 
 from numpyro_score.run.check import PACKAGE
+from numpyro_score.targets.sites import sites_of
 
 OF_A_NETWORK = "$params"
 """How NumPyro ends the name of a network's parameters. With priors for them (`random_flax_module`)
@@ -43,8 +42,7 @@ def fixed_parameters(
     found: list[str] = []
 
     def look() -> None:
-        seeded = substitute(seed(model, jax.random.key(0)), substitute_fn=init_to_uniform)
-        sites = trace(seeded).get_trace(*args, **kwargs)
+        sites = sites_of(model, args, kwargs)
         sampled = [name for name, site in sites.items() if site["type"] == "sample"]
         found[:] = [
             name

@@ -10,11 +10,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from numpyro.handlers import seed, substitute, trace
-from numpyro.infer.initialization import init_to_uniform
 
 from numpyro_score.diagnostics.formatting import listed
 from numpyro_score.run.check import PACKAGE
+from numpyro_score.targets.sites import sites_of
 
 
 def of_summed_out(
@@ -44,8 +43,7 @@ def of_summed_out(
     found: list[str] = []
 
     def look() -> None:
-        seeded = substitute(seed(model, jax.random.key(0)), substitute_fn=init_to_uniform)
-        for name, site in trace(seeded).get_trace(*args, **kwargs).items():
+        for name, site in sites_of(model, args, kwargs).items():
             is_here = site["type"] == "deterministic" and name in shapes
             if is_here and np.shape(site["value"]) != shapes[name]:
                 found.append(name)

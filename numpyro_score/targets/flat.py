@@ -18,11 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from numpyro.distributions import biject_to
-from numpyro.handlers import seed, substitute, trace
-from numpyro.infer.initialization import init_to_uniform
 from numpyro.infer.util import potential_energy
 
 from numpyro_score.targets.numpyro_model import negate
+from numpyro_score.targets.sites import sites_of
 from numpyro_score.types import LogDensityFn
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -57,9 +56,8 @@ def _latent_sites(
     model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> dict[str, Float[Array, "..."]]:
     """Unconstrained values of the latent sites, of which only the shapes are used."""
-    seeded = substitute(seed(model, jax.random.key(0)), substitute_fn=init_to_uniform)
     latent = {}
-    for name, site in trace(seeded).get_trace(*args, **kwargs).items():
+    for name, site in sites_of(model, args, kwargs).items():
         if site["type"] != "sample" or site["is_observed"]:
             continue
         support = site["fn"].support

@@ -12,10 +12,11 @@ from typing import Any
 import jax
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
-from numpyro.handlers import reparam, seed, substitute, trace
-from numpyro.infer.initialization import init_to_uniform
+from numpyro.handlers import reparam
 from numpyro.infer.inspect import get_dependencies
 from numpyro.infer.reparam import LocScaleReparam
+
+from numpyro_score.targets.sites import sites_of
 
 FAMILIES: Mapping[type[dist.Distribution], tuple[str, ...]] = {
     dist.Normal: (),
@@ -99,13 +100,8 @@ def _look(
         if _can_change(site):
             found[site["name"]] = FAMILIES[type(_base(site["fn"]))]
 
-    def sites_of(form: Callable[..., Any], rng_key: Any) -> dict[str, Any]:
-        # improper priors cannot be drawn from
-        started = substitute(seed(form, rng_key), substitute_fn=init_to_uniform)
-        return dict(trace(started).get_trace(*args, **kwargs))
-
     def look(rng_key: Any) -> None:
-        sites = sites_of(reparam(model, config=note), rng_key)
+        sites = sites_of(reparam(model, config=note), args, kwargs, rng_key)
         latent = {
             name
             for name, site in sites.items()
@@ -118,7 +114,7 @@ def _look(
             if not above or above & discrete:
                 del found[name]
         # names may be taken already
-        sites_of(noncentered(model, found), rng_key)
+        sites_of(noncentered(model, found), args, kwargs, rng_key)
 
     jax.eval_shape(look, jax.random.key(0))
     return found

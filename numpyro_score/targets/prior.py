@@ -3,13 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 from jaxtyping import Array, Float
-from numpyro.handlers import seed, substitute, trace
-from numpyro.infer.initialization import init_to_uniform
+from numpyro.handlers import seed, trace
 from numpyro.infer.util import _prepare_model_for_potential, potential_energy, unconstrain_fn
 from numpyro.primitives import Messenger
 
+from numpyro_score.targets.sites import sites_of
 from numpyro_score.types import Position, RngKey
 
 
@@ -24,16 +23,9 @@ def without_likelihood(
 def _sample_sites(
     model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The sample sites of one trace of the model, which may have improper priors."""
-    sites = _sites(model, args, kwargs)
+    """The sample sites of one trace of the model."""
+    sites = sites_of(model, args, kwargs)
     return {name: site for name, site in sites.items() if site["type"] == "sample"}
-
-
-def _sites(
-    model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
-    seeded = substitute(seed(model, jax.random.key(0)), substitute_fn=init_to_uniform)
-    return dict(trace(seeded).get_trace(*args, **kwargs))
 
 
 class MaskSites(Messenger):
@@ -71,7 +63,7 @@ def prior_proposal(
         When a draw is made, if a site's prior is improper and cannot be sampled.
     """
     kwargs = dict(kwargs)
-    sites = _sites(model, args, kwargs)
+    sites = sites_of(model, args, kwargs)
     latent = {
         name: site
         for name, site in sites.items()

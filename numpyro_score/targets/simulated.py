@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpyro.distributions import Unit
 from numpyro.handlers import seed, substitute, trace
-from numpyro.infer.initialization import init_to_uniform
 from numpyro.primitives import Messenger, factor, prng_key
 
+from numpyro_score.targets.sites import sites_of
 from numpyro_score.types import RngKey
 
 type Values = dict[str, Any]
@@ -87,10 +87,9 @@ def data_sites(
     ValueError
         If there are none.
     """
-    seeded = substitute(seed(model, jax.random.key(0)), substitute_fn=init_to_uniform)
     sites = {
         name: site
-        for name, site in trace(seeded).get_trace(*args, **kwargs).items()
+        for name, site in sites_of(model, args, kwargs).items()
         if site["type"] == "sample"
     }
     names = tuple(
