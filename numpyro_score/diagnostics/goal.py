@@ -44,11 +44,11 @@ def goal_words(found: Finding) -> Words:
     )
 
 
+BOUND = "kernel_is_bound"
+"""Attribute of a run that could not restart with another kernel than the one chosen first."""
+
 HELPED = {"rhat", "halves", "apart", "frozen", "all_frozen"}
 """Codes of what another kernel may help with."""
-
-MIN_CHAINS = 4
-"""Chains from which on a run of a chosen kernel has others to go on with."""
 
 
 def kept_first_choice(attrs: Mapping[Any, Any], codes: Set[str]) -> list[Finding]:
@@ -57,28 +57,26 @@ def kept_first_choice(attrs: Mapping[Any, Any], codes: Set[str]) -> list[Finding
     Parameters
     ----------
     attrs
-        Attributes of the run: `kernel_choice` where the kernel was chosen, `until`, `num_chains`.
+        Attributes of the run.
     codes
         Of what else was found.
 
     Examples
     --------
-    >>> attrs = {"kernel_choice": "MAMS", "num_chains": 64}
+    >>> attrs = {"kernel_is_bound": 1}
     >>> kept_first_choice(attrs, {"rhat"})[0].code, kept_first_choice(attrs, set())
     ('first_choice', [])
     """
-    is_bound = "kernel_choice" in attrs and "until" not in attrs
-    has_others = attrs.get("num_chains", 0) >= MIN_CHAINS
-    if not (is_bound and has_others and codes & HELPED):
-        return []
-    return [Finding("first_choice", Severity.NOTE)]
+    is_told = attrs.get(BOUND, 0) and codes & HELPED
+    return [Finding("first_choice", Severity.NOTE)] if is_told else []
 
 
 def first_choice_words(found: Finding) -> Words:
     """The finding of `kept_first_choice` in words."""
     del found
     return Words(
-        "The number of draws or the budget was fixed, so the run kept the kernel chosen first.",
-        "Leave out num_samples, or give until= as a number: then it restarts with another kernel "
-        "where the first does not suffice.",
+        "A fixed number of draws, a budget or a Zarr store bound the run to the kernel chosen "
+        "first.",
+        "Leave it out, or give an effective sample size as until=: then sample restarts with "
+        "another kernel where the first does not suffice.",
     )

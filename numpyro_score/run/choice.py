@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import xarray as xr
 from numpyro.infer.mcmc import MCMCKernel
 
+from numpyro_score.diagnostics.goal import BOUND
 from numpyro_score.progress import Bar
 from numpyro_score.run.check import PACKAGE, warn
 from numpyro_score.run.forecast import Seen
@@ -55,6 +56,8 @@ class Choice(NamedTuple):
         Attributes of the run that say what was spent on kernels that were given up.
     num_warmup
         Default number of warmup steps.
+    is_bound
+        Whether others would take its place, if the run could restart.
     """
 
     kernel: MCMCKernel
@@ -62,6 +65,7 @@ class Choice(NamedTuple):
     otherwise: tuple[Otherwise, ...] = ()
     spent: Mapping[str, float | int] = {}
     num_warmup: int = NUM_WARMUP
+    is_bound: bool = False
 
     @property
     def num_chains(self) -> int | None:
@@ -71,7 +75,10 @@ class Choice(NamedTuple):
     @property
     def attributes(self) -> dict[str, Any]:
         """What a run says of its kernel."""
-        return {} if self.reason is None else {"kernel_choice": self.reason, **self.spent}
+        if self.reason is None:
+            return {}
+        bound = {BOUND: 1} if self.is_bound else {}
+        return {"kernel_choice": self.reason, **bound, **self.spent}
 
     def check(self, seen: Seen, spent: Mapping[str, float | int]) -> None:
         """Whether to go on with this kernel.

@@ -32,6 +32,7 @@ def fixed_parameters(
     Examples
     --------
     >>> import numpyro, numpyro.distributions as dist
+    >>> from numpyro.handlers import substitute
     >>> def model():
     ...     numpyro.sample("x", dist.Normal(numpyro.param("loc", 1.0), 1.0))
     >>> fixed_parameters(model, (), {})

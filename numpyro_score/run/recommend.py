@@ -159,7 +159,8 @@ def _for(
         return _few(target, dim, other())
     kind = MAMS if dim > 1 and not may_restart else MALA
     others = alternatives(lambda: target, dim, other) if may_restart else ()
-    return Choice(kind(**target, dense_mass=is_dense(dim)), reason_for(kind.__name__, dim), others)
+    kernel, reason = kind(**target, dense_mass=is_dense(dim)), reason_for(kind.__name__, dim)
+    return Choice(kernel, reason, others, is_bound=not may_restart)
 
 
 def _few(target: Target, dim: int, found: Noncentered | None) -> Choice:

@@ -134,9 +134,9 @@ def sample(
         root say how it was made: `sampler`, `exact` (1 if the target is the stationary
         distribution, 0 if not, left out where neither is known), `independent_draws` (1 where draws
         do not depend on the ones before), `complete` (0 after an interrupt), `kernel_choice` (the
-        rule, where the kernel was chosen here), `num_grad_given_up` and `seconds_given_up`,
-        `num_elsewhere` of `num_dispersed` (short chains that ended in modes that the run lacks),
-        `num_grad_search` and `seconds_search` (their cost),
+        rule, where the kernel was chosen here), `kernel_is_bound` (1 if it could not restart),
+        `num_grad_given_up` and `seconds_given_up`, `num_elsewhere` of `num_dispersed` (short chains
+        that ended in modes that the run lacks), `num_grad_search`, `seconds_search` (their cost),
         `until`, `until_reached`, `until_rhat` and `until_ess`, or `budget` and `budget_reached`,
         `num_restarts`, seconds by phase, and of a kernel that learns first `num_grad_training`,
         `seconds_training` and more.

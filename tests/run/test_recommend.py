@@ -39,6 +39,8 @@ def test_the_kernel_follows_from_the_number_of_coordinates(
     choice = choose(normals, (dim,), {}, None)
     assert type(choice.kernel).__name__ == kind
     assert choice.kernel.settings["is_dense"] == is_dense
+    # what the run says, for its warnings to tell
+    assert choice.attributes["kernel_is_bound"] == 1
     assert choice.reason is not None
     assert choice.reason.startswith(kind)
 
